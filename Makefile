@@ -1,0 +1,112 @@
+# cfn - Concepts from Neurons.  `make help` lists the targets.
+# Non-recursive; products only under build/.
+
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+ARCH    ?= native
+OPT     ?= -O3 -g
+PREFIX  ?= /usr/local
+DESTDIR ?=
+SAN     ?=
+WERROR  ?= 0
+comma   := ,
+BUILD   ?= build/$(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+
+WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wformat=2
+ifeq ($(WERROR),1)
+WARN += -Werror
+endif
+SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+
+# Libraries. scripts/probe answers from pkg-config, then from a trial compile,
+# and otherwise names what is missing; each answer can be overridden: make BLIS_LIBS=-L/opt/blis\ -lblis
+LIBRARIES = MPI HDF5 BLIS DNNL YAML JPEG PNG JANSSON CSV NIFTI SVM LBFGS RANDOM123 XXHASH
+ifneq ($(filter-out help clean deps format lint docs-clean uninstall,$(or $(MAKECMDGOALS),all)),)
+$(if $(wildcard $(BUILD)),,$(shell mkdir -p $(BUILD)))
+-include $(BUILD)/libraries.mk
+endif
+$(BUILD)/libraries.mk: scripts/probe | deps-if-missing
+	@mkdir -p $(@D)
+	@CC="$(CC)" scripts/probe $(LIBRARIES) > $@.part && mv $@.part $@
+
+LIB_CFLAGS = $(foreach l,$(LIBRARIES),$($(l)_CFLAGS))
+LIB_LIBS   = $(foreach l,$(LIBRARIES),$($(l)_LIBS))
+
+REVISION := $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
+CFLAGS   ?= $(OPT)
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude $(WARN) -march=$(ARCH) -fopenmp $(CFLAGS) $(SANFLAGS) $(LIB_CFLAGS)
+ALL_LIBS   = -fopenmp $(SANFLAGS) $(LDFLAGS) $(LIB_LIBS) -lm -lpthread
+
+MODULES = base dist config store math report image nn concept stage
+SOURCES = $(foreach m,$(MODULES),$(sort $(wildcard src/$(m)/*.c)))
+OBJECTS = $(SOURCES:src/%.c=$(BUILD)/%.o)
+ARCHIVE = $(BUILD)/libcfn.a
+
+TEST_DIRS    = unit mpi parity
+TEST_SOURCES = $(foreach d,$(TEST_DIRS),$(sort $(wildcard tests/$(d)/test_*.c)))
+TEST_PROGS   = $(TEST_SOURCES:%.c=$(BUILD)/%)
+BENCH_SOURCES = $(sort $(wildcard tests/bench/bench_*.c))
+BENCH_PROGS   = $(BENCH_SOURCES:%.c=$(BUILD)/%)
+SUPPORT      = $(sort $(wildcard tests/support/*.c))
+SUPPORT_OBJ  = $(SUPPORT:%.c=$(BUILD)/%.o)
+
+.PHONY: all check check-build demo bench lint format docs install uninstall deps deps-if-missing clean help check-parity
+all: $(BUILD)/cfn ## build the program (build/<compiler>/cfn)
+
+$(BUILD)/cfn: $(BUILD)/main.o $(ARCHIVE)
+	$(CC) -o $@ $^ $(ALL_LIBS)
+$(ARCHIVE): $(OBJECTS)
+	@rm -f $@
+	@ar rcs $@ $^
+$(BUILD)/%.o: src/%.c $(BUILD)/libraries.mk
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/base/version.o: ALL_CFLAGS += -DREVISION='"$(REVISION)"' -DFLAGS='"$(OPT) -march=$(ARCH)"'
+$(BUILD)/base/version.o: $(BUILD)/revision
+$(BUILD)/revision: always
+	@mkdir -p $(@D); echo '$(REVISION)' | cmp -s - $@ || echo '$(REVISION)' > $@
+.PHONY: always
+
+$(BUILD)/tests/%.o: tests/%.c $(BUILD)/libraries.mk
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Itests/support -MMD -MP -c -o $@ $<
+$(TEST_PROGS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT_OBJ) $(ARCHIVE)
+	$(CC) -o $@ $^ $(ALL_LIBS) -lcmocka
+$(BENCH_PROGS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(ARCHIVE)
+	$(CC) -o $@ $^ $(ALL_LIBS)
+
+check-build: all $(TEST_PROGS) ## build program and tests
+check: deps-if-missing check-build ## run all tests; ends with "N passed, N failed"
+	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(BUILD)" SAN="$(SAN)" scripts/run-tests $(T)
+demo: deps-if-missing all ## the whole road on real images; ends with the path of a page
+	@CFN="$(abspath $(BUILD))/cfn" scripts/demo
+bench: deps-if-missing all $(BENCH_PROGS) ## throughput of this machine, beside its bounds
+	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(BUILD)" scripts/bench
+check-parity: deps-if-missing ## regenerate the fixtures from PyTorch, scikit-learn and Pillow and compare
+	@scripts/check-parity
+lint: ## layers, foreign headers, allocation
+	@scripts/lint
+format: ## clang-format in place
+	@clang-format -i $$(git ls-files '*.c' '*.h')
+docs: all ## regenerate docs/reference from the key tables
+	@CFN="$(abspath $(BUILD))/cfn" scripts/docs
+deps: ## install what is missing, or say what to install
+	@scripts/deps
+deps-if-missing:
+	@scripts/deps --quiet
+
+install: all ## PREFIX=/usr/local DESTDIR=
+	install -D -m 755 $(BUILD)/cfn $(DESTDIR)$(PREFIX)/bin/cfn
+	for f in configs/*.yml; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/cfn/configs/$$(basename $$f); done
+	for f in jobs/*; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/cfn/jobs/$$(basename $$f); done
+uninstall: ## leaves nothing
+	rm -f $(DESTDIR)$(PREFIX)/bin/cfn
+	rm -rf $(DESTDIR)$(PREFIX)/share/cfn
+clean: ## remove build/
+	rm -rf build
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
+	@echo "  variables: CC ARCH OPT SAN=address,undefined WERROR=1 PREFIX DESTDIR T='pattern of tests'"
+
+-include $(OBJECTS:.o=.d) $(BUILD)/main.d $(TEST_PROGS:=.d) $(SUPPORT_OBJ:.o=.d)

@@ -1,0 +1,29 @@
+/* Dense products, row-major. The only caller of BLIS.
+ *
+ * Bits: a result depends on the shapes and the threads, not on the rank. Callers
+ * that must give the same bits at any rank count call with fixed shapes (whole
+ * chunks of rows, dist/shard.h). */
+#ifndef MATH_BLAS_H
+#define MATH_BLAS_H
+
+#include <stdint.h>
+
+/* Chooses a kernel for this processor where BLIS does not know it (sets
+ * BLIS_ARCH_TYPE, checks one small product against a plain loop), and the
+ * number of threads. Before any other call; local. */
+void blas_start(int threads);
+const char *blas_kernel(void);  /* "skx", "haswell", "generic", ... */
+const char *blas_library(void); /* "BLIS 0.9.0" */
+
+/* c [m x n] = alpha * op(a) op(b) + beta * c; trans 'N' or 'T'; ld = row stride. */
+void blas_sgemm(char transa, char transb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+                const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+void blas_dgemm(char transa, char transb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
+                const double *b, int64_t ldb, double beta, double *c, int64_t ldc);
+/* y = alpha * op(a) x + beta * y; a [m x n]. */
+void blas_sgemv(char trans, int64_t m, int64_t n, float alpha, const float *a, int64_t lda, const float *x, float beta,
+                float *y);
+void blas_dgemv(char trans, int64_t m, int64_t n, double alpha, const double *a, int64_t lda, const double *x,
+                double beta, double *y);
+
+#endif

@@ -1,0 +1,14 @@
+/* Minimises a smooth function by L-BFGS (liblbfgs), the same on every rank. */
+#ifndef MATH_LBFGS_H
+#define MATH_LBFGS_H
+
+#include <stdint.h>
+
+/* Value at x [n] and its gradient. Called alike on all ranks, so it may be collective. */
+typedef double lbfgs_objective(void *data, const double *x, double *gradient, int64_t n);
+
+/* x [n] in: start, out: best point found. Stops when the largest |gradient| <= tolerance, or after max_iter. Returns iterations. */
+int lbfgs_minimise(double *x, int64_t n, lbfgs_objective *objective, void *data, double tolerance, int max_iter,
+                   double *value);
+
+#endif

@@ -1,0 +1,68 @@
+/* Stages: one file each in src/stage, all of one shape: open -> shard ->
+ * compute -> write -> report. Every stage is collective and returns an exit code. */
+#ifndef STAGE_STAGE_H
+#define STAGE_STAGE_H
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "config/config.h"
+#include "dist/progress.h"
+#include "dist/shard.h"
+#include "dist/world.h"
+#include "store/store.h"
+
+struct job {
+    struct world *world;
+    struct arena *run;       /* until the stage ends */
+    struct arena *scratch;   /* mark and release */
+    const struct config *config;
+    const char *command_line;
+    const char *dir;         /* run directory: <result_dir>/<data>/<backbone>/<trial> */
+    const char *data_dir;    /* <result_dir>/<data>: corpus.h5 and audit.json live here */
+    bool force, resume, dry_run, json;
+    int argc;                /* arguments of helper commands: what is left after flags */
+    char **argv;
+};
+
+int stage_pack(struct job *job);
+int stage_audit(struct job *job);
+int stage_train(struct job *job);
+int stage_embed(struct job *job);
+int stage_sae(struct job *job);
+int stage_name(struct job *job);
+int stage_cav(struct job *job);
+int stage_select(struct job *job);
+int stage_decompose(struct job *job);
+int stage_classify(struct job *job);
+int stage_explain(struct job *job);
+int stage_run(struct job *job);
+
+int stage_demo_corpus(struct job *job);
+int stage_info(struct job *job);
+int stage_verify(struct job *job);
+int stage_config(struct job *job);
+int stage_model(struct job *job);
+int stage_selftest(struct job *job);
+
+/* Shared by the stages (src/stage/job.c). */
+
+/* Path of a file of this run ("sae.h5"); corpus.h5 and audit.json resolve to data_dir. Arena run. */
+const char *job_path(struct job *job, const char *name);
+/* Opens an input of this run, or ends with EXIT_NO_INPUT naming the command that makes it. */
+struct store *job_open(struct job *job, const char *name, const char *made_by);
+/* Makes the run directory and checks that `name` may be written: it exists and neither force nor resume was
+ * given -> EXIT_CANNOT_CREATE. Returns false when `resume` is set and the file is whole: nothing to do. Collective. */
+bool job_may_write(struct job *job, const char *name);
+/* store_create with force as `replace`. */
+struct store *job_create(struct job *job, const char *name, const struct layout *layout, size_t datasets,
+                         const struct extent *sizes, size_t extents);
+/* Provenance (/run) with the checksum of each named input, then publish. */
+void job_publish(struct job *job, struct store *store, const char *stage, const char *const *inputs, int count);
+/* Ends a stage: phase table, perf.json, gathered warnings. Returns EXIT_DONE. */
+int job_done(struct job *job);
+
+#endif

@@ -1,0 +1,7 @@
+#include "stage/stage.h"
+
+int stage_decompose(struct job *job)
+{
+    (void)job;
+    fatal(EXIT_INTERNAL, "decompose: being written");
+}

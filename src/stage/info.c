@@ -1,0 +1,7 @@
+#include "stage/stage.h"
+
+int stage_info(struct job *job)
+{
+    (void)job;
+    fatal(EXIT_INTERNAL, "info: being written");
+}

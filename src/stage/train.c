@@ -1,0 +1,7 @@
+#include "stage/stage.h"
+
+int stage_train(struct job *job)
+{
+    (void)job;
+    fatal(EXIT_INTERNAL, "train: being written");
+}
