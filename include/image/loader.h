@@ -1,0 +1,26 @@
+/* Pixels of corpus rows as network input, with the published transforms:
+ * training: rotation +-30 degrees (nearest, fill 0), flip, Gaussian blur 5 with
+ * sigma 0.1-2, resize (bicubic, antialias, on 8-bit data as Pillow does),
+ * centre crop, normalise; evaluation: resize, crop, normalise (docs/methods/images.md).
+ * Draws are keyed by (seed, epoch, global row). */
+#ifndef IMAGE_LOADER_H
+#define IMAGE_LOADER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct arena;
+struct store;
+struct loader;
+
+/* Keeps the store (borrowed until the arena ends). Collective. */
+struct loader *loader_open(struct store *corpus, struct arena *arena, int image_size, uint64_t seed);
+
+/* out [count x 3 x S x S] float, normalised; rows [count] global rows, any order. With `augment` the training
+ * transform of `epoch`, otherwise the evaluation transform. Local; reads files, decodes with this rank's threads. */
+void loader_fill(struct loader *loader, float *out, const int64_t *rows, int64_t count, int epoch, bool augment);
+
+/* The evaluation view in 8 bits for people: out [S x S x 3] RGB, resized and cropped, not normalised. Local. */
+void loader_view(struct loader *loader, uint8_t *out, int64_t row, int size);
+
+#endif
