@@ -43,8 +43,10 @@ struct train_config {
     const char *batchnorm;   /* global, shard */
     int shards;              /* V: power of two >= ranks */
     const char *augment;     /* published, none */
-    const char *pretrained;  /* file, or empty = from scratch */
-    int checkpoint_minutes;  /* and at the end of every epoch */
+    const char *pretrained;  /* a backbone.h5, or empty = from scratch */
+    const char *uncertain;   /* multi-label: negative, positive, ignore */
+    const char *blank;       /* multi-label: negative, ignore */
+    int checkpoint_minutes;  /* between checkpoints */
     int check_every;         /* steps between comparisons of the weights over ranks */
 };
 struct embed_config { int batch; };

@@ -50,6 +50,8 @@ int stage_selftest(struct job *job);
 
 /* Shared by the stages (src/stage/job.c). */
 
+/* Key of every random draw: the seed and the trial. */
+uint64_t job_seed(const struct job *job);
 /* Path of a file of this run ("sae.h5"); corpus.h5 and audit.json resolve to data_dir. Arena run. */
 const char *job_path(struct job *job, const char *name);
 /* Opens an input of this run, or ends with EXIT_NO_INPUT naming the command that makes it. */

@@ -1,0 +1,22 @@
+/* Reading and writing backbone.h5 (src/stage/backbone.c), shared by train and embed. */
+#ifndef STAGE_BACKBONE_H
+#define STAGE_BACKBONE_H
+
+#include "nn/network.h"
+#include "stage/stage.h"
+
+/* What training leaves for its reader: one value per epoch. */
+struct history {
+    int epochs;
+    double *loss, *train_accuracy, *val_accuracy; /* [epochs] borrowed */
+};
+
+/* Writes weights, buffers and history as backbone.h5 and publishes it. Collective. */
+void backbone_write(struct job *job, struct network *net, const struct history *history, double best_val,
+                    int best_epoch, bool multi_label, const char *const *inputs, int count);
+
+/* Fills the network from `store` by parameter name. A missing or misshapen parameter ends the job with
+ * EXIT_BAD_DATA, except, with `new_head`, the last layer's: it keeps its initial values. Collective. */
+void backbone_read(struct network *net, struct store *store, bool new_head);
+
+#endif
