@@ -7,6 +7,11 @@
 
 #include "base/text.h"
 
+/* libjansson exports functions of the same names and calls them itself: ours must not stand in their place. */
+#define json_object  json_writer_object
+#define json_array   json_writer_array
+#define json_integer json_writer_integer
+
 struct json_writer {
     struct text *out;
     int depth;
@@ -28,6 +33,7 @@ struct json;
 const struct json *json_read(struct arena *arena, const char *path, const char **why); /* NULL and why when it cannot */
 const struct json *json_member(const struct json *object, const char *key);
 const struct json *json_item(const struct json *array, int64_t index);
+const struct json *json_element(const struct json *object, int64_t index, const char **key); /* in file order */
 int64_t json_count(const struct json *array_or_object);
 const char *json_as_text(const struct json *value, const char *fallback);
 double json_as_number(const struct json *value, double fallback);
