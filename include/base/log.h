@@ -20,6 +20,12 @@ void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Appends everything said from now on to `path` (rank 0 only); NULL closes it. */
 void log_file(const char *path);
 
+/* A line on stderr and in the log file, whole, after what is pending on stdout; for base/error.c. */
+void log_stderr(const char *text);
+
+/* A line that stays at the bottom of a terminal, redrawn below whatever is said; NULL removes it. Rank 0. */
+void log_bar(const char *text);
+
 /* Kept warnings of this rank, joined by newlines (owned by the log); count of them; and forgetting them. */
 const char *log_kept(void);
 int log_kept_count(void);

@@ -29,13 +29,15 @@ struct rng {
     uint32_t epoch;
 };
 
+/* One (row, draw) is one value, whichever function takes it: give every value a
+ * draw of its own. Rows and draws are below 2^44; beyond, the job ends. */
 uint32_t rng_u32(const struct rng *rng, uint64_t row, uint64_t draw);
 double rng_uniform(const struct rng *rng, uint64_t row, uint64_t draw);               /* [0, 1) */
 double rng_range(const struct rng *rng, uint64_t row, uint64_t draw, double low, double high);
 double rng_normal(const struct rng *rng, uint64_t row, uint64_t draw);                /* mean 0, deviation 1 */
 uint64_t rng_below(const struct rng *rng, uint64_t row, uint64_t draw, uint64_t bound); /* [0, bound), bound >= 1 */
 
-/* order [n] out: a permutation of 0..n-1, the same on every rank (stream `row`). */
+/* order [n] out: a permutation of 0..n-1, the same on every rank. Takes draws 1..n-1 of `row`. */
 void rng_permutation(const struct rng *rng, uint64_t row, int64_t *order, int64_t n);
 
 #endif
