@@ -8,7 +8,9 @@
 #include <stdint.h>
 
 struct arena;
-struct arena_mark { size_t block, used; };
+struct arena_mark {
+    size_t block, used;
+};
 
 /* `name` shows in messages (borrowed: a literal). Blocks grow by at least
  * `block_bytes`. The caller ends it with arena_destroy. */
@@ -26,8 +28,8 @@ struct arena_mark arena_mark(const struct arena *arena);
 void arena_release(struct arena *arena, struct arena_mark mark); /* memory taken since `mark` may be reused */
 void arena_reset(struct arena *arena);
 
-size_t arena_bytes(const struct arena *arena);       /* reserved from the system */
-size_t arena_peak_bytes(const struct arena *arena);  /* most ever in use */
+size_t arena_bytes(const struct arena *arena);      /* reserved from the system */
+size_t arena_peak_bytes(const struct arena *arena); /* most ever in use */
 
 char *arena_strdup(struct arena *arena, const char *text);
 char *arena_printf(struct arena *arena, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

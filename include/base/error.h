@@ -25,10 +25,10 @@ enum exit_code {
 _Noreturn void fatal(enum exit_code code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Conditions of user, file and library: always on. */
-#define require(cond, code, ...)         \
-    do {                                 \
-        if (!(cond))                     \
-            fatal((code), __VA_ARGS__);  \
+#define require(cond, code, ...)                                                                                       \
+    do {                                                                                                               \
+        if (!(cond))                                                                                                   \
+            fatal((code), __VA_ARGS__);                                                                                \
     } while (0)
 
 /* Who is speaking: printed in front of every message of a job with more than

@@ -9,9 +9,9 @@
 /* What a draw is for: two purposes never share a stream. Append only: the
  * numbers are part of what makes a run repeatable. */
 enum rng_purpose {
-    RNG_SHUFFLE = 1,   /* order of training rows in an epoch */
-    RNG_AUGMENT,       /* rotation, flip, blur of one image */
-    RNG_INIT,          /* weights; row = parameter number, draw = element */
+    RNG_SHUFFLE = 1, /* order of training rows in an epoch */
+    RNG_AUGMENT,     /* rotation, flip, blur of one image */
+    RNG_INIT,        /* weights; row = parameter number, draw = element */
     RNG_SAE_INIT,
     RNG_SAE_SHUFFLE,
     RNG_SAE_RESAMPLE,
@@ -32,9 +32,9 @@ struct rng {
 /* One (row, draw) is one value, whichever function takes it: give every value a
  * draw of its own. Rows and draws are below 2^44; beyond, the job ends. */
 uint32_t rng_u32(const struct rng *rng, uint64_t row, uint64_t draw);
-double rng_uniform(const struct rng *rng, uint64_t row, uint64_t draw);               /* [0, 1) */
+double rng_uniform(const struct rng *rng, uint64_t row, uint64_t draw); /* [0, 1) */
 double rng_range(const struct rng *rng, uint64_t row, uint64_t draw, double low, double high);
-double rng_normal(const struct rng *rng, uint64_t row, uint64_t draw);                /* mean 0, deviation 1 */
+double rng_normal(const struct rng *rng, uint64_t row, uint64_t draw);                  /* mean 0, deviation 1 */
 uint64_t rng_below(const struct rng *rng, uint64_t row, uint64_t draw, uint64_t bound); /* [0, bound), bound >= 1 */
 
 /* order [n] out: a permutation of 0..n-1, the same on every rank. Takes draws 1..n-1 of `row`. */

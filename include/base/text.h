@@ -33,7 +33,8 @@ char *text_html(struct arena *arena, const char *text);
 /* A relative path that stays below its root: no "..", no leading slash, no empty part, no control character. */
 bool text_path_is_safe(const char *path);
 
-/* Whole regular file into the arena, NUL-terminated; limit 0 = none. Returns NULL and sets *why (a static or arena text) when it cannot. */
+/* Whole regular file into the arena, NUL-terminated; limit 0 = none. Returns NULL and sets *why (a static or arena
+ * text) when it cannot. */
 char *text_read_file(struct arena *arena, const char *path, size_t limit_bytes, size_t *length, const char **why);
 /* Writes `path` whole or not at all: path.part, fsync, rename. Returns false and sets *why. */
 bool text_write_file(struct arena *arena, const char *path, const char *data, size_t length, const char **why);

@@ -4,7 +4,9 @@
 
 #include <stdint.h>
 
-struct span { int64_t first, count; };
+struct span {
+    int64_t first, count;
+};
 
 /* Rows of `rank` out of n. */
 struct span shard_rows(int64_t n, int ranks, int rank);

@@ -15,7 +15,7 @@ struct world {
     int rank, size;           /* of the job */
     int node_rank, node_size; /* of this node */
     int nodes;
-    int threads;              /* per rank, once world_threads has been called */
+    int threads; /* per rank, once world_threads has been called */
     char host[256];
 };
 
@@ -47,8 +47,8 @@ void world_barrier(const struct world *world);
 void world_broadcast(const struct world *world, void *data, size_t bytes, int root);
 /* A NUL-terminated text of `root`, owned by the arena on every rank. */
 char *world_broadcast_text(const struct world *world, struct arena *arena, const char *text, int root);
-void world_sum_i64(const struct world *world, int64_t *values, int n);   /* in place, exact */
-void world_max_f64(const struct world *world, double *values, int n);    /* in place, exact */
+void world_sum_i64(const struct world *world, int64_t *values, int n); /* in place, exact */
+void world_max_f64(const struct world *world, double *values, int n);  /* in place, exact */
 void world_min_f64(const struct world *world, double *values, int n);
 void world_sum_f64_any_order(const struct world *world, double *values, int n); /* timings only: rounding varies */
 /* Rows of all ranks, in rank order, on every rank: out [sum of rows x row_bytes]. */

@@ -64,7 +64,7 @@ static void file_line(const char *text)
     fflush(state.file);
 }
 
-static void say(const char *fmt, va_list args)
+__attribute__((format(printf, 1, 0))) static void say(const char *fmt, va_list args)
 {
     char line[LINE_BYTES];
     int length = vsnprintf(line, sizeof line - 1, fmt, args);

@@ -152,12 +152,23 @@ char *text_html(struct arena *arena, const char *text)
         text_add_bytes(&out, at, plain);
         at += plain;
         switch (*at) {
-        case '&': text_add(&out, "&amp;"); break;
-        case '<': text_add(&out, "&lt;"); break;
-        case '>': text_add(&out, "&gt;"); break;
-        case '"': text_add(&out, "&quot;"); break;
-        case '\'': text_add(&out, "&#39;"); break;
-        default: continue;
+        case '&':
+            text_add(&out, "&amp;");
+            break;
+        case '<':
+            text_add(&out, "&lt;");
+            break;
+        case '>':
+            text_add(&out, "&gt;");
+            break;
+        case '"':
+            text_add(&out, "&quot;");
+            break;
+        case '\'':
+            text_add(&out, "&#39;");
+            break;
+        default:
+            continue;
         }
         at++;
     }
