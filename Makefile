@@ -26,7 +26,7 @@ ifneq ($(filter-out help clean deps format lint docs-clean uninstall,$(or $(MAKE
 $(if $(wildcard $(BUILD)),,$(shell mkdir -p $(BUILD)))
 -include $(BUILD)/libraries.mk
 endif
-$(BUILD)/libraries.mk: scripts/probe | deps-if-missing
+$(BUILD)/libraries.mk: scripts/probe | deps-build
 	@mkdir -p $(@D)
 	@CC="$(CC)" scripts/probe $(LIBRARIES) > $@.part && mv $@.part $@
 
@@ -51,7 +51,7 @@ BENCH_PROGS   = $(BENCH_SOURCES:%.c=$(BUILD)/%)
 SUPPORT      = $(sort $(wildcard tests/support/*.c))
 SUPPORT_OBJ  = $(SUPPORT:%.c=$(BUILD)/%.o)
 
-.PHONY: all check check-build demo bench lint format docs install uninstall deps deps-if-missing clean help check-parity
+.PHONY: all check check-build demo bench lint format docs install uninstall deps deps-build deps-check deps-demo deps-parity clean help check-parity
 all: $(BUILD)/cfn ## build the program (build/<compiler>/cfn)
 
 $(BUILD)/cfn: $(BUILD)/main.o $(ARCHIVE)
@@ -68,7 +68,7 @@ $(BUILD)/revision: always
 	@mkdir -p $(@D); echo '$(REVISION)' | cmp -s - $@ || echo '$(REVISION)' > $@
 .PHONY: always
 
-$(BUILD)/tests/%.o: tests/%.c $(BUILD)/libraries.mk
+$(BUILD)/tests/%.o: tests/%.c $(BUILD)/libraries.mk | deps-check
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -Itests/support -MMD -MP -c -o $@ $<
 $(TEST_PROGS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT_OBJ) $(ARCHIVE)
@@ -77,13 +77,13 @@ $(BENCH_PROGS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(ARCHIVE)
 	$(CC) -o $@ $^ $(ALL_LIBS)
 
 check-build: all $(TEST_PROGS) ## build program and tests
-check: deps-if-missing check-build ## run all tests; ends with "N passed, N failed"
+check: deps-check check-build ## run all tests; ends with "N passed, N failed"
 	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(BUILD)" SAN="$(SAN)" scripts/run-tests $(T)
-demo: deps-if-missing all ## the whole road on real images; ends with the path of a page
+demo: deps-demo all ## the whole road on real images; ends with the path of a page
 	@CFN="$(abspath $(BUILD))/cfn" scripts/demo
-bench: deps-if-missing all $(BENCH_PROGS) ## throughput of this machine, beside its bounds
+bench: all $(BENCH_PROGS) ## throughput of this machine, beside its bounds
 	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(BUILD)" scripts/bench
-check-parity: deps-if-missing ## regenerate the fixtures from PyTorch, scikit-learn and Pillow and compare
+check-parity: deps-parity ## regenerate the fixtures from PyTorch, scikit-learn and Pillow and compare
 	@scripts/check-parity
 lint: ## layers, foreign headers, allocation
 	@scripts/lint
@@ -93,8 +93,8 @@ docs: all ## regenerate docs/reference from the key tables
 	@CFN="$(abspath $(BUILD))/cfn" scripts/docs
 deps: ## install what is missing, or say what to install
 	@scripts/deps
-deps-if-missing:
-	@scripts/deps --quiet
+deps-build deps-check deps-demo deps-parity:
+	@scripts/deps --quiet $(@:deps-%=%)
 
 install: all ## PREFIX=/usr/local DESTDIR=
 	install -D -m 755 $(BUILD)/cfn $(DESTDIR)$(PREFIX)/bin/cfn
