@@ -7,7 +7,9 @@
 /* Value at x [n] and its gradient. Called alike on all ranks, so it may be collective. */
 typedef double lbfgs_objective(void *data, const double *x, double *gradient, int64_t n);
 
-/* x [n] in: start, out: best point found. Stops when the largest |gradient| <= tolerance, or after max_iter. Returns iterations. */
+/* x [n] in: start, out: best point found; *value (may be NULL) out: its value. Stops when the largest |gradient| <=
+ * tolerance, after max_iter iterations, or when the line search finds nothing lower. Returns iterations. n < 2^31.
+ * Ends the job (EXIT_INTERNAL) when the value at the start is not finite. */
 int lbfgs_minimise(double *x, int64_t n, lbfgs_objective *objective, void *data, double tolerance, int max_iter,
                    double *value);
 

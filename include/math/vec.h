@@ -16,7 +16,7 @@ bool vec_all_finite(const float *x, int64_t n);
 double vec_normalise(float *x, int64_t n);
 double vec_ddot(const double *a, const double *b, int64_t n);
 void vec_daxpy(double *y, double alpha, const double *x, int64_t n);
-/* Median of n doubles; the array is reordered. */
+/* Median of n doubles without NaN (the mean of the middle two when n is even; NaN when n is 0); x is reordered. */
 double vec_median(double *x, int64_t n);
 
 #endif

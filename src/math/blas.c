@@ -1,0 +1,158 @@
+/* Dense products by BLIS' typed interface: it takes a row and a column stride, so row-major needs no copies.
+ * This file also sees to it that BLIS uses vector kernels on processors newer than itself. */
+#include "math/blas.h"
+
+#include <blis.h>
+#include <dlfcn.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+
+/* What BLIS would choose by itself. BLIS asks once and keeps the answer, so the question goes to a second copy of the
+ * library in a name space of its own. Returns -1 when that cannot be loaded. */
+static int arch_of_own_choice(void)
+{
+    typedef arch_t query(void);
+    Dl_info info;
+    query *const here = bli_arch_query_id;
+    const void *address;
+    memcpy(&address, &here, sizeof address);
+    if (!dladdr(address, &info) || !info.dli_fname)
+        return -1;
+    void *copy = dlmopen(LM_ID_NEWLM, info.dli_fname, RTLD_NOW | RTLD_LOCAL);
+    if (!copy)
+        return -1;
+    void *symbol = dlsym(copy, "bli_arch_query_id");
+    query *there = NULL;
+    memcpy(&there, &symbol, sizeof symbol);
+    const int arch = there ? (int)there() : -1;
+    dlclose(copy);
+    return arch;
+}
+
+/* The best kernels this processor can run, or -1. */
+static int arch_by_features(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl"))
+        return BLIS_ARCH_SKX;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return BLIS_ARCH_HASWELL;
+#endif
+    return -1;
+}
+
+/* Names the kernels by BLIS_ARCH_TYPE, only where BLIS would fall back to scalar code and nobody has named any. */
+static void choose_kernels(void)
+{
+    if (getenv("BLIS_ARCH_TYPE") || arch_of_own_choice() != BLIS_ARCH_GENERIC)
+        return;
+    const int arch = arch_by_features();
+    if (arch < 0)
+        return;
+    char text[16];
+    snprintf(text, sizeof text, "%d", arch);
+    setenv("BLIS_ARCH_TYPE", text, 0);
+}
+
+enum { CHECK_M = 37, CHECK_N = 53, CHECK_K = 61 }; /* off every register block */
+
+/* One small product in both precisions against a plain loop: kernels that were forced may not fit. */
+static void check_kernels(void)
+{
+    static float a[CHECK_M * CHECK_K], b[CHECK_K * CHECK_N], c[CHECK_M * CHECK_N];
+    static double da[CHECK_M * CHECK_K], db[CHECK_K * CHECK_N], dc[CHECK_M * CHECK_N];
+    for (int i = 0; i < CHECK_M * CHECK_K; i++)
+        da[i] = a[i] = (float)((i * 37) % 101 - 50) / 64.0f;
+    for (int i = 0; i < CHECK_K * CHECK_N; i++)
+        db[i] = b[i] = (float)((i * 53) % 103 - 51) / 64.0f;
+    blas_sgemm('N', 'N', CHECK_M, CHECK_N, CHECK_K, 1, a, CHECK_K, b, CHECK_N, 0, c, CHECK_N);
+    blas_dgemm('N', 'N', CHECK_M, CHECK_N, CHECK_K, 1, da, CHECK_K, db, CHECK_N, 0, dc, CHECK_N);
+    for (int i = 0; i < CHECK_M; i++)
+        for (int j = 0; j < CHECK_N; j++) {
+            double plain = 0;
+            for (int k = 0; k < CHECK_K; k++)
+                plain += da[i * CHECK_K + k] * db[k * CHECK_N + j];
+            const double s = (double)c[i * CHECK_N + j], d = dc[i * CHECK_N + j];
+            require(fabs(s - plain) <= 1e-4 && fabs(d - plain) <= 1e-12, EXIT_INTERNAL,
+                    "%s with its \"%s\" kernels multiplies wrongly: %g (float), %g (double), expected %g\n"
+                    "unset BLIS_ARCH_TYPE, or set it to another kernel set (0 skx, 3 haswell)",
+                    blas_library(), blas_kernel(), s, d, plain);
+        }
+}
+
+void blas_start(int threads)
+{
+    choose_kernels();
+    bli_init();
+    bli_thread_set_num_threads(threads > 0 ? threads : 1);
+    check_kernels();
+}
+
+const char *blas_kernel(void)
+{
+    bli_init();
+    return bli_arch_string(bli_arch_query_id());
+}
+
+const char *blas_library(void)
+{
+    static char text[64];
+    snprintf(text, sizeof text, "BLIS %s", bli_info_get_version_str());
+    return text;
+}
+
+static trans_t transposed(char trans)
+{
+    return trans == 'T' ? BLIS_TRANSPOSE : BLIS_NO_TRANSPOSE;
+}
+
+/* The library's arguments are not const, but it does not write to them. */
+static float *in_f32(const float *x)
+{
+    union {
+        const float *in;
+        float *out;
+    } u = { x };
+    return u.out;
+}
+
+static double *in_f64(const double *x)
+{
+    union {
+        const double *in;
+        double *out;
+    } u = { x };
+    return u.out;
+}
+
+void blas_sgemm(char transa, char transb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+                const float *b, int64_t ldb, float beta, float *c, int64_t ldc)
+{
+    bli_sgemm(transposed(transa), transposed(transb), m, n, k, &alpha, in_f32(a), lda, 1, in_f32(b), ldb, 1, &beta, c,
+              ldc, 1);
+}
+
+void blas_dgemm(char transa, char transb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
+                const double *b, int64_t ldb, double beta, double *c, int64_t ldc)
+{
+    bli_dgemm(transposed(transa), transposed(transb), m, n, k, &alpha, in_f64(a), lda, 1, in_f64(b), ldb, 1, &beta, c,
+              ldc, 1);
+}
+
+/* m and n are those of a as it is stored. */
+void blas_sgemv(char trans, int64_t m, int64_t n, float alpha, const float *a, int64_t lda, const float *x, float beta,
+                float *y)
+{
+    bli_sgemv(transposed(trans), BLIS_NO_CONJUGATE, m, n, &alpha, in_f32(a), lda, 1, in_f32(x), 1, &beta, y, 1);
+}
+
+void blas_dgemv(char trans, int64_t m, int64_t n, double alpha, const double *a, int64_t lda, const double *x,
+                double beta, double *y)
+{
+    bli_dgemv(transposed(trans), BLIS_NO_CONJUGATE, m, n, &alpha, in_f64(a), lda, 1, in_f64(x), 1, &beta, y, 1);
+}
