@@ -1,0 +1,129 @@
+/* BLIS: every transposition and stride against a plain loop, empty products, the choice of kernels. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "math/blas.h"
+
+static double value(int64_t i, int seed)
+{
+    return (double)((i * 2654435761 + seed * 40503) % 1009 - 504) / 256.0;
+}
+
+static const struct shape {
+    int m, n, k;
+} SHAPES[] = { { 1, 1, 1 }, { 5, 7, 3 }, { 64, 33, 129 }, { 1, 200, 17 }, { 200, 1, 17 }, { 96, 96, 400 } };
+
+/* op(x)[i][j] of a stored matrix. */
+static double at(const double *x, int64_t ld, char trans, int64_t i, int64_t j)
+{
+    return trans == 'T' ? x[j * ld + i] : x[i * ld + j];
+}
+
+static void check_gemm(struct shape s, char ta, char tb)
+{
+    const int pad = 3;
+    const int64_t lda = (ta == 'T' ? s.m : s.k) + pad, ldb = (tb == 'T' ? s.k : s.n) + pad, ldc = s.n + pad;
+    const int64_t na = (ta == 'T' ? s.k : s.m) * lda, nb = (tb == 'T' ? s.n : s.k) * ldb, nc = s.m * ldc;
+    double *a = test_calloc((size_t)na, 8), *b = test_calloc((size_t)nb, 8), *c = test_calloc((size_t)nc, 8);
+    float *fa = test_calloc((size_t)na, 4), *fb = test_calloc((size_t)nb, 4), *fc = test_calloc((size_t)nc, 4);
+    for (int64_t i = 0; i < na; i++)
+        fa[i] = (float)(a[i] = value(i, 1));
+    for (int64_t i = 0; i < nb; i++)
+        fb[i] = (float)(b[i] = value(i, 2));
+    for (int64_t i = 0; i < nc; i++)
+        fc[i] = (float)(c[i] = value(i, 3));
+    blas_sgemm(ta, tb, s.m, s.n, s.k, 0.5f, fa, lda, fb, ldb, 2.0f, fc, ldc);
+    blas_dgemm(ta, tb, s.m, s.n, s.k, 0.5, a, lda, b, ldb, 2.0, c, ldc);
+    for (int64_t i = 0; i < s.m; i++)
+        for (int64_t j = 0; j < ldc; j++) {
+            double plain = value(i * ldc + j, 3);
+            if (j < s.n) {
+                double sum = 0;
+                for (int64_t k = 0; k < s.k; k++)
+                    sum += at(a, lda, ta, i, k) * at(b, ldb, tb, k, j);
+                plain = 2 * plain + 0.5 * sum;
+            }
+            assert_true(fabs(c[i * ldc + j] - plain) <= 1e-11 * (1 + fabs(plain)));
+            assert_true(fabs((double)fc[i * ldc + j] - plain) <= 1e-5 * s.k);
+        }
+    test_free(a), test_free(b), test_free(c), test_free(fa), test_free(fb), test_free(fc);
+}
+
+static void gemm_equals_plain_loop(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < sizeof SHAPES / sizeof *SHAPES; s++)
+        for (int t = 0; t < 4; t++)
+            check_gemm(SHAPES[s], t & 1 ? 'T' : 'N', t & 2 ? 'T' : 'N');
+}
+
+static void beta_zero_forgets_nan(void **state)
+{
+    (void)state;
+    float a[4] = { 1, 2, 3, 4 }, c[4] = { NAN, NAN, NAN, NAN };
+    blas_sgemm('N', 'N', 2, 2, 2, 1, a, 2, a, 2, 0, c, 2);
+    assert_true(c[0] == 7 && c[1] == 10 && c[2] == 15 && c[3] == 22);
+    float k0[4] = { 1, 2, 3, 4 };
+    blas_sgemm('N', 'N', 2, 2, 0, 1, a, 2, a, 2, 2, k0, 2); /* k = 0: only beta acts */
+    assert_true(k0[0] == 2 && k0[3] == 8);
+    blas_sgemm('N', 'N', 0, 2, 2, 1, a, 2, a, 2, 0, NULL, 2);
+}
+
+static void gemv_equals_plain_loop(void **state)
+{
+    (void)state;
+    enum { M = 37, N = 21, LD = 24 };
+    double a[M * LD], x[M], y[M];
+    float fa[M * LD], fx[M], fy[M];
+    for (int t = 0; t < 2; t++) {
+        const int out = t ? N : M, in = t ? M : N;
+        for (int i = 0; i < M * LD; i++)
+            fa[i] = (float)(a[i] = value(i, 4));
+        for (int i = 0; i < M; i++) {
+            fx[i] = (float)(x[i] = value(i, 5));
+            fy[i] = (float)(y[i] = value(i, 6));
+        }
+        blas_sgemv(t ? 'T' : 'N', M, N, 2, fa, LD, fx, 0.5f, fy);
+        blas_dgemv(t ? 'T' : 'N', M, N, 2, a, LD, x, 0.5, y);
+        for (int i = 0; i < out; i++) {
+            double plain = 0.5 * value(i, 6);
+            for (int j = 0; j < in; j++)
+                plain += 2 * at(a, LD, t ? 'T' : 'N', i, j) * x[j];
+            assert_true(fabs(y[i] - plain) < 1e-11);
+            assert_true(fabs((double)fy[i] - plain) < 1e-3);
+        }
+    }
+}
+
+static void vector_kernels_are_chosen(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(blas_library(), "BLIS "));
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && !getenv("BLIS_WAS_SET"))
+        assert_string_not_equal(blas_kernel(), "generic");
+#endif
+}
+
+int main(void)
+{
+    if (getenv("BLIS_ARCH_TYPE"))
+        setenv("BLIS_WAS_SET", "1", 1);
+    blas_start(2);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gemm_equals_plain_loop),
+        cmocka_unit_test(beta_zero_forgets_nan),
+        cmocka_unit_test(gemv_equals_plain_loop),
+        cmocka_unit_test(vector_kernels_are_chosen),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
