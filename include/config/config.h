@@ -7,87 +7,93 @@
 #include <stdint.h>
 
 struct arena;
+struct value;
 struct world;
 
-struct run_config { /* top level keys */
-    const char *data;       /* ham, fundus, mimic, or any name */
-    const char *backbone;   /* resnet18, ...; "resnet" etc. as in the published scripts */
+struct run_config {       /* top level keys */
+    const char *data;     /* ham, fundus, mimic, or any name */
+    const char *backbone; /* resnet18, ...; "resnet" etc. as in the published scripts */
     int trial;
-    const char *root;       /* data folder */
+    const char *root; /* data folder */
     const char *result_dir;
     int64_t seed;
-    int threads;            /* per rank; 0 = allowed cores / ranks on the node */
-    double max_hours;       /* 0 = none */
-    const char *stop_file;  /* stop when it exists; empty = none */
-    const char *log_level;  /* quiet, normal, verbose */
+    int threads;           /* per rank; 0 = allowed cores / ranks on the node */
+    double max_hours;      /* 0 = none */
+    const char *stop_file; /* stop when it exists; empty = none */
+    const char *log_level; /* quiet, normal, verbose */
 };
 struct pack_config {
-    const char *reader;      /* auto, class_folders, labels_csv, class2images */
-    const char *labels;      /* file name of the table below root, default labels.csv */
-    const char *on_bad;      /* fail, skip */
+    const char *reader; /* auto, class_folders, labels_csv, class2images */
+    const char *labels; /* file name of the table below root, default labels.csv */
+    const char *on_bad; /* fail, skip */
     double max_bad_fraction;
     int max_megapixels;
     double val_fraction, test_fraction; /* class_folders without splits: by hash of the name */
-    const char *group;       /* column of the table that names patient, lesion or slide; empty = none */
+    const char *group;                  /* column of the table that names patient, lesion or slide; empty = none */
 };
 struct image_config {
-    int size;                /* network input, pixels */
-    const char *store;       /* auto, pixels, encoded */
-    int short_side;          /* resize at packing so that the short side has this many pixels; 0 = as it is */
+    int size;          /* network input, pixels */
+    const char *store; /* auto, pixels, encoded */
+    int short_side;    /* resize at packing so that the short side has this many pixels; 0 = as it is */
 };
 struct train_config {
     int epochs, batch;
     double lr, weight_decay;
-    const char *precision;   /* fp32 */
-    const char *reduction;   /* exact, fast */
-    const char *batchnorm;   /* global, shard */
-    int shards;              /* V: power of two >= ranks */
-    const char *augment;     /* published, none */
-    const char *pretrained;  /* a backbone.h5, or empty = from scratch */
-    const char *uncertain;   /* multi-label: negative, positive, ignore */
-    const char *blank;       /* multi-label: negative, ignore */
-    int checkpoint_minutes;  /* between checkpoints */
-    int check_every;         /* steps between comparisons of the weights over ranks */
+    const char *precision;  /* fp32 */
+    const char *reduction;  /* exact, fast */
+    const char *batchnorm;  /* global, shard */
+    int shards;             /* V: power of two >= ranks */
+    const char *augment;    /* published, none */
+    const char *pretrained; /* a backbone.h5, or empty = from scratch */
+    const char *uncertain;  /* multi-label: negative, positive, ignore */
+    const char *blank;      /* multi-label: negative, ignore */
+    int checkpoint_minutes; /* between checkpoints */
+    int check_every;        /* steps between comparisons of the weights over ranks */
 };
-struct embed_config { int batch; };
+struct embed_config {
+    int batch;
+};
 struct sae_config {
-    const char *variant;     /* relu */
-    int expansion;           /* K = expansion * D */
+    const char *variant; /* relu */
+    int expansion;       /* K = expansion * D */
     double l1, lr;
     int batch, epochs, resample_every; /* epochs; 0 = never */
     double resample_scale;
     int shards;
-    int top;                 /* T of /top */
+    int top; /* T of /top */
 };
 struct name_config {
-    int top;                 /* images per neuron on its sheet */
-    const char *endpoint;    /* empty = offline names */
-    int sheets;              /* contact sheets written, 0 = all alive neurons */
+    int top;              /* images per neuron on its sheet */
+    const char *endpoint; /* empty = offline names */
+    int sheets;           /* contact sheets written, 0 = all alive neurons */
 };
 struct cav_config {
-    const char *source, *method;  /* sae; svm */
-    int positives, negatives;     /* examples per neuron */
-    double c;                     /* SVM cost */
-    double holdout;               /* share of examples held out */
-    int random;                   /* random directions for the p-value */
+    const char *source, *method; /* sae; svm */
+    int positives, negatives;    /* examples per neuron */
+    double c;                    /* SVM cost */
+    double holdout;              /* share of examples held out */
+    int random;                  /* random directions for the p-value */
 };
 struct select_config {
     int count;
     const char *objective, *similarity, *optimizer; /* facility_location; cosine, features; naive, lazy */
     double min_accuracy;                            /* CAVs below are not candidates */
 };
-struct decompose_config { int nonzeros; bool intercept; };
+struct decompose_config {
+    int nonzeros;
+    bool intercept;
+};
 struct classify_config {
-    const char *input;    /* reconstruction, codes */
-    const char *search;   /* published, fixed */
-    double c;             /* for search: fixed */
+    const char *input;  /* reconstruction, codes */
+    const char *search; /* published, fixed */
+    double c;           /* for search: fixed */
     int max_iter;
-    int bootstrap;        /* replicates for intervals */
-    int controls;         /* random-concept trials */
+    int bootstrap; /* replicates for intervals */
+    int controls;  /* random-concept trials */
 };
 struct explain_config {
-    const char *split;    /* test, val, train */
-    int top, images;      /* concepts shown per image; images on the page */
+    const char *split; /* test, val, train */
+    int top, images;   /* concepts shown per image; images on the page */
 };
 
 struct config {
@@ -103,10 +109,13 @@ struct config {
     struct decompose_config decompose;
     struct classify_config classify;
     struct explain_config explain;
+    const struct value *values; /* text and origin of every key (config/key.h) */
 };
 
 /* One setting from the command line: key "train.lr" and its value as text. */
-struct setting { const char *key, *value, *origin; };
+struct setting {
+    const char *key, *value, *origin;
+};
 
 /* Reads `path` (NULL = defaults only), environment and settings; checks every
  * key and value on rank 0 and ends all ranks with EXIT_BAD_CONFIG and one
@@ -117,14 +126,15 @@ const struct config *config_load(struct world *world, struct arena *arena, const
 
 /* used.yml: every effective value with its origin as a comment; the text (arena). */
 char *config_used(struct arena *arena, const struct config *config);
-/* Commented template, and Markdown reference, of one section (NULL = all); from the key table. */
+/* Commented template, and Markdown reference, of one section ("" = top level, NULL = all); from the key table. */
 char *config_template(struct arena *arena, const char *section);
 char *config_reference(struct arena *arena, const char *section);
 /* Flag of the published scripts ("--num_concept") -> key ("select.count"), or NULL. */
 const char *config_flag_key(const char *flag);
 /* The value of one key as text ("train.lr" -> "0.0001"), NULL if unknown; for identities and provenance. */
 char *config_value(struct arena *arena, const struct config *config, const char *key);
-/* All effective values of a section as "key=value" lines. */
+/* Effective values of a section ("" = top level) as "key=value" lines, without those that change how a job runs but
+ * not what it computes (threads, checkpoint_minutes, ...). */
 char *config_section_text(struct arena *arena, const struct config *config, const char *section);
 
 #endif
