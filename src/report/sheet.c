@@ -54,8 +54,7 @@ struct picture sheet_grid(struct arena *arena, const uint8_t *rgb, int count, in
     int columns = count < style.columns ? (count > 0 ? count : 1) : style.columns;
     int lines = count > 0 ? (count + columns - 1) / columns : 1;
     int cell = size + 2 * style.border, step = cell + style.gap;
-    struct picture sheet =
-        picture_new(arena, columns * step + style.gap, lines * step + style.gap, grey ? 1 : 3);
+    struct picture sheet = picture_new(arena, columns * step + style.gap, lines * step + style.gap, grey ? 1 : 3);
     for (int t = 0; t < count; t++) {
         int x = style.gap + t % columns * step, y = style.gap + t / columns * step;
         fill(&sheet, x, y, cell, cell, frame ? frame + 3 * t : mid_grey);
