@@ -39,6 +39,7 @@ struct image_config {
 struct train_config {
     int epochs, batch;
     double lr, weight_decay;
+    const char *schedule;    /* constant, cosine */
     const char *precision;  /* fp32 */
     const char *reduction;  /* exact, fast */
     const char *batchnorm;  /* global, shard */

@@ -1,6 +1,6 @@
 /* cfn train: the opaque model, data-parallel.
  *
- * Published recipe (FACTS in docs/methods/train.md): AdamW, no schedule,
+ * Published recipe (FACTS in docs/methods/train.md): AdamW, constant rate,
  * drop_last, augmented images, the epoch with the best validation accuracy is
  * kept. Everything that varies is keyed by (seed, epoch, global row), so the
  * weights are the same bits at any rank count and after any resume. */
@@ -61,6 +61,14 @@ static void fill_labels(struct trainer *t, int64_t count)
     }
 }
 
+/* Learning rate of step `step` (from 0) of the whole run. */
+static double learning_rate(const struct trainer *t, int64_t step)
+{
+    if (strcmp(t->config->schedule, "constant") == 0)
+        return t->config->lr;
+    return 0.5 * t->config->lr * (1 + cos(M_PI * (double)step / (double)(t->steps * t->config->epochs)));
+}
+
 /* One optimiser step on batch `step` of the epoch. */
 static void train_step(struct trainer *t, int epoch, int64_t step)
 {
@@ -77,6 +85,7 @@ static void train_step(struct trainer *t, int epoch, int64_t step)
     double loss =
         network_gradient(t->net, t->images, t->corpus->multi_label ? NULL : t->labels,
                          t->corpus->multi_label ? t->targets : NULL, t->corpus->multi_label ? t->mask : NULL, &right);
+    t->adam.lr = learning_rate(t, epoch * t->steps + step);
     network_update(t->net, &t->adam, epoch * t->steps + step + 1);
     t->progress[LOSS_SUM] += loss;
     t->progress[RIGHT] += (double)right;
