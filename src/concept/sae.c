@@ -1,0 +1,202 @@
+/* Sparse autoencoder kernels: forward, backward, constraint. Five products a
+ * step carry the cost; the passes between them touch each activation once.
+ * Model and update as in the published scripts (docs/methods/sae.md). */
+#include "concept/sae.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "math/blas.h"
+#include "math/vec.h"
+
+enum { COLUMNS = 256 }; /* neurons a thread sweeps down all rows at a time: one kilobyte of each row */
+
+int64_t sae_count(int dim, int neurons)
+{
+    return 2 * (int64_t)neurons * dim + neurons + dim;
+}
+
+struct sae sae_view(float *flat, int dim, int neurons)
+{
+    int64_t matrix = (int64_t)neurons * dim;
+    return (struct sae){ .dim = dim,
+                         .neurons = neurons,
+                         .count = sae_count(dim, neurons),
+                         .flat = flat,
+                         .encoder = flat,
+                         .encoder_bias = flat + matrix,
+                         .decoder = flat + matrix + neurons,
+                         .bias = flat + 2 * matrix + neurons };
+}
+
+void sae_init(struct sae *sae, uint64_t seed)
+{
+    enum { ENCODER, ENCODER_BIAS, DECODER };
+    struct rng rng = { seed, RNG_SAE_INIT, 0 };
+    int64_t matrix = (int64_t)sae->neurons * sae->dim;
+    /* The published tensors have a leading axis of 1, which makes PyTorch's fan-in K D for the encoder. */
+    double weight = sqrt(6.0 / (double)matrix), bias = 1 / sqrt((double)sae->neurons);
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < matrix; i++) {
+        sae->encoder[i] = (float)rng_range(&rng, ENCODER, (uint64_t)i, -weight, weight);
+        sae->decoder[i] = (float)rng_range(&rng, DECODER, (uint64_t)i, -1, 1);
+    }
+    for (int k = 0; k < sae->neurons; k++)
+        sae->encoder_bias[k] = (float)rng_range(&rng, ENCODER_BIAS, (uint64_t)k, -bias, bias);
+    memset(sae->bias, 0, (size_t)sae->dim * sizeof(float));
+    sae_normalise(sae);
+}
+
+struct sae_work sae_work(struct arena *arena, int dim, int neurons, int64_t rows)
+{
+    return (struct sae_work){ .rows = rows,
+                              .centred = arena_array(arena, float, rows *dim),
+                              .error = arena_array(arena, float, rows *dim),
+                              .f = arena_array(arena, float, rows *neurons),
+                              .df = arena_array(arena, float, rows *neurons),
+                              .squared = arena_array(arena, double, rows),
+                              .sum = arena_array(arena, double, rows),
+                              .active = arena_array(arena, int64_t, rows) };
+}
+
+/* f <- relu(f + bias); its sum and how many are positive. */
+static void activate(float *restrict f, double *sum, int64_t *active, const float *restrict bias, int K)
+{
+    double total = 0;
+    int positive = 0;
+#pragma omp simd reduction(+ : total, positive)
+    for (int k = 0; k < K; k++) {
+        float p = f[k] + bias[k];
+        f[k] = p > 0 ? p : (p <= 0 ? 0 : p); /* a NaN stays one */
+        positive += p > 0;
+        total += (double)f[k];
+    }
+    *sum = total;
+    *active = positive;
+}
+
+void sae_encode(struct sae_work *work, const struct sae *sae, const float *x, int64_t rows)
+{
+    int D = sae->dim, K = sae->neurons;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; r++)
+        for (int d = 0; d < D; d++)
+            work->centred[r * D + d] = x[r * D + d] - sae->bias[d];
+    blas_sgemm('N', 'T', rows, K, D, 1, work->centred, D, sae->encoder, D, 0, work->f, K);
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; r++)
+        activate(work->f + r * K, &work->sum[r], &work->active[r], sae->encoder_bias, K);
+}
+
+void sae_decode(struct sae_work *work, const struct sae *sae, const float *x, int64_t rows)
+{
+    int D = sae->dim, K = sae->neurons;
+    blas_sgemm('N', 'N', rows, D, K, 1, work->f, K, sae->decoder, D, 0, work->error, D);
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; r++) {
+        float *restrict error = work->error + r * D;
+        double squared = 0;
+#pragma omp simd reduction(+ : squared)
+        for (int d = 0; d < D; d++) {
+            error[d] += sae->bias[d] - x[r * D + d];
+            squared += (double)error[d] * (double)error[d];
+        }
+        work->squared[r] = squared;
+    }
+}
+
+double sae_row_loss(const struct sae_work *work, int64_t row, int dim, double l1)
+{
+    return work->squared[row] / dim + l1 * work->sum[row];
+}
+
+/* Neurons first..end-1: df <- f > 0 ? df + slope : 0, its sum down the rows, and firing counts. */
+static void mask_columns(float *restrict bias_gradient, int64_t *fired, struct sae_work *work, int64_t rows, int K,
+                         int first, int end, float slope)
+{
+    int32_t count[COLUMNS] = { 0 };
+    float total[COLUMNS] = { 0 };
+    for (int64_t r = 0; r < rows; r++) {
+        const float *restrict f = work->f + r * K + first;
+        float *restrict df = work->df + r * K + first;
+#pragma omp simd
+        for (int k = 0; k < end - first; k++) {
+            df[k] = f[k] > 0 ? df[k] + slope : 0;
+            count[k] += f[k] > 0;
+            total[k] += df[k];
+        }
+    }
+    for (int k = 0; k < end - first; k++) {
+        bias_gradient[first + k] += total[k];
+        fired[first + k] += count[k];
+    }
+}
+
+/* Gradient with respect to x^, and its sum down the rows. */
+static void output_gradient(float *restrict bias_gradient, struct sae_work *work, int64_t rows, int D, double scale)
+{
+    float factor = (float)(2 * scale / D);
+    for (int64_t r = 0; r < rows; r++)
+        for (int d = 0; d < D; d++) {
+            work->error[r * D + d] *= factor;
+            bias_gradient[d] += work->error[r * D + d];
+        }
+}
+
+void sae_backward(struct sae *grad, int64_t *fired, struct sae_work *work, const struct sae *sae, int64_t rows,
+                  double l1, double scale, bool add)
+{
+    int D = sae->dim, K = sae->neurons;
+    float keep = add ? 1 : 0, slope = (float)(scale * l1);
+    if (!add) {
+        memset(grad->bias, 0, (size_t)D * sizeof(float));
+        memset(grad->encoder_bias, 0, (size_t)K * sizeof(float));
+    }
+    output_gradient(grad->bias, work, rows, D, scale);
+    blas_sgemm('T', 'N', K, D, rows, 1, work->f, K, work->error, D, keep, grad->decoder, D);
+    blas_sgemm('N', 'T', rows, K, D, 1, work->error, D, sae->decoder, D, 0, work->df, K);
+#pragma omp parallel for schedule(static)
+    for (int first = 0; first < K; first += COLUMNS)
+        mask_columns(grad->encoder_bias, fired, work, rows, K, first, first + COLUMNS < K ? first + COLUMNS : K,
+                     slope);
+    blas_sgemm('T', 'N', K, D, rows, 1, work->df, K, work->centred, D, keep, grad->encoder, D);
+}
+
+void sae_finish_gradient(struct sae *grad, const struct sae *sae)
+{
+    int D = sae->dim, K = sae->neurons;
+    blas_sgemv('T', K, D, -1, sae->encoder, D, grad->encoder_bias, 1, grad->bias);
+#pragma omp parallel for schedule(static)
+    for (int k = 0; k < K; k++) { /* g <- g - (g . w) w */
+        float *g = grad->decoder + (int64_t)k * D;
+        const float *w = sae->decoder + (int64_t)k * D;
+        vec_axpy(g, -(float)vec_dot(g, w, D), w, D);
+    }
+}
+
+void sae_normalise(struct sae *sae)
+{
+#pragma omp parallel for schedule(static)
+    for (int k = 0; k < sae->neurons; k++)
+        vec_normalise(sae->decoder + (int64_t)k * sae->dim, sae->dim);
+}
+
+bool sae_replant(struct sae *sae, int k, const float *x, double encoder_norm)
+{
+    int D = sae->dim;
+    float *encoder = sae->encoder + (int64_t)k * D, *decoder = sae->decoder + (int64_t)k * D;
+    double squared = 0;
+    for (int d = 0; d < D; d++)
+        squared += pow((double)x[d] - (double)sae->bias[d], 2);
+    if (!(squared > 0))
+        return false;
+    for (int d = 0; d < D; d++) {
+        double unit = ((double)x[d] - (double)sae->bias[d]) / sqrt(squared);
+        decoder[d] = (float)unit;
+        encoder[d] = (float)(unit * encoder_norm);
+    }
+    sae->encoder_bias[k] = 0;
+    return true;
+}

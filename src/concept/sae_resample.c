@@ -1,0 +1,111 @@
+/* Dead neurons get a new start at inputs the model explains badly (Bricken et
+ * al. 2023, "Towards monosemanticity"): inputs drawn in proportion to loss^2,
+ * decoder along the input, encoder short, Adam's moments forgotten. Draws are
+ * keyed by (seed, epoch, neuron), so every rank makes the same choice. */
+#include <math.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "concept/sae_state.h"
+#include "dist/progress.h"
+#include "dist/world.h"
+#include "math/vec.h"
+
+bool sae_resample_due(const struct sae_options *options, int epoch)
+{
+    /* None in the last fifth: a planted neuron needs time to settle. */
+    return options->resample_every > 0 && epoch % options->resample_every == 0 && 5 * epoch <= 4 * options->epochs;
+}
+
+/* cumulative [rows] <- running sum of loss^2 over the training rows, on every rank. */
+static void loss_distribution(struct sae_trainer *t)
+{
+    int64_t n = t->train.set.rows;
+    for (int64_t start = 0; start < n; start += t->batch) {
+        int64_t rows = n - start < t->batch ? n - start : t->batch, own = 0;
+        sae_open_batch(&t->train, NULL, start, rows);
+        sae_forward(t, &t->train, t->leaf_sums, t->row_loss);
+        for (int leaf = 0; leaf < tree_leaves(t->tree).count; leaf++)
+            own += sae_leaf(&t->train, leaf).count;
+        world_allgather_rows(t->world, t->cumulative + start, t->row_loss, own, sizeof(double));
+    }
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        t->cumulative[i] = sum += t->cumulative[i] * t->cumulative[i];
+}
+
+/* First row whose running sum exceeds `target`. */
+static int64_t draw_row(const double *cumulative, int64_t n, double target)
+{
+    int64_t low = 0, high = n - 1;
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (cumulative[middle] > target)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static double mean_alive_norm(const struct sae_trainer *t)
+{
+    double sum = 0;
+    int alive = 0, D = t->sae.dim;
+    for (int k = 0; k < t->sae.neurons; k++)
+        if (t->fired_before[k] > 0) {
+            sum += vec_norm(t->sae.encoder + (int64_t)k * D, D);
+            alive++;
+        }
+    return alive > 0 ? sum / alive : 1;
+}
+
+static void forget_moments(struct sae *moment, int k)
+{
+    size_t row = (size_t)moment->dim * sizeof(float);
+    memset(moment->encoder + (int64_t)k * moment->dim, 0, row);
+    memset(moment->decoder + (int64_t)k * moment->dim, 0, row);
+    moment->encoder_bias[k] = 0;
+}
+
+/* New starts for dead[0..count-1], `piece` rows fetched at a time. */
+static int plant(struct sae_trainer *t, int64_t count, double encoder_norm)
+{
+    struct rng rng = { t->options.seed, RNG_SAE_RESAMPLE, (uint32_t)t->at[SAE_EPOCH] };
+    int64_t n = t->train.set.rows, piece = t->work.rows;
+    double total = t->cumulative[n - 1];
+    int planted = 0;
+    for (int64_t at = 0; at < count; at += piece) {
+        int64_t some = count - at < piece ? count - at : piece;
+        for (int64_t i = 0; i < some; i++)
+            t->picked[i] = draw_row(t->cumulative, n, rng_uniform(&rng, (uint64_t)t->dead[at + i], 0) * total);
+        sae_fetch(t->x, &t->train, t->picked, some);
+        for (int64_t i = 0; i < some; i++) {
+            int k = (int)t->dead[at + i];
+            if (!sae_replant(&t->sae, k, t->x + i * t->sae.dim, encoder_norm))
+                continue;
+            forget_moments(&t->moment1, k);
+            forget_moments(&t->moment2, k);
+            planted++;
+        }
+    }
+    return planted;
+}
+
+int sae_resample(struct sae_trainer *t)
+{
+    enum phase before = phase_enter(PHASE_EVALUATE);
+    int64_t dead = 0;
+    for (int k = 0; k < t->sae.neurons; k++)
+        if (t->fired_before[k] == 0)
+            t->dead[dead++] = k;
+    int planted = 0;
+    if (dead > 0) { /* the same on every rank: counts are global */
+        loss_distribution(t);
+        if (t->cumulative[t->train.set.rows - 1] > 0)
+            planted = plant(t, dead, t->options.resample_scale * mean_alive_norm(t));
+    }
+    memset(t->fired_before, 0, (size_t)t->sae.neurons * sizeof(int64_t));
+    phase_enter(before);
+    return planted;
+}

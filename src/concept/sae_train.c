@@ -1,0 +1,286 @@
+/* Training of the sparse autoencoder: one step, one epoch, what a checkpoint
+ * keeps. Gradients are formed leaf by leaf straight into the folding stack of
+ * the fixed tree, so a rank holds log2(V) + 1 gradients at most. Dead neurons
+ * are planted anew by sae_resample.c. */
+#include "concept/sae_train.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "concept/sae_state.h"
+#include "dist/progress.h"
+#include "dist/world.h"
+#include "math/adam.h"
+#include "math/vec.h"
+
+/* Floats between rows of the folding stack: whole cache lines. */
+static int64_t stack_stride(int64_t count)
+{
+    return (count + 15) / 16 * 16;
+}
+
+static int64_t piece_rows(const struct sae_options *options, int64_t train_rows)
+{
+    int64_t batch = options->batch < train_rows ? options->batch : train_rows;
+    int64_t leaf = (batch + options->leaves - 1) / options->leaves;
+    return leaf < SAE_ROWS ? leaf : SAE_ROWS;
+}
+
+/* Mean per dimension and sum of squared deviations of the evaluation set, two passes. */
+static double total_variance(struct sae_trainer *t, struct arena *arena)
+{
+    struct sae_source *s = &t->eval;
+    struct span leaves = tree_leaves(t->tree);
+    double *mean = arena_array(arena, double, s->dim), *sum = arena_array(arena, double, s->dim);
+    double *part = arena_array(arena, double, (leaves.count + 1) * s->dim), total = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int64_t start = 0; start < s->set.rows; start += t->eval_batch) {
+            sae_open_batch(s, NULL, start, s->set.rows - start < t->eval_batch ? s->set.rows - start : t->eval_batch);
+            memset(part, 0, (size_t)(leaves.count * s->dim) * sizeof(double));
+            for (int l = 0; l < leaves.count; l++) {
+                struct span rows = sae_leaf(s, l);
+                for (int64_t i = 0; i < rows.count; i++) {
+                    sae_copy_rows(t->x, s, rows.first + i, 1);
+                    for (int d = 0; d < s->dim; d++)
+                        part[l * s->dim + d] += pass == 0 ? (double)t->x[d] : pow((double)t->x[d] - mean[d], 2);
+                }
+            }
+            tree_sum_f64(t->tree, sum, part, s->dim);
+            for (int d = 0; d < s->dim; d++) {
+                mean[d] += pass == 0 ? sum[d] / (double)s->set.rows : 0;
+                total += pass == 1 ? sum[d] : 0;
+            }
+        }
+    }
+    return total;
+}
+
+struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world, const struct sae_options *options,
+                                       int dim, int neurons, struct sae_set train, struct sae_set eval)
+{
+    struct sae_trainer *t = arena_array(arena, struct sae_trainer, 1);
+    t->world = world;
+    t->options = *options;
+    t->tree = tree_create(arena, world, options->leaves);
+    t->batch = options->batch < train.rows ? options->batch : train.rows;
+    t->eval_batch = t->batch < eval.rows ? t->batch : eval.rows;
+    t->train = sae_source(arena, world, t->tree, train, dim, t->batch, options->resident_bytes);
+    t->eval = sae_source(arena, world, t->tree, eval, dim, t->eval_batch, options->resident_bytes);
+
+    int64_t count = sae_count(dim, neurons), piece = piece_rows(options, train.rows);
+    t->sae = sae_view(arena_array(arena, float, count), dim, neurons);
+    t->moment1 = sae_view(arena_array(arena, float, count), dim, neurons);
+    t->moment2 = sae_view(arena_array(arena, float, count), dim, neurons);
+    t->stride = stack_stride(count);
+    t->stack = arena_take_raw(arena, (size_t)(tree_depth(t->tree) * t->stride), sizeof(float));
+    memset(t->stack, 0, (size_t)t->stride * sizeof(float)); /* a rank without leaves never writes it */
+    t->work = sae_work(arena, dim, neurons, piece);
+    t->x = arena_array(arena, float, piece *dim);
+    t->leaf_sums = arena_array(arena, double, 2 * (tree_leaves(t->tree).count + 1));
+    t->row_loss = arena_array(arena, double, t->batch);
+    t->order = arena_array(arena, int64_t, train.rows);
+    t->cumulative = arena_array(arena, double, train.rows);
+    t->fired = arena_array(arena, int64_t, neurons);
+    t->fired_epoch = arena_array(arena, int64_t, neurons);
+    t->fired_before = arena_array(arena, int64_t, neurons);
+    t->dead = arena_array(arena, int64_t, neurons);
+    t->picked = arena_array(arena, int64_t, piece);
+    sae_init(&t->sae, options->seed);
+    t->variance = total_variance(t, arena);
+    sae_loaded(t);
+    return t;
+}
+
+int64_t sae_trainer_bytes(const struct sae_options *options, int dim, int neurons, int64_t train_rows,
+                          int64_t eval_rows, int ranks)
+{
+    int64_t depth = 2, piece = piece_rows(options, train_rows), row = dim * (int64_t)sizeof(float);
+    for (int leaves = options->leaves; leaves > 1; leaves /= 2)
+        depth++;
+    int64_t batch = options->batch < train_rows ? options->batch : train_rows;
+    int64_t train = train_rows * row <= options->resident_bytes ? train_rows * row : (batch / ranks + 1) * row;
+    int64_t eval = eval_rows * row <= options->resident_bytes ? eval_rows * row : (batch / ranks + 1) * row;
+    return (3 + depth) * 4 * sae_count(dim, neurons) + piece * (8 * (int64_t)neurons + 12 * dim) + train + eval +
+           train_rows * 16 + 32 * (int64_t)neurons;
+}
+
+/* Gradient of one leaf of the open batch into row `slot` of the stack; returns its summed loss. */
+static double leaf_gradient(struct sae_trainer *t, int leaf)
+{
+    int dim = t->sae.dim;
+    struct span rows = sae_leaf(&t->train, leaf);
+    struct sae grad = sae_view(t->stack + tree_slot(t->tree, leaf) * t->stride, dim, t->sae.neurons);
+    double scale = 1 / (double)t->train.batch_rows, loss = 0;
+    if (rows.count == 0)
+        memset(grad.flat, 0, (size_t)grad.count * sizeof(float));
+    for (int64_t at = 0; at < rows.count; at += t->work.rows) {
+        int64_t n = rows.count - at < t->work.rows ? rows.count - at : t->work.rows;
+        phase_enter(PHASE_FORWARD);
+        sae_copy_rows(t->x, &t->train, rows.first + at, n);
+        sae_encode(&t->work, &t->sae, t->x, n);
+        sae_decode(&t->work, &t->sae, t->x, n);
+        for (int64_t r = 0; r < n; r++)
+            loss += sae_row_loss(&t->work, r, dim, t->options.l1);
+        phase_enter(PHASE_BACKWARD);
+        sae_backward(&grad, t->fired, &t->work, &t->sae, n, t->options.l1, scale, at > 0);
+    }
+    return loss;
+}
+
+/* All ranks learn of a number that blew up on the step it does. */
+static void check_finite(struct sae_trainer *t, double loss, const struct sae *grad)
+{
+    const char *what = !isfinite(loss)                               ? "loss"
+                       : !vec_all_finite(grad->flat, grad->count)    ? "gradient"
+                                                                     : NULL;
+    agree(t->world, what == NULL, EXIT_INTERNAL,
+          "sae: the %s is not finite at epoch %lld, row %lld of it\n"
+          "Lower sae.lr, or look for values that are not finite in embeddings.h5.",
+          what ? what : "", (long long)t->at[SAE_EPOCH] + 1, (long long)t->at[SAE_ROW]);
+}
+
+double sae_step(struct sae_trainer *t)
+{
+    int64_t start = t->at[SAE_ROW], left = t->train.set.rows - start;
+    int64_t rows = left < t->batch ? left : t->batch;
+    enum phase before = phase_enter(PHASE_FORWARD);
+    sae_open_batch(&t->train, t->order, start, rows);
+    for (int leaf = 0; leaf < tree_leaves(t->tree).count; leaf++) {
+        t->leaf_sums[leaf] = leaf_gradient(t, leaf);
+        tree_fold_f32(t->tree, leaf, t->stack, t->sae.count, t->stride);
+    }
+    /* Sum over the leaves of all ranks. */
+    phase_enter(PHASE_COMM);
+    struct sae grad = sae_view(t->stack, t->sae.dim, t->sae.neurons);
+    double loss;
+    tree_sum_nodes_f32(t->tree, grad.flat, t->stack, grad.count, t->stride);
+    tree_sum_f64(t->tree, &loss, t->leaf_sums, 1);
+    /* The same step on every rank. */
+    phase_enter(PHASE_OPTIMISER);
+    check_finite(t, loss, &grad);
+    sae_finish_gradient(&grad, &t->sae);
+    struct adam adam = { t->options.lr, 0.9, 0.999, 1e-8, 0 };
+    adam_step(t->sae.flat, t->moment1.flat, t->moment2.flat, grad.flat, t->sae.count, &adam, ++t->at[SAE_STEP]);
+    sae_normalise(&t->sae);
+    phase_enter(before);
+    t->at[SAE_ROW] += rows;
+    t->loss_sum += loss;
+    return loss / (double)rows;
+}
+
+bool sae_epoch_done(const struct sae_trainer *t)
+{
+    return t->at[SAE_ROW] >= t->train.set.rows;
+}
+
+int sae_epoch(const struct sae_trainer *t)
+{
+    return (int)t->at[SAE_EPOCH];
+}
+
+int64_t sae_rows_done(const struct sae_trainer *t)
+{
+    return t->at[SAE_ROW];
+}
+
+const struct sae *sae_model(const struct sae_trainer *t)
+{
+    return &t->sae;
+}
+
+void sae_forward(struct sae_trainer *t, struct sae_source *source, double *leaf_sums, double *row_loss)
+{
+    int64_t own = 0;
+    for (int leaf = 0; leaf < tree_leaves(t->tree).count; leaf++) {
+        struct span rows = sae_leaf(source, leaf);
+        double squared = 0, active = 0;
+        for (int64_t at = 0; at < rows.count; at += t->work.rows) {
+            int64_t n = rows.count - at < t->work.rows ? rows.count - at : t->work.rows;
+            sae_copy_rows(t->x, source, rows.first + at, n);
+            sae_encode(&t->work, &t->sae, t->x, n);
+            sae_decode(&t->work, &t->sae, t->x, n);
+            for (int64_t r = 0; r < n; r++) {
+                squared += t->work.squared[r];
+                active += (double)t->work.active[r];
+                if (row_loss)
+                    row_loss[own++] = sae_row_loss(&t->work, r, t->sae.dim, t->options.l1);
+            }
+        }
+        leaf_sums[2 * leaf] = squared;
+        leaf_sums[2 * leaf + 1] = active;
+    }
+}
+
+void sae_evaluate(struct sae_trainer *t, double *fvu, double *l0)
+{
+    enum phase before = phase_enter(PHASE_EVALUATE);
+    double total[2] = { 0, 0 }, sum[2];
+    int64_t n = t->eval.set.rows;
+    for (int64_t start = 0; start < n; start += t->eval_batch) {
+        sae_open_batch(&t->eval, NULL, start, n - start < t->eval_batch ? n - start : t->eval_batch);
+        sae_forward(t, &t->eval, t->leaf_sums, NULL);
+        tree_sum_f64(t->tree, sum, t->leaf_sums, 2);
+        total[0] += sum[0];
+        total[1] += sum[1];
+    }
+    *fvu = t->variance > 0 ? total[0] / t->variance : 0;
+    *l0 = total[1] / (double)n;
+    phase_enter(before);
+}
+
+struct sae_metrics sae_end_epoch(struct sae_trainer *t)
+{
+    int epoch = (int)t->at[SAE_EPOCH] + 1, K = t->sae.neurons, dead = 0, dense = 0;
+    int64_t n = t->train.set.rows;
+    sae_settle(t);
+    for (int k = 0; k < K; k++) {
+        dead += t->fired_epoch[k] == 0;
+        dense += 10 * t->fired_epoch[k] > n;
+        t->fired_before[k] += t->fired_epoch[k];
+        t->fired_epoch[k] = 0;
+    }
+    struct sae_metrics m = { .epoch = epoch,
+                             .train_loss = t->loss_sum / (double)n,
+                             .dead = (double)dead / K,
+                             .dense = (double)dense / K };
+    sae_evaluate(t, &m.fvu, &m.l0);
+    if (sae_resample_due(&t->options, epoch))
+        m.resampled = sae_resample(t);
+    t->at[SAE_EPOCH] = epoch;
+    t->at[SAE_ROW] = 0;
+    t->loss_sum = 0;
+    sae_loaded(t);
+    return m;
+}
+
+int sae_fields(struct sae_trainer *t, struct checkpoint_field fields[SAE_FIELDS])
+{
+    const struct checkpoint_field all[] = {
+        { "parameters", STORE_F32, t->sae.flat, t->sae.count },
+        { "moment1", STORE_F32, t->moment1.flat, t->sae.count },
+        { "moment2", STORE_F32, t->moment2.flat, t->sae.count },
+        { "fired_epoch", STORE_I64, t->fired_epoch, t->sae.neurons },
+        { "fired_before", STORE_I64, t->fired_before, t->sae.neurons },
+        { "at", STORE_I64, t->at, SAE_COUNTERS },
+        { "loss_sum", STORE_F64, &t->loss_sum, 1 },
+    };
+    memcpy(fields, all, sizeof all);
+    return (int)(sizeof all / sizeof all[0]);
+}
+
+void sae_settle(struct sae_trainer *t)
+{
+    world_sum_i64(t->world, t->fired, t->sae.neurons);
+    for (int k = 0; k < t->sae.neurons; k++) {
+        t->fired_epoch[k] += t->fired[k];
+        t->fired[k] = 0;
+    }
+}
+
+void sae_loaded(struct sae_trainer *t)
+{
+    struct rng rng = { t->options.seed, RNG_SAE_SHUFFLE, (uint32_t)t->at[SAE_EPOCH] };
+    rng_permutation(&rng, 0, t->order, t->train.set.rows);
+}
