@@ -19,7 +19,8 @@ struct sae_source {
     int64_t first;      /* position in the batch of this rank's first row */
 };
 
-/* Takes memory for batches of up to `batch` rows; copies a set of at most `resident_bytes` to every rank. Collective. */
+/* Takes memory for batches of up to `batch` rows; copies a set of at most `resident_bytes` to every rank. Collective.
+ */
 struct sae_source sae_source(struct arena *arena, const struct world *world, const struct tree *tree,
                              struct sae_set set, int dim, int64_t batch, int64_t resident_bytes);
 /* Opens the batch of rows order[start..start+rows-1] (order NULL: start..start+rows-1). Collective. */

@@ -11,22 +11,22 @@ struct sae_trainer {
     struct tree *tree;
     struct sae_options options;
     struct sae_source train, eval;
-    int64_t batch, eval_batch;          /* rows of a global batch */
-    struct sae sae, moment1, moment2;   /* weights and Adam's moments, the same on every rank */
-    float *stack;                       /* [depth x stride] folding stack; row 0 ends as the gradient */
+    int64_t batch, eval_batch;        /* rows of a global batch */
+    struct sae sae, moment1, moment2; /* weights and Adam's moments, the same on every rank */
+    float *stack;                     /* [depth x stride] folding stack; row 0 ends as the gradient */
     int64_t stride;
-    struct sae_work work;               /* one piece of a leaf */
-    float *x;                           /* [piece x D] */
-    double *leaf_sums;                  /* [own leaves x 2] */
-    double *row_loss;                   /* [batch] losses of this rank's rows */
-    double *cumulative;                 /* [train rows] for draws in proportion to loss^2 */
-    int64_t *order;                     /* [train rows] of this epoch */
-    int64_t *fired;                     /* [K] this rank, since the last sae_settle */
+    struct sae_work work;                /* one piece of a leaf */
+    float *x;                            /* [piece x D] */
+    double *leaf_sums;                   /* [own leaves x 2] */
+    double *row_loss;                    /* [batch] losses of this rank's rows */
+    double *cumulative;                  /* [train rows] for draws in proportion to loss^2 */
+    int64_t *order;                      /* [train rows] of this epoch */
+    int64_t *fired;                      /* [K] this rank, since the last sae_settle */
     int64_t *fired_epoch, *fired_before; /* [K] all ranks: in this epoch; from the last resampling to its start */
-    int64_t *dead, *picked;             /* [K] neurons, [piece] rows: scratch of a resampling */
+    int64_t *dead, *picked;              /* [K] neurons, [piece] rows: scratch of a resampling */
     int64_t at[SAE_COUNTERS];
-    double loss_sum;                    /* of the rows taken in this epoch */
-    double variance;                    /* sum ||x - mean||^2 of the evaluation set */
+    double loss_sum; /* of the rows taken in this epoch */
+    double variance; /* sum ||x - mean||^2 of the evaluation set */
 };
 
 /* Forward passes over this rank's part of the open batch: leaf_sums [own leaves x 2] squared error and active

@@ -61,7 +61,7 @@ bool sae_epoch_done(const struct sae_trainer *trainer); /* all batches of the ep
 /* Evaluates, resamples when due, begins the next epoch. Collective. */
 struct sae_metrics sae_end_epoch(struct sae_trainer *trainer);
 
-int sae_epoch(const struct sae_trainer *trainer);       /* epochs done */
+int sae_epoch(const struct sae_trainer *trainer);         /* epochs done */
 int64_t sae_rows_done(const struct sae_trainer *trainer); /* rows taken in this epoch */
 const struct sae *sae_model(const struct sae_trainer *trainer);
 /* FVU and mean number of active neurons on the evaluation set. Collective. */

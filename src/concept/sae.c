@@ -159,8 +159,7 @@ void sae_backward(struct sae *grad, int64_t *fired, struct sae_work *work, const
     blas_sgemm('N', 'T', rows, K, D, 1, work->error, D, sae->decoder, D, 0, work->df, K);
 #pragma omp parallel for schedule(static)
     for (int first = 0; first < K; first += COLUMNS)
-        mask_columns(grad->encoder_bias, fired, work, rows, K, first, first + COLUMNS < K ? first + COLUMNS : K,
-                     slope);
+        mask_columns(grad->encoder_bias, fired, work, rows, K, first, first + COLUMNS < K ? first + COLUMNS : K, slope);
     blas_sgemm('T', 'N', K, D, rows, 1, work->df, K, work->centred, D, keep, grad->encoder, D);
 }
 

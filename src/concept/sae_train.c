@@ -132,9 +132,7 @@ static double leaf_gradient(struct sae_trainer *t, int leaf)
 /* All ranks learn of a number that blew up on the step it does. */
 static void check_finite(struct sae_trainer *t, double loss, const struct sae *grad)
 {
-    const char *what = !isfinite(loss)                               ? "loss"
-                       : !vec_all_finite(grad->flat, grad->count)    ? "gradient"
-                                                                     : NULL;
+    const char *what = !isfinite(loss) ? "loss" : !vec_all_finite(grad->flat, grad->count) ? "gradient" : NULL;
     agree(t->world, what == NULL, EXIT_INTERNAL,
           "sae: the %s is not finite at epoch %lld, row %lld of it\n"
           "Lower sae.lr, or look for values that are not finite in embeddings.h5.",
@@ -241,10 +239,9 @@ struct sae_metrics sae_end_epoch(struct sae_trainer *t)
         t->fired_before[k] += t->fired_epoch[k];
         t->fired_epoch[k] = 0;
     }
-    struct sae_metrics m = { .epoch = epoch,
-                             .train_loss = t->loss_sum / (double)n,
-                             .dead = (double)dead / K,
-                             .dense = (double)dense / K };
+    struct sae_metrics m = {
+        .epoch = epoch, .train_loss = t->loss_sum / (double)n, .dead = (double)dead / K, .dense = (double)dense / K
+    };
     sae_evaluate(t, &m.fvu, &m.l0);
     if (sae_resample_due(&t->options, epoch))
         m.resampled = sae_resample(t);
