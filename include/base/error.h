@@ -35,7 +35,7 @@ _Noreturn void fatal(enum exit_code code, const char *fmt, ...) __attribute__((f
  * one rank. `host` is copied. */
 void error_set_rank(int rank, int size, const char *host);
 
-/* How a job is ended; the default is exit(code). Set by dist to stop every rank. */
+/* How a job is ended; the default is _exit(code). Set by dist to stop every rank. */
 void error_set_abort(void (*abort_job)(int code));
 
 /* Prints an error in the house form without ending the job (rank 0 of an agreed

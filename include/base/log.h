@@ -9,6 +9,7 @@ enum log_level { LOG_QUIET, LOG_NORMAL, LOG_VERBOSE };
 
 void log_setup(int rank, enum log_level level);
 enum log_level log_level(void);
+bool log_speaks(void); /* is this rank 0? */
 
 /* A line on stdout of rank 0, and in the log file when one is open. */
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -31,6 +31,7 @@ void phase_start(const char *stage);
 /* Switches this rank's clock to `phase`, returns the one it was in:
  *     enum phase before = phase_enter(PHASE_COMM); ...; phase_enter(before); */
 enum phase phase_enter(enum phase phase);
+void phase_set_clock(double (*clock_seconds)(void)); /* for tests; NULL restores */
 /* A count reported beside the table and in perf.json, e.g. ("images", 1600), ("gemm_flops", 1e12); adds up. */
 void phase_count(const char *name, double amount);
 /* Ends the stage: prints the table (min/avg/max over ranks, bytes, peaks, notes)

@@ -4,7 +4,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -60,5 +59,6 @@ _Noreturn void fatal(enum exit_code code, const char *fmt, ...)
     error_print(speaker.rank, NULL, message);
     if (speaker.abort_job)
         speaker.abort_job((int)code);
-    exit((int)code);
+    fflush(NULL);
+    _exit((int)code); /* other threads may be at work: no exit handlers */
 }

@@ -34,6 +34,11 @@ enum log_level log_level(void)
     return state.level;
 }
 
+bool log_speaks(void)
+{
+    return state.rank == 0;
+}
+
 static void bar_hide(void)
 {
     if (state.bar[0])
