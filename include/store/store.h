@@ -22,7 +22,8 @@ enum store_type { STORE_U8, STORE_I8, STORE_I32, STORE_I64, STORE_F32, STORE_F64
  * rows: "N,H,W,c"; an entry "kernel_x=3" gives its own extent (its dims
  * attribute is then the bare names). Otherwise each name is looked up in the sizes given to store_create; a
  * dataset with `optional` is left out when one of its names has no size there.
- * STORE_TEXT is fixed-width UTF-8; its width in bytes is the size named `width`. */
+ * A number ("N,3") is an extent of that size.
+ * STORE_TEXT is fixed-width UTF-8, padded by NUL; its width in bytes is the size named `width` (at least 1). */
 struct layout {
     const char *name; /* "/codes/value": groups are made */
     enum store_type type;
@@ -32,7 +33,10 @@ struct layout {
     const char *width;
     bool optional;
 };
-struct extent { const char *name; int64_t size; };
+struct extent {
+    const char *name;
+    int64_t size;
+};
 
 /* Makes path.part from the table: rank 0 writes the skeleton (with the
  * attributes description, unit, dims on every dataset), then all ranks open it.
@@ -71,7 +75,8 @@ void store_expect(struct store *store, const char *name, enum store_type type, i
 /* Names of all datasets, sorted; local, owned by the store. */
 int store_names(const struct store *store, const char *const **names);
 
-/* Attributes of the root (object "/") or of a dataset; the same values on every rank when writing. */
+/* Attributes of the root (object "/") or of a dataset; the same values on every rank when writing. They are kept until
+ * store_publish writes them, and can be read back before. Reading is local. */
 void store_set_text(struct store *store, const char *object, const char *name, const char *value);
 void store_set_texts(struct store *store, const char *object, const char *name, const char *const *values, int count);
 void store_set_f64(struct store *store, const char *object, const char *name, double value);
@@ -82,14 +87,35 @@ bool store_get_texts(struct store *store, const char *object, const char *name, 
 bool store_get_f64(struct store *store, const char *object, const char *name, double *value);
 bool store_get_i64(struct store *store, const char *object, const char *name, int64_t *value);
 
+/* All attributes, in the order of their objects; local, owned by the store. Numbers of other kinds are left out. */
+enum store_attribute_kind { STORE_ATTR_TEXT, STORE_ATTR_TEXTS, STORE_ATTR_F64, STORE_ATTR_I64 };
+struct store_attribute {
+    const char *object, *name;
+    enum store_attribute_kind kind;
+    const char *const *texts; /* [count] */
+    int count;
+    double number;
+    int64_t integer;
+    struct store_attribute *next;
+};
+const struct store_attribute *store_attributes(const struct store *store);
+
 /* Texts of fixed width, as an array of NUL-terminated strings (arena) on every rank. */
 const char **store_read_texts(struct store *store, struct arena *arena, const char *name);
 
-/* Provenance: the /run group. A note is a text attribute of /run; call before store_publish. */
+/* Provenance: the /run group. A note is a text attribute of /run; call before store_publish. Read: object "/run". */
 void store_note(struct store *store, const char *name, const char *value);
 
-/* XXH3-128 of a whole file as 32 hex digits (arena), read in parts by all ranks. */
+/* Checksum of a whole file as 32 hex digits (arena), read in parts by all ranks: XXH3-128 of the file up to 64 MiB, of
+ * the list of the XXH3-128 of its 64 MiB blocks beyond. */
 char *store_checksum(struct world *world, struct arena *arena, const char *path);
+
+/* Takes a lock in directory `dir` for the rest of the job, or ends it with EXIT_CANNOT_CREATE because another job
+ * holds it: two runs never write the same directory. */
+void store_lock(struct world *world, struct arena *arena, const char *dir);
+
+/* "f32", "text", ...; local. */
+const char *store_type_name(enum store_type type);
 
 /* HDF5 version, for --version; local. */
 const char *store_library(void);
