@@ -70,4 +70,7 @@ int64_t world_calls(void);
 void world_fetch_rows(const struct world *world, void *out, const int64_t *rows, int64_t count, const void *local,
                       int64_t first, int64_t mine, size_t row_bytes);
 
+/* MPI library and its version, for --version; local, also before world_start. */
+const char *world_library(void);
+
 #endif

@@ -23,6 +23,9 @@ struct job {
     const char *command_line;
     const char *dir;         /* run directory: <result_dir>/<data>/<backbone>/<trial> */
     const char *data_dir;    /* <result_dir>/<data>: corpus.h5 and audit.json live here */
+    const char *stage;       /* name of the command that runs now */
+    const char *home;        /* its directory: data_dir for pack and audit, dir for the others */
+    const char *started;     /* UTC */
     bool force, resume, dry_run, json;
     int argc;                /* arguments of helper commands: what is left after flags */
     char **argv;
@@ -52,12 +55,14 @@ int stage_selftest(struct job *job);
 
 /* Key of every random draw: the seed and the trial. */
 uint64_t job_seed(const struct job *job);
-/* Path of a file of this run ("sae.h5"); corpus.h5 and audit.json resolve to data_dir. Arena run. */
+/* Path of a file of this run ("sae.h5"); corpus.h5, audit.json and rejects.csv resolve to data_dir, other names to
+ * the stage's directory. Arena run. */
 const char *job_path(struct job *job, const char *name);
 /* Opens an input of this run, or ends with EXIT_NO_INPUT naming the command that makes it. */
 struct store *job_open(struct job *job, const char *name, const char *made_by);
 /* Makes the run directory and checks that `name` may be written: it exists and neither force nor resume was
- * given -> EXIT_CANNOT_CREATE. Returns false when `resume` is set and the file is whole: nothing to do. Collective. */
+ * given -> EXIT_CANNOT_CREATE. Returns false when `resume` is set and the file is whole: nothing to do. With dry_run
+ * it only says that the file would be written, and returns false. Collective. */
 bool job_may_write(struct job *job, const char *name);
 /* store_create with force as `replace`. */
 struct store *job_create(struct job *job, const char *name, const struct layout *layout, size_t datasets,

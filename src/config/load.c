@@ -106,14 +106,6 @@ static void check_together(struct draft *draft)
                    c.pack.test_fraction, c.pack.val_fraction);
 }
 
-/* The seed of a repetition is its number, unless a seed is given. */
-static void derive_seed(struct draft *draft)
-{
-    struct value *seed = &draft->values[key_find("seed")];
-    if (strcmp(seed->origin, "default") == 0)
-        *seed = (struct value){ draft->values[key_find("trial")].text, "default, the trial number" };
-}
-
 static struct draft read_all(struct arena *arena, const char *path, const struct setting *settings, int count)
 {
     struct draft draft = draft_start(arena);
@@ -123,8 +115,6 @@ static struct draft read_all(struct arena *arena, const char *path, const struct
         read_environment(&draft);
     if (!draft.error)
         read_settings(&draft, settings, count);
-    if (!draft.error)
-        derive_seed(&draft);
     if (!draft.error)
         check_together(&draft);
     return draft;

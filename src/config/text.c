@@ -62,11 +62,8 @@ char *config_template(struct arena *arena, const char *section)
         for (size_t k = 0; k < keys_count; k++) {
             if (!key_in(&keys[k], name))
                 continue;
-            /* The seed follows the trial unless it is given: a template must not give it. */
-            bool derived = strcmp(keys[k].path, "seed") == 0;
             text_add(&out, "%s# %s\n%s# %s\n", indent, keys[k].doc, indent, about(arena, &keys[k]));
-            text_add(&out, "%s%s%s: %s\n", indent, derived ? "# " : "", key_name(&keys[k]),
-                     quoted(arena, &keys[k], keys[k].fallback));
+            text_add(&out, "%s%s: %s\n", indent, key_name(&keys[k]), quoted(arena, &keys[k], keys[k].fallback));
         }
     }
     return out.data;
@@ -88,7 +85,7 @@ static void reference_section(struct text *out, const struct section *section)
     for (size_t k = 0; k < keys_count; k++) {
         if (!key_in(&keys[k], section->name))
             continue;
-        const char *fallback = strcmp(keys[k].path, "seed") == 0 ? "trial" : keys[k].fallback;
+        const char *fallback = keys[k].fallback;
         text_add(out, "| `%s` | %s%s%s | ", keys[k].path, *fallback ? "`" : "", *fallback ? fallback : "empty",
                  *fallback ? "`" : "");
         add_cell(out, about(arena, &keys[k]));

@@ -1,0 +1,90 @@
+/* The table of commands: names, one-line docs, what each writes and what its
+ * outputs depend on. */
+#include "stage/command.h"
+
+#include <string.h>
+
+#include "stage/stage.h"
+
+/* clang-format off */
+#define STAGE(text, doc_, function_) .name = text, .doc = doc_, .function = function_, .flags = COMMAND_STAGE
+#define SHARED(text, doc_, function_) .name = text, .doc = doc_, .function = function_, \
+    .flags = COMMAND_STAGE | COMMAND_DATA
+#define HELPER(text, doc_, function_) .name = text, .doc = doc_, .function = function_
+
+static const struct command commands[] = {
+    { SHARED("pack", "decodes, checks, splits and labels an image folder: corpus.h5", stage_pack),
+      .outputs = "corpus.h5", .keys = "data root pack image.store image.short_side" },
+    { SHARED("audit", "says what is wrong with a corpus or its splits", stage_audit),
+      .outputs = "audit.json", .inputs = "corpus.h5", .keys = "data" },
+    { STAGE("train", "trains the backbone, data-parallel", stage_train),
+      .outputs = "backbone.h5", .inputs = "corpus.h5", .keys = "data backbone trial seed image.size train" },
+    { STAGE("embed", "representations of all images", stage_embed),
+      .outputs = "embeddings.h5", .inputs = "corpus.h5 backbone.h5", .keys = "data backbone image.size embed" },
+    { STAGE("sae", "trains the sparse autoencoder whose neurons become concepts", stage_sae),
+      .outputs = "sae.h5", .inputs = "embeddings.h5", .keys = "trial seed sae" },
+    { STAGE("name", "top images, contact sheets and names of neurons", stage_name),
+      .outputs = "names.json sheets", .inputs = "sae.h5 embeddings.h5 corpus.h5", .keys = "name" },
+    { STAGE("cav", "one concept activation vector per neuron", stage_cav),
+      .outputs = "cav.h5", .inputs = "embeddings.h5 sae.h5", .keys = "trial seed cav" },
+    { STAGE("select", "greedy submodular choice of concepts", stage_select),
+      .outputs = "selection.h5", .inputs = "cav.h5", .keys = "trial seed select" },
+    { STAGE("decompose", "every representation as a sparse sum of concepts", stage_decompose),
+      .outputs = "codes.h5", .inputs = "embeddings.h5 cav.h5 selection.h5", .keys = "decompose" },
+    { STAGE("classify", "fits the concept-bottleneck head and measures it beside its controls", stage_classify),
+      .outputs = "cbm.h5 metrics.json", .inputs = "embeddings.h5 cav.h5 selection.h5 codes.h5",
+      .keys = "trial seed classify" },
+    { STAGE("explain", "explains every prediction, and writes the report page", stage_explain),
+      .outputs = "explanations.h5 report", .keys = "explain",
+      .inputs = "corpus.h5 embeddings.h5 sae.h5 names.json cav.h5 selection.h5 codes.h5 cbm.h5" },
+    { .name = "run", .doc = "all of the above in order; skips what is done and still valid", .function = stage_run,
+      .flags = COMMAND_RUN },
+
+    { HELPER("info", "what an HDF5 file of this program holds and how it was made", stage_info), .arguments = "FILE" },
+    { HELPER("verify", "checks that a file is whole", stage_verify), .arguments = "FILE" },
+    { HELPER("config", "a commented configuration file with all keys, or of one section", stage_config),
+      .arguments = "[SECTION]", .switches = "--markdown", .flags = COMMAND_LONE },
+    { HELPER("model", "layers, parameters, FLOPs and bytes of a backbone", stage_model), .arguments = "NAME" },
+    { HELPER("demo-corpus", "makes a small real corpus: slices of a brain with its atlas", stage_demo_corpus),
+      .arguments = "DIR" },
+    { HELPER("selftest", "checks this installation: sums over ranks, files, kernels, binding", stage_selftest),
+      .arguments = "" },
+};
+/* clang-format on */
+
+const struct command *command_table(size_t *count)
+{
+    *count = sizeof commands / sizeof *commands;
+    return commands;
+}
+
+const struct command *command_find(const char *name)
+{
+    for (size_t c = 0; c < sizeof commands / sizeof *commands; c++)
+        if (strcmp(commands[c].name, name) == 0)
+            return &commands[c];
+    return NULL;
+}
+
+char *command_word(struct arena *arena, const char *list, int index)
+{
+    while (list && index-- > 0) {
+        list = strchr(list, ' ');
+        list += list != NULL;
+    }
+    return list ? arena_printf(arena, "%.*s", (int)strcspn(list, " "), list) : NULL;
+}
+
+char *command_settings(struct arena *arena, const struct command *command, const struct config *config)
+{
+    struct text out = text_new(arena);
+    const char *word;
+    for (int w = 0; (word = command_word(arena, command->keys, w)); w++) {
+        const char *value = config_value(arena, config, word);
+        if (value)
+            text_add(&out, "%s=%s\n", word, value);
+        else
+            text_add(&out, "%s", config_section_text(arena, config, word));
+    }
+    return out.data;
+}

@@ -1,0 +1,82 @@
+/* What the stages share: paths, opening inputs, making and publishing outputs. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "stage/home.h"
+
+uint64_t job_seed(const struct job *job)
+{
+    return (uint64_t)job->config->run.seed + ((uint64_t)job->config->run.trial << 40);
+}
+
+const char *job_path(struct job *job, const char *name)
+{
+    bool shared = strcmp(name, "corpus.h5") == 0 || strcmp(name, "audit.json") == 0 || strcmp(name, "rejects.csv") == 0;
+    return text_path(job->run, shared ? job->data_dir : job->home ? job->home : job->dir, name);
+}
+
+struct store *job_open(struct job *job, const char *name, const char *made_by)
+{
+    const char *path = job_path(job, name);
+    agree(job->world, home_has(job, path), EXIT_NO_INPUT, "%s: no such file\n`cfn %s` makes it", path, made_by);
+    return store_open(job->world, job->run, path);
+}
+
+bool job_may_write(struct job *job, const char *name)
+{
+    const char *path = job_path(job, name);
+    bool there = home_has(job, path);
+    if (there && job->resume) {
+        log_info("%s: %s is there, nothing to do", job->stage, path);
+        return false;
+    }
+    agree(job->world, !there || job->force, EXIT_CANNOT_CREATE,
+          "%s: exists already\n--force makes it again, --resume keeps it.", path);
+    if (job->dry_run) {
+        log_info("%s: would write %s", job->stage, path);
+        return false;
+    }
+    const char *why = "";
+    bool ok = job->world->rank != 0 || text_make_dirs(job->run, job->home, &why);
+    agree(job->world, ok, EXIT_CANNOT_CREATE, "%s: %s", job->home, why);
+    ok = job->world->rank != 0 || access(job->home, W_OK | X_OK) == 0;
+    agree(job->world, ok, EXIT_CANNOT_CREATE, "%s: cannot write here: %s", job->home, strerror(errno));
+    return true;
+}
+
+struct store *job_create(struct job *job, const char *name, const struct layout *layout, size_t datasets,
+                         const struct extent *sizes, size_t extents)
+{
+    return store_create(job->world, job->run, job_path(job, name), layout, datasets, sizes, extents, job->force);
+}
+
+void job_publish(struct job *job, struct store *store, const char *stage, const char *const *inputs, int count)
+{
+    struct record r = record_make(job, stage, inputs, count);
+    for (int n = 0; n < r.count; n++)
+        store_note(store, r.name[n], r.value[n]);
+    store_publish(store);
+}
+
+/* Outputs that are not HDF5 carry their record beside them. */
+static void record_plain_output(struct job *job)
+{
+    const struct command *command = job->stage ? command_find(job->stage) : NULL;
+    const char *output = command ? command_word(job->run, command->outputs, 0) : NULL;
+    if (!output || text_ends(output, ".h5") || !home_has(job, job_path(job, output)))
+        return;
+    const char *inputs[8];
+    int count = 0;
+    while (count < 8 && (inputs[count] = command_word(job->run, command->inputs, count)))
+        count++;
+    record_write(job, output, inputs, count);
+}
+
+int job_done(struct job *job)
+{
+    record_plain_output(job);
+    world_warnings(job->world);
+    phase_report(job->world, job->scratch, job_path(job, "perf.json"));
+    return EXIT_DONE;
+}
