@@ -1,6 +1,7 @@
 # cfn - Concepts from Neurons.  `make help` lists the targets.
 # Non-recursive; products only under build/.
 
+.DEFAULT_GOAL := all
 ifeq ($(origin CC),default)
 CC = gcc
 endif
