@@ -66,14 +66,18 @@ const char *key_suggest(struct arena *arena, const char *path)
     for (size_t k = 0; k < count; k++)
         if (strcmp(key_name(&keys[k]), name) == 0 || key_has_flag(&keys[k], flag))
             return keys[k].path;
-    /* Nearest spelling, first in the section the reader was in. */
-    const char **words = arena_array(arena, const char *, count);
+    /* Nearest spelling, first in the section the reader was in; at top level sections are words too. */
+    size_t sections_count;
+    const struct section *sections = config_sections(&sections_count);
+    const char **words = arena_array(arena, const char *, count + sections_count);
     char *section = arena_strdup(arena, path);
     section[dot ? dot - path : 0] = '\0';
     size_t words_count = 0;
     for (size_t k = 0; k < count; k++)
         if (key_in(&keys[k], section))
             words[words_count++] = keys[k].path;
+    for (size_t s = 1; s < sections_count && !dot; s++)
+        words[words_count++] = sections[s].name;
     const char *near = text_suggest(path, words, words_count);
     if (near)
         return near;

@@ -58,7 +58,7 @@ static void add_keys(struct text *out, const struct command *command)
     for (int w = 0; (word = command_word(out->arena, command->keys, w)); w++)
         for (size_t k = 0; k < count; k++)
             if (strcmp(keys[k].path, word) == 0 || (*word && key_in(&keys[k], word)))
-                text_add(out, "  %-22s %-18s %s\n", keys[k].path, *keys[k].fallback ? keys[k].fallback : "-",
+                text_add(out, "  %-24s %-17s %s\n", keys[k].path, *keys[k].fallback ? keys[k].fallback : "-",
                          keys[k].doc);
 }
 
@@ -90,10 +90,10 @@ char *version_text(struct arena *arena)
     struct text out = text_new(arena);
     blas_start(1);
     text_add(&out, "cfn %s (%s)\n", version_number(), version_revision());
-    text_add(&out, "compiler  %s\n", version_compiler());
-    text_add(&out, "MPI       %s\n", world_library());
-    text_add(&out, "HDF5      %s\n", store_library());
-    text_add(&out, "BLIS      %s, kernel %s\n", blas_library(), blas_kernel());
-    text_add(&out, "oneDNN    %s, %s\n", network_library(), network_isa());
+    text_add(&out, "%s\n", version_compiler());
+    text_add(&out, "%s\n", world_library());
+    text_add(&out, "%s\n", store_library());
+    text_add(&out, "%s, kernel %s\n", blas_library(), blas_kernel());
+    text_add(&out, "%s, %s\n", network_library(), network_isa());
     return out.data;
 }
