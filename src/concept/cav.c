@@ -83,7 +83,7 @@ static int split_examples(int *pick, int64_t *shuffle, int positives, int negati
     }
     int at_train = 0, at_held = train;
     for (int class = 0; class < 2; class ++) {
-        struct rng rng = { .seed = spec->seed, .purpose = RNG_CAV_NEGATIVES, .epoch = 1 + (uint32_t)class };
+        struct rng rng = { .seed = spec->seed, .purpose = RNG_CAV_NEGATIVES, .epoch = 1 + (uint32_t) class };
         rng_permutation(&rng, (uint64_t)neuron, shuffle, n[class]);
         for (int i = 0; i < n[class]; i++) {
             int example = (int)shuffle[i] + (class ? positives : 0);
@@ -176,15 +176,19 @@ static double against_random(const struct cav_work *work, const float *x, int n,
     return (1.0 + as_good) / (1.0 + spec->random);
 }
 
-/* w = sum_i coef_i x_i, scaled to unit norm with its bias. */
+/* w = sum_i coef_i x_i, scaled to unit norm with its bias; none when the terms cancel but for rounding. */
 static bool direction(float *cav, float *scaled_bias, const struct cav_work *work, int n, int dim, double bias)
 {
+    double terms = 0;
     memset(work->w, 0, (size_t)dim * sizeof *work->w);
-    for (int i = 0; i < n; i++)
-        if (work->coef[i] != 0)
-            vec_daxpy(work->w, work->coef[i], work->x + (int64_t)i * dim, dim);
+    for (int i = 0; i < n; i++) {
+        if (work->coef[i] == 0)
+            continue;
+        vec_daxpy(work->w, work->coef[i], work->x + (int64_t)i * dim, dim);
+        terms += fabs(work->coef[i]) * sqrt(work->gram[(int64_t)i * n + i]);
+    }
     double norm = sqrt(vec_ddot(work->w, work->w, dim));
-    if (!(norm > 0))
+    if (!(norm > 1e-9 * terms))
         return false;
     for (int d = 0; d < dim; d++)
         cav[d] = (float)(work->w[d] / norm);
@@ -205,8 +209,7 @@ bool cav_fit(float *cav, struct cav_score *score, const float *x, int positives,
     blas_dgemm('N', 'T', n, n, dim, 1, work->x, dim, work->x, dim, 0, work->gram, n);
 
     int train = split_examples(work->pick, work->shuffle, positives, negatives, neuron, spec);
-    double bias =
-        svm_fit(work->coef, work->gram, n, work->pick, work->positive, train, spec->c, TOLERANCE, work->svm);
+    double bias = svm_fit(work->coef, work->gram, n, work->pick, work->positive, train, spec->c, TOLERANCE, work->svm);
     double accuracy = held_out_accuracy(work, n, train, bias);
     score->accuracy = (float)accuracy;
     score->pvalue = (float)against_random(work, x, n, train, directions, spec, accuracy);

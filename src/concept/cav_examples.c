@@ -28,8 +28,12 @@ struct cav_collector *cav_collector_create(struct arena *arena, const int32_t *n
                                            int64_t rows, int positives)
 {
     struct cav_collector *c = arena_array(arena, struct cav_collector, 1);
-    *c = (struct cav_collector){ .neurons = neurons, .count = count, .total = total, .rows = rows,
-                                 .words = (rows + 63) / 64, .positives = positives };
+    *c = (struct cav_collector){ .neurons = neurons,
+                                 .count = count,
+                                 .total = total,
+                                 .rows = rows,
+                                 .words = (rows + 63) / 64,
+                                 .positives = positives };
     c->slot_of = arena_array(arena, int32_t, total);
     memset(c->slot_of, 0xff, (size_t)total * sizeof *c->slot_of);
     for (int64_t s = 0; s < count; s++)

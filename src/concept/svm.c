@@ -65,12 +65,9 @@ double svm_fit(double *coef, const double *gram, int ld, const int *pick, const 
     struct parts parts = cut(work, n);
     fill(&parts, gram, ld, pick, positive, n);
     struct svm_problem problem = { .l = n, .y = parts.labels, .x = parts.rows };
-    struct svm_parameter parameter = { .svm_type = C_SVC,
-                                       .kernel_type = PRECOMPUTED,
-                                       .cache_size = 100,
-                                       .eps = tolerance,
-                                       .C = c,
-                                       .shrinking = 1 };
+    struct svm_parameter parameter = {
+        .svm_type = C_SVC, .kernel_type = PRECOMPUTED, .cache_size = 100, .eps = tolerance, .C = c, .shrinking = 1
+    };
     const char *wrong = svm_check_parameter(&problem, &parameter);
     require(!wrong, EXIT_INTERNAL, "libsvm refuses the problem: %s", wrong);
     struct svm_model *model = svm_train(&problem, &parameter);
