@@ -28,14 +28,17 @@ static struct candidates load_candidates(struct job *job)
     float *accuracy = arena_array(job->run, float, c.total);
     store_read_all(store, "/cav", c.vectors);
     store_read_all(store, "/accuracy", accuracy);
+    int64_t wrong = -1;
+    for (int64_t a = c.total - 1; a >= 0; a--)
+        if (!vec_all_finite(c.vectors + a * c.dim, c.dim))
+            wrong = a;
+    agree(job->world, wrong < 0, EXIT_BAD_DATA,
+          "%s: /cav row %lld holds NaN or Inf, expected finite numbers\nmake it again: cfn cav --force",
+          store_path(store), (long long)wrong);
     for (int64_t a = 0; a < c.total; a++) {
-        const float *vector = c.vectors + a * c.dim;
-        agree(job->world, vec_all_finite(vector, c.dim), EXIT_BAD_DATA,
-              "%s: /cav row %lld holds NaN or Inf, expected finite numbers\nmake it again: cfn cav --force",
-              store_path(store), (long long)a);
         if (!((double)accuracy[a] >= job->config->select.min_accuracy))
             continue;
-        memmove(c.vectors + c.count * c.dim, vector, (size_t)c.dim * sizeof(float));
+        memmove(c.vectors + c.count * c.dim, c.vectors + a * c.dim, (size_t)c.dim * sizeof(float));
         c.row[c.count++] = a;
     }
     store_close(store);
