@@ -16,6 +16,7 @@ struct cav_spec {
     int dim;                  /* D */
     int positives, negatives; /* most examples of each class */
     double c;                 /* SVM cost */
+    double tolerance;         /* of the solver on the KKT conditions; scikit-learn: 1e-3 */
     double holdout;           /* share of each class held out for the accuracy */
     int random;               /* R: random directions */
     uint64_t seed;

@@ -15,9 +15,6 @@
 #include "math/blas.h"
 #include "math/vec.h"
 
-/* scikit-learn's default for SVC. */
-static const double TOLERANCE = 1e-3;
-
 struct projection {
     float value;
     bool positive;
@@ -209,11 +206,12 @@ bool cav_fit(float *cav, struct cav_score *score, const float *x, int positives,
     blas_dgemm('N', 'T', n, n, dim, 1, work->x, dim, work->x, dim, 0, work->gram, n);
 
     int train = split_examples(work->pick, work->shuffle, positives, negatives, neuron, spec);
-    double bias = svm_fit(work->coef, work->gram, n, work->pick, work->positive, train, spec->c, TOLERANCE, work->svm);
+    double bias =
+        svm_fit(work->coef, work->gram, n, work->pick, work->positive, train, spec->c, spec->tolerance, work->svm);
     double accuracy = held_out_accuracy(work, n, train, bias);
     score->accuracy = (float)accuracy;
     score->pvalue = (float)against_random(work, x, n, train, directions, spec, accuracy);
 
-    bias = svm_fit(work->coef, work->gram, n, NULL, work->positive, n, spec->c, TOLERANCE, work->svm);
+    bias = svm_fit(work->coef, work->gram, n, NULL, work->positive, n, spec->c, spec->tolerance, work->svm);
     return direction(cav, &score->bias, work, n, dim, bias);
 }

@@ -368,6 +368,7 @@ static struct cav_spec spec_of(const struct job *job, int dim, int64_t train_row
                               .positives = config->positives < train_rows ? config->positives : (int)train_rows,
                               .negatives = config->negatives < train_rows ? config->negatives : (int)train_rows,
                               .c = config->c,
+                              .tolerance = 1e-3, /* as scikit-learn's SVC */
                               .holdout = config->holdout,
                               .random = config->random,
                               .seed = (uint64_t)job->config->run.seed };

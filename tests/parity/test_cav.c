@@ -1,0 +1,79 @@
+/* Directions and biases of the SVM beside scikit-learn's SVC (fixture: scripts/dump_cav.py).
+ * Tolerance 1e-5 of a unit vector: both solvers keep the kernel in float, and stop at 1e-7 on the KKT conditions here;
+ * at the 1e-3 of normal use they differ by 1e-3, since they take the classes in another order. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "base/arena.h"
+#include "concept/cav.h"
+#include "concept/svm.h"
+#include "math/blas.h"
+
+struct sample {
+    int positives, negatives, dim, shift;
+    double c, bias;
+};
+
+static float *examples(struct arena *arena, const struct sample *s)
+{
+    int n = s->positives + s->negatives;
+    float *x = arena_array(arena, float, n * s->dim);
+    for (int i = 0; i < n; i++)
+        for (int d = 0; d < s->dim; d++) {
+            int hash = (i * 7919 + d * 104729 + i * d * 31) % 1009 - 504;
+            double shift = i < s->positives ? s->shift * ((d * 37) % 11 - 5) / 8.0 : 0;
+            x[i * s->dim + d] = (float)(hash / 256.0 + shift);
+        }
+    return x;
+}
+
+static void compare(FILE *file, struct arena *arena)
+{
+    struct sample s;
+    assert_int_equal(fscanf(file, "%d %d %d %d %lf %lf", &s.positives, &s.negatives, &s.dim, &s.shift, &s.c, &s.bias),
+                     6);
+    struct cav_spec spec = {
+        .dim = s.dim, .positives = s.positives, .negatives = s.negatives, .c = s.c, .tolerance = 1e-7, .holdout = 0.2
+    };
+    float *x = examples(arena, &s), *cav = arena_array(arena, float, s.dim);
+    struct cav_score score;
+    assert_true(cav_fit(cav, &score, x, s.positives, s.negatives, NULL, 0, &spec, cav_work_create(arena, &spec)));
+    double worst = 0;
+    for (int d = 0; d < s.dim; d++) {
+        double theirs;
+        assert_int_equal(fscanf(file, "%lf", &theirs), 1);
+        worst = fmax(worst, fabs((double)cav[d] - theirs));
+    }
+    if (!(worst < 1e-5 && fabs((double)score.bias - s.bias) < 1e-5 * fmax(1, fabs(s.bias))))
+        fail_msg("%d + %d examples, dim %d, C %g: direction off by %g, bias %.9g instead of %.9g", s.positives,
+                 s.negatives, s.dim, s.c, worst, (double)score.bias, s.bias);
+}
+
+static void directions_are_those_of_scikit_learn(void **state)
+{
+    (void)state;
+    FILE *file = fopen("tests/parity/fixtures/cav.txt", "r");
+    assert_non_null(file);
+    int cases = 0;
+    assert_int_equal(fscanf(file, "%d", &cases), 1);
+    assert_true(cases >= 10);
+    struct arena *arena = arena_create("test", 1 << 20);
+    for (int i = 0; i < cases; i++, arena_reset(arena))
+        compare(file, arena);
+    arena_destroy(arena);
+    fclose(file);
+}
+
+int main(void)
+{
+    blas_start(1);
+    svm_start();
+    const struct CMUnitTest tests[] = { cmocka_unit_test(directions_are_those_of_scikit_learn) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

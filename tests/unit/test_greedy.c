@@ -1,0 +1,145 @@
+/* Greedy selection on one rank: naive and lazy agree to the bit, gains are what the definition says, and fall. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "concept/coverage.h"
+#include "concept/greedy.h"
+#include "dist/world.h"
+#include "math/blas.h"
+
+static struct world *world;
+static struct arena *arena;
+
+/* Random vectors, with copies and a zero row when `copies`. */
+static float *vectors(int n, int dim, uint64_t seed, bool copies)
+{
+    struct rng rng = { .seed = seed, .purpose = RNG_TEST };
+    float *x = arena_array(arena, float, n *dim);
+    for (int i = 0; i < n; i++) {
+        uint64_t row = copies ? rng_below(&rng, (uint64_t)i, 1 << 20, (uint64_t)(n / 3 + 1)) : (uint64_t)i;
+        for (int d = 0; d < dim; d++)
+            x[i * dim + d] = copies && row == 0 ? 0 : (float)rng_normal(&rng, row, (uint64_t)d);
+    }
+    return x;
+}
+
+struct result {
+    int64_t picks[400];
+    double gains[400];
+    struct greedy_cost cost;
+};
+
+static struct result *run(const char *similarity, const char *optimiser, const float *x, int n, int dim, int count)
+{
+    struct result *r = arena_array(arena, struct result, 1);
+    struct coverage *c = coverage_create(arena, world, similarity_find(similarity), x, n, dim);
+    r->cost = greedy_select(r->picks, r->gains, count, c, objective_find("facility_location"),
+                            optimiser_find(optimiser), arena);
+    return r;
+}
+
+static void naive_and_lazy_agree_to_the_bit(void **state)
+{
+    (void)state;
+    const int sizes[][3] = { { 1, 3, 1 },     { 7, 2, 7 },      { 60, 8, 60 },
+                             { 200, 16, 90 }, { 400, 30, 400 }, { 1500, 12, 100 } };
+    const char *similarities[] = { "cosine", "features" };
+    for (int s = 0; s < 6; s++)
+        for (int k = 0; k < 4; k++, arena_reset(arena)) {
+            int n = sizes[s][0], dim = sizes[s][1], count = sizes[s][2];
+            const float *x = vectors(n, dim, (uint64_t)(s + 1), k >= 2);
+            struct result *naive = run(similarities[k % 2], "naive", x, n, dim, count);
+            struct result *lazy = run(similarities[k % 2], "lazy", x, n, dim, count);
+            assert_memory_equal(naive->picks, lazy->picks, (size_t)count * sizeof(int64_t));
+            assert_memory_equal(naive->gains, lazy->gains, (size_t)count * sizeof(double));
+            assert_int_equal(naive->cost.evaluations, (int64_t)n * count);
+            assert_true(lazy->cost.evaluations <= naive->cost.evaluations);
+        }
+}
+
+static void picks_differ_and_gains_never_grow(void **state)
+{
+    (void)state;
+    enum { N = 300, DIM = 10 };
+    for (int copies = 0; copies < 2; copies++, arena_reset(arena)) {
+        struct result *r = run("cosine", "lazy", vectors(N, DIM, 77, copies), N, DIM, N);
+        bool seen[N] = { false };
+        for (int m = 0; m < N; m++) {
+            assert_true(r->picks[m] >= 0 && r->picks[m] < N && !seen[r->picks[m]]);
+            seen[r->picks[m]] = true;
+            assert_true(r->gains[m] >= 0 && (m == 0 || r->gains[m] <= r->gains[m - 1]));
+        }
+    }
+}
+
+/* The gains add up to F(S), computed from its definition. */
+static void gains_add_up_to_the_objective(void **state)
+{
+    (void)state;
+    enum { N = 120, DIM = 9, COUNT = 25 };
+    const float *x = vectors(N, DIM, 5, false);
+    for (int features = 0; features < 2; features++) {
+        struct result *r = run(features ? "features" : "cosine", "lazy", x, N, DIM, COUNT);
+        double total = 0, value = 0;
+        for (int m = 0; m < COUNT; m++)
+            total += r->gains[m];
+        for (int j = 0; j < (features ? DIM : N); j++) {
+            double best = 0;
+            for (int m = 0; m < COUNT; m++) {
+                const float *a = x + r->picks[m] * DIM, *b = x + j * DIM;
+                double ab = 0, aa = 0, bb = 0;
+                for (int d = 0; d < DIM && !features; d++)
+                    ab += (double)a[d] * b[d], aa += (double)a[d] * a[d], bb += (double)b[d] * b[d];
+                best = fmax(best, features ? a[j] : ab * ab / (aa * bb));
+            }
+            value += best;
+        }
+        assert_true(fabs(total - value) < 1e-5 * value);
+    }
+    arena_reset(arena);
+}
+
+/* Copies of a vector have similarities with the same bits, wherever they stand: the lowest is taken first. */
+static void the_first_of_equal_candidates_is_taken(void **state)
+{
+    (void)state;
+    enum { N = 261, DIM = 37, KINDS = 29 };
+    struct rng rng = { .seed = 8, .purpose = RNG_TEST };
+    float *x = arena_array(arena, float, N *DIM);
+    for (int i = 0; i < N; i++)
+        for (int d = 0; d < DIM; d++)
+            x[i * DIM + d] = (float)rng_normal(&rng, (uint64_t)(i % KINDS), (uint64_t)d);
+    struct result *r = run("cosine", "lazy", x, N, DIM, KINDS);
+    for (int m = 0; m < KINDS; m++)
+        assert_true(r->picks[m] < KINDS);
+    arena_reset(arena);
+}
+
+static void unknown_names_are_not_found(void **state)
+{
+    (void)state;
+    assert_null(similarity_find("cosin"));
+    assert_null(objective_find(""));
+    assert_null(optimiser_find("eager"));
+}
+
+int main(int argc, char **argv)
+{
+    world = world_start(&argc, &argv);
+    blas_start(1);
+    arena = arena_create("test", 1 << 20);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(naive_and_lazy_agree_to_the_bit), cmocka_unit_test(picks_differ_and_gains_never_grow),
+        cmocka_unit_test(gains_add_up_to_the_objective),   cmocka_unit_test(the_first_of_equal_candidates_is_taken),
+        cmocka_unit_test(unknown_names_are_not_found),
+    };
+    return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
+}
