@@ -29,7 +29,7 @@ static void vector(float *x, const char *kind, int i, int dim, int distinct)
             x[d] = (float)((i * 7 + d * 13 + i * d * 3) % 23 - 6) / 16;
     else if (strcmp(kind, "smooth") == 0)
         for (int d = 0; d < dim; d++)
-            x[d] = (float)((i * 7919 + d * 104729 + i * d * 31) % 1009 - 300) / 256;
+            x[d] = (float)((i * i * 7919 + d * d * 104729 + i * d * 31) % 1009 - 300) / 256;
     else
         for (int j = 0; j < 4; j++)
             x[((i * 5 + i * i) + j * (2 * (i % 4) + 1)) % dim] = (i * j + i / 4) % 2 ? -1.0f : 1.0f;
