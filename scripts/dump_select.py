@@ -12,7 +12,7 @@ CASES = [("features", n, d, m, k) for n, d, m, k in [
 CASES += [("cosine", n, 16, m, k) for n, m, k in [
     (5, 5, 5), (16, 16, 16), (30, 30, 30), (30, 7, 30), (64, 64, 20), (64, 13, 40), (100, 100, 100), (150, 150, 50),
     (200, 50, 60), (1, 1, 1), (97, 97, 30)]]
-CASES += [("smooth", n, d, n, k) for n, d, k in [(50, 12, 20), (121, 40, 10), (80, 9, 15)]]
+CASES += [("smooth", n, d, n, k) for n, d, k in [(50, 12, 20), (121, 40, 10), (80, 9, 12)]]
 
 
 def vector(kind, i, dim, distinct):
