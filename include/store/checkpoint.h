@@ -16,7 +16,7 @@
 struct checkpoint_field {
     const char *name;
     enum store_type type;
-    void *data; /* [count] borrowed */
+    void *data; /* [count] borrowed; any type but STORE_TEXT */
     int64_t count;
 };
 

@@ -37,7 +37,7 @@ struct store {
 struct failure {
     bool failed;
     enum exit_code code;
-    char text[1024];
+    char text[4096];
 };
 void failure_set(struct failure *failure, enum exit_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -18,11 +18,9 @@ struct store;
 
 enum store_type { STORE_U8, STORE_I8, STORE_I32, STORE_I64, STORE_F32, STORE_F64, STORE_TEXT };
 
-/* One dataset of a file. `dims` are the names of its extents, first one the
- * rows: "N,H,W,c"; an entry "kernel_x=3" gives its own extent (its dims
- * attribute is then the bare names). Otherwise each name is looked up in the sizes given to store_create; a
- * dataset with `optional` is left out when one of its names has no size there.
- * A number ("N,3") is an extent of that size.
+/* One dataset of a file. `dims` are the names of its extents, the first one the rows: "N,H,W,c". Each name is looked
+ * up in the sizes given to store_create; an entry "kernel_x=3" gives its own extent (the dims attribute has the bare
+ * names), and so does a number. A dataset with `optional` is left out when one of its names has no size there.
  * STORE_TEXT is fixed-width UTF-8, padded by NUL; its width in bytes is the size named `width` (at least 1). */
 struct layout {
     const char *name; /* "/codes/value": groups are made */

@@ -46,10 +46,13 @@ static void sort_names(struct store *store)
 
 /* Creating. */
 
+/* "N" by the table of sizes, "3" and "kernel=3" by themselves. */
 static int64_t extent_size(const char *name, size_t length, const struct extent *sizes, size_t extents)
 {
-    if (length > 0 && name[0] >= '0' && name[0] <= '9')
-        return strtoll(name, NULL, 10);
+    const char *given = memchr(name, '=', length);
+    const char *number = given ? given + 1 : name;
+    if (length > 0 && *number >= '0' && *number <= '9')
+        return strtoll(number, NULL, 10);
     for (size_t e = 0; e < extents; e++)
         if (strlen(sizes[e].name) == length && strncmp(sizes[e].name, name, length) == 0)
             return sizes[e].size;
@@ -84,6 +87,21 @@ static bool shape_from_layout(struct dataset *set, const struct layout *row, con
     return true;
 }
 
+/* "out,in=3" -> "out,in". */
+static const char *bare_names(struct arena *arena, const char *dims)
+{
+    char *bare = arena_strdup(arena, dims), *to = bare;
+    for (const char *at = dims; *at; at++) {
+        if (*at == '=')
+            at += strcspn(at, ",");
+        *to++ = *at;
+        if (!*at)
+            return bare;
+    }
+    *to = '\0';
+    return bare;
+}
+
 static void plan(struct store *store, const struct layout *layout, size_t datasets, const struct extent *sizes,
                  size_t extents)
 {
@@ -98,7 +116,7 @@ static void plan(struct store *store, const struct layout *layout, size_t datase
         if (store_find(store, layout[i].name)) {
             store_set_text(store, layout[i].name, "description", layout[i].description ? layout[i].description : "");
             store_set_text(store, layout[i].name, "unit", layout[i].unit ? layout[i].unit : "1");
-            store_set_text(store, layout[i].name, "dims", layout[i].dims);
+            store_set_text(store, layout[i].name, "dims", bare_names(store->arena, layout[i].dims));
         }
 }
 
