@@ -99,6 +99,9 @@ static int run_command(struct job *job, const struct command *command)
         home_lock(job, false);
         home_describe(job);
     }
+    start_engines(job, configured);
+    if (job->dry_run && command->inputs)
+        job_check_inputs(job, command->inputs);
     int code = command->function(job);
     log_file(NULL);
     return code;
@@ -125,7 +128,6 @@ static int run_in_world(const struct options *o, struct arena *arena, int argc, 
     if (configured)
         home_paths(&job, arena);
     home_set(&job, o->command);
-    start_engines(&job, configured);
     int code = run_command(&job, o->command);
     arena_destroy(job.scratch);
     arena_destroy(job.run);

@@ -27,6 +27,7 @@ struct job {
     const char *home;        /* its directory: data_dir for pack and audit, dir for the others */
     const char *started;     /* UTC */
     bool force, resume, dry_run, json;
+    bool replace;            /* set by `cfn run`: outputs that are no longer valid are replaced, checkpoints are used */
     int argc;                /* arguments of helper commands: what is left after flags */
     char **argv;
 };
@@ -64,7 +65,7 @@ struct store *job_open(struct job *job, const char *name, const char *made_by);
  * given -> EXIT_CANNOT_CREATE. Returns false when `resume` is set and the file is whole: nothing to do. With dry_run
  * it only says that the file would be written, and returns false. Collective. */
 bool job_may_write(struct job *job, const char *name);
-/* store_create with force as `replace`. */
+/* store_create; replaces with force, or in `cfn run`. */
 struct store *job_create(struct job *job, const char *name, const struct layout *layout, size_t datasets,
                          const struct extent *sizes, size_t extents);
 /* Provenance (/run) with the checksum of each named input, then publish. */

@@ -1,6 +1,7 @@
 /* What the stages share: paths, opening inputs, making and publishing outputs. */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "stage/home.h"
@@ -31,7 +32,7 @@ bool job_may_write(struct job *job, const char *name)
         log_info("%s: %s is there, nothing to do", job->stage, path);
         return false;
     }
-    agree(job->world, !there || job->force, EXIT_CANNOT_CREATE,
+    agree(job->world, !there || job->force || job->replace, EXIT_CANNOT_CREATE,
           "%s: exists already\n--force makes it again, --resume keeps it.", path);
     if (job->dry_run) {
         log_info("%s: would write %s", job->stage, path);
@@ -48,7 +49,8 @@ bool job_may_write(struct job *job, const char *name)
 struct store *job_create(struct job *job, const char *name, const struct layout *layout, size_t datasets,
                          const struct extent *sizes, size_t extents)
 {
-    return store_create(job->world, job->run, job_path(job, name), layout, datasets, sizes, extents, job->force);
+    return store_create(job->world, job->run, job_path(job, name), layout, datasets, sizes, extents,
+                        job->force || job->replace);
 }
 
 void job_publish(struct job *job, struct store *store, const char *stage, const char *const *inputs, int count)
@@ -57,6 +59,19 @@ void job_publish(struct job *job, struct store *store, const char *stage, const 
     for (int n = 0; n < r.count; n++)
         store_note(store, r.name[n], r.value[n]);
     store_publish(store);
+}
+
+void job_check_inputs(struct job *job, const char *names)
+{
+    const char *name;
+    for (int i = 0; (name = command_word(job->run, names, i)); i++) {
+        const char *path = job_path(job, name);
+        struct stat st = { 0 };
+        if (job->world->rank == 0)
+            stat(path, &st);
+        agree(job->world, home_has(job, path), EXIT_NO_INPUT, "%s: no such file\n`cfn run` makes it", path);
+        log_info("%s: reads %s (%s)", job->stage, path, text_bytes(job->run, (double)st.st_size));
+    }
 }
 
 /* Outputs that are not HDF5 carry their record beside them. */

@@ -1,7 +1,168 @@
-#include "stage/stage.h"
+/* `cfn run`: all stages in order. A stage whose output is whole, and was made
+ * from today's settings and inputs (store checksums), is skipped; the others
+ * run, and replace what they had made. Ends with a summary. */
+#include <math.h>
+#include <string.h>
+
+#include "base/timer.h"
+#include "dist/deadline.h"
+#include "report/json.h"
+#include "stage/home.h"
+
+enum { STAGES = 16 };
+struct pipeline {
+    const struct command *stage[STAGES];
+    bool is_made[STAGES]; /* by this run, or would be in a dry run */
+    double seconds[STAGES];
+    int count;
+};
+
+static struct pipeline all_stages(void)
+{
+    struct pipeline p = { .count = 0 };
+    size_t count;
+    const struct command *table = command_table(&count);
+    for (size_t c = 0; c < count; c++)
+        if (table[c].flags & COMMAND_STAGE && p.count < STAGES)
+            p.stage[p.count++] = &table[c];
+    return p;
+}
+
+/* Does stage s read something that stage r writes? */
+static bool reads_from(struct arena *arena, const struct command *s, const struct command *r)
+{
+    const char *input, *output;
+    for (int i = 0; (input = command_word(arena, s->inputs, i)); i++)
+        for (int o = 0; (output = command_word(arena, r->outputs, o)); o++)
+            if (strcmp(input, output) == 0)
+                return true;
+    return false;
+}
+
+/* Is there nothing to do for stage s? *why says what is. Collective. */
+static bool is_done(struct job *job, const struct pipeline *p, int s, const char **why)
+{
+    *why = "--force";
+    if (job->force)
+        return false;
+    for (int r = 0; r < s; r++)
+        if (p->is_made[r] && reads_from(job->run, p->stage[s], p->stage[r])) {
+            *why = arena_printf(job->run, "%s is made again", command_word(job->run, p->stage[r]->outputs, 0));
+            return false;
+        }
+    return record_is_valid(job, p->stage[s], why);
+}
+
+/* Runs one stage unless it is done. */
+static int run_stage(struct job *job, struct pipeline *p, int s)
+{
+    const struct command *stage = p->stage[s];
+    const char *why;
+    home_set(job, stage);
+    /* The corpus is shared: another run on the same data may be packing it right now. */
+    bool shared = stage->flags & COMMAND_DATA;
+    if (shared)
+        home_lock(job, true);
+    int code = EXIT_DONE;
+    if (is_done(job, p, s, &why)) {
+        log_info("run: %-9s done before", stage->name);
+    } else if (job->dry_run) {
+        p->is_made[s] = true;
+        log_info("run: %-9s would run (%s), writes %s", stage->name, why, stage->outputs);
+    } else {
+        log_info("run: %-9s starts (%s)", stage->name, why);
+        double begin = timer_seconds();
+        code = stage->function(job);
+        p->is_made[s] = true;
+        p->seconds[s] = timer_seconds() - begin;
+        if (code == EXIT_DONE)
+            log_info("run: %-9s %.1f s", stage->name, p->seconds[s]);
+    }
+    if (shared)
+        home_unlock(job);
+    arena_reset(job->run);
+    arena_reset(job->scratch);
+    return code;
+}
+
+/* A measure of metrics.json: a number, or an object with its interval. NAN when it is not there. */
+static double measure(const struct json *metrics, const char *model, const char *split, const char *name)
+{
+    const struct json *value = json_member(json_member(json_member(metrics, model), split), name);
+    const struct json *inner = json_member(value, "value");
+    return json_as_number(inner ? inner : value, NAN);
+}
+
+static void print_measure(const char *label, double value)
+{
+    if (isfinite(value))
+        log_info("  %-28s %.4f", label, value);
+}
+
+static void summarise_metrics(struct job *job)
+{
+    const char *why;
+    const struct json *metrics = json_read(job->run, job_path(job, "metrics.json"), &why);
+    if (!metrics)
+        return;
+    /* Accuracy says little for several labels per image: there AUROC stands in its place. */
+    const char *name = isfinite(measure(metrics, "cbm", "test", "accuracy")) ? "accuracy" : "auroc";
+    static const char *const models[][2] = { { "backbone", "backbone" },
+                                             { "cbm", "concept bottleneck" },
+                                             { "random_concepts", "control: random concepts" },
+                                             { "majority", "control: majority class" } };
+    log_info("  %s on the test split", name);
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++)
+        print_measure(models[m][1], measure(metrics, models[m][0], "test", name));
+    print_measure("retention", measure(metrics, "cbm", "test", name) / measure(metrics, "backbone", "test", name));
+}
+
+static void summarise_neurons(struct job *job)
+{
+    if (!home_has(job, job_path(job, "sae.h5")))
+        return;
+    struct store *store = store_open(job->world, job->run, job_path(job, "sae.h5"));
+    int64_t neurons = store_rows(store, "/fire_rate"), alive = 0;
+    float *rate = arena_array(job->run, float, neurons);
+    if (neurons > 0)
+        store_read_all(store, "/fire_rate", rate);
+    for (int64_t k = 0; k < neurons; k++)
+        alive += rate[k] > 0;
+    store_close(store);
+    log_info("  %-28s %lld of %lld", "neurons alive", (long long)alive, (long long)neurons);
+}
+
+static void summarise(struct job *job, const struct pipeline *p, double seconds)
+{
+    int made = 0;
+    for (int s = 0; s < p->count; s++)
+        made += p->is_made[s];
+    log_info("run: %d stages run, %d done before, %s", made, p->count - made, text_seconds(job->run, seconds));
+    if (job->world->rank == 0)
+        summarise_metrics(job);
+    summarise_neurons(job);
+    log_info("  %-28s %s", "results", job->dir);
+    log_info("  %-28s %s", "page", job_path(job, "report/index.html"));
+}
 
 int stage_run(struct job *job)
 {
-    (void)job;
-    fatal(EXIT_INTERNAL, "run: being written");
+    struct pipeline p = all_stages();
+    double begin = timer_seconds();
+    job->resume = false;
+    job->replace = true;
+    const struct command *self = command_find("run");
+    for (int s = 0; s < p.count; s++) {
+        int code = run_stage(job, &p, s);
+        if (code != EXIT_DONE)
+            return code;
+        if (s + 1 < p.count && !job->dry_run && deadline_reached(job->world, 0, 0)) {
+            log_info("run: stopped (%s) after %s; the same command goes on", deadline_reason(), p.stage[s]->name);
+            return EXIT_STOPPED;
+        }
+    }
+    home_set(job, self);
+    if (!job->dry_run)
+        summarise(job, &p, timer_seconds() - begin);
+    return EXIT_DONE;
 }
