@@ -1,7 +1,195 @@
-#include "stage/stage.h"
+/* cfn decompose: every representation as a sparse sum of the selected concept
+ * vectors, by orthogonal matching pursuit (concept/omp.h). Ranks share the rows
+ * in whole chunks; each keeps the dictionary and one Gram matrix. */
+#include <math.h>
+#include <string.h>
+
+#include "base/timer.h"
+#include "concept/omp.h"
+#include "math/vec.h"
+#include "stage/features.h"
+
+enum { BLOCK_CHUNKS = 32 }; /* chunks of one write */
+
+struct decompose_stage {
+    struct job *job;
+    const struct features *features;
+    int M, S;
+    const float *atoms; /* [M x D] selected concept vectors, in pick order */
+    struct omp *omp;
+    struct omp_codes codes; /* one chunk */
+    struct omp_counts counts;
+    /* One block of rows, as written. */
+    int32_t *atom;
+    float *value, *constant, *residual;
+    double squared, explained; /* over this rank's rows: ||x - mean||^2, and what the code explains of it */
+};
+
+/* The selected rows of /cav, on every rank. */
+static void read_atoms(struct decompose_stage *s)
+{
+    struct job *job = s->job;
+    enum phase before = phase_enter(PHASE_READ);
+    struct store *cav = job_open(job, "cav.h5", "cav"), *selection = job_open(job, "selection.h5", "select");
+    store_expect(cav, "/cav", STORE_F32, 2, (int64_t[]){ -1, s->features->dim });
+    store_expect(selection, "/index", STORE_I64, 1, (int64_t[]){ -1 });
+    int64_t vectors = store_rows(cav, "/cav"), picks = store_rows(selection, "/index"), bad = -1;
+    agree(job->world, picks > 0, EXIT_BAD_DATA, "%s: /index is empty\nRun cfn select again.", store_path(selection));
+    int64_t *index = arena_array(job->run, int64_t, picks);
+    float *atoms = arena_array(job->run, float, picks * s->features->dim);
+    store_read_all(selection, "/index", index);
+    for (int64_t i = 0; i < picks && bad < 0; i++)
+        bad = index[i] < 0 || index[i] >= vectors ? i : -1;
+    agree(job->world, bad < 0, EXIT_BAD_DATA,
+          "%s: /index[%lld] is %lld, but %s has %lld vectors\nRun cfn select again.", store_path(selection),
+          (long long)bad, bad < 0 ? 0LL : (long long)index[bad], store_path(cav), (long long)vectors);
+    store_read_list(cav, "/cav", index, picks, atoms);
+    agree(job->world, vec_all_finite(atoms, picks * s->features->dim), EXIT_BAD_DATA,
+          "%s: a selected row of /cav holds a value that is not finite\nRun cfn cav again.", store_path(cav));
+    store_close(cav);
+    store_close(selection);
+    s->M = (int)picks;
+    s->atoms = atoms;
+    phase_enter(before);
+}
+
+static void setup(struct decompose_stage *s, struct job *job)
+{
+    s->job = job;
+    s->features = features_load(job);
+    read_atoms(s);
+    s->S = job->config->decompose.nonzeros;
+    if (s->S > s->M) {
+        log_info("decompose: decompose.nonzeros %d is more than the %d selected concepts; using %d", s->S, s->M, s->M);
+        s->S = s->M;
+    }
+}
+
+static void make_buffers(struct decompose_stage *s)
+{
+    struct arena *arena = s->job->run;
+    int64_t block = BLOCK_CHUNKS * FEATURES_CHUNK;
+    s->codes =
+        (struct omp_codes){ arena_array(arena, int32_t, FEATURES_CHUNK * s->S),
+                            arena_array(arena, double, FEATURES_CHUNK * s->S),
+                            arena_array(arena, double, FEATURES_CHUNK), arena_array(arena, double, FEATURES_CHUNK) };
+    s->atom = arena_array(arena, int32_t, block * s->S);
+    s->value = arena_array(arena, float, block * s->S);
+    s->constant = arena_array(arena, float, block);
+    s->residual = arena_array(arena, float, block);
+}
+
+static struct store *create(struct decompose_stage *s)
+{
+    static const struct layout layout[] = {
+        { "/atom", STORE_I32, "N,S", "1",
+          "concepts of each image in the order they were chosen: positions in selection.h5:/index, 0 to M-1; "
+          "-1 = unused",
+          NULL, false },
+        { "/value", STORE_F32, "N,S", "1", "coefficient of each concept; 0 where unused", NULL, false },
+        { "/intercept", STORE_F32, "N", "1", "constant added to every coordinate; 0 without decompose.intercept", NULL,
+          false },
+        { "/residual_norm", STORE_F32, "N", "1", "norm of the part of the representation that is left over", NULL,
+          false },
+    };
+    const struct extent sizes[] = { { "N", s->features->rows }, { "S", s->S } };
+    return job_create(s->job, "codes.h5", layout, sizeof layout / sizeof layout[0], sizes, 2);
+}
+
+/* Solves rows at..at+n-1 of this rank into place `to` of the block. */
+static void solve_chunk(struct decompose_stage *s, int64_t at, int64_t n, int64_t to)
+{
+    const float *x = s->features->x + at * s->features->dim;
+    omp_solve(s->omp, &s->codes, x, n, &s->counts);
+    memcpy(s->atom + to * s->S, s->codes.atom, (size_t)(n * s->S) * sizeof(int32_t));
+    for (int64_t i = 0; i < n * s->S; i++)
+        s->value[to * s->S + i] = (float)s->codes.value[i];
+    for (int64_t i = 0; i < n; i++) {
+        s->constant[to + i] = (float)s->codes.constant[i];
+        s->residual[to + i] = (float)s->codes.residual[i];
+        double mean = 0, squared = 0;
+        for (int d = 0; d < s->features->dim; d++)
+            mean += (double)x[i * s->features->dim + d] / s->features->dim;
+        for (int d = 0; d < s->features->dim; d++)
+            squared += pow((double)x[i * s->features->dim + d] - mean, 2);
+        s->squared += squared;
+        s->explained += squared - pow(s->codes.residual[i], 2);
+    }
+}
+
+/* All rows, a block of chunks at a time; the same number of writes on every rank. */
+static void solve_all(struct decompose_stage *s, struct store *store)
+{
+    struct job *job = s->job;
+    struct span mine = s->features->mine;
+    int64_t step = BLOCK_CHUNKS * FEATURES_CHUNK;
+    double blocks = (double)((mine.count + step - 1) / step);
+    world_max_f64(job->world, &blocks, 1);
+    for (int64_t b = 0; b < (int64_t)blocks; b++) {
+        int64_t done = b * step < mine.count ? b * step : mine.count;
+        int64_t count = mine.count - done < step ? mine.count - done : step;
+        for (int64_t at = 0; at < count; at += FEATURES_CHUNK) {
+            int64_t n = count - at < FEATURES_CHUNK ? count - at : FEATURES_CHUNK;
+            solve_chunk(s, done + at, n, at);
+            progress("decompose", "", (double)((done + at + n) * job->world->size), (double)s->features->rows, "img");
+        }
+        enum phase before = phase_enter(PHASE_WRITE);
+        store_write_rows(store, "/atom", mine.first + done, count, s->atom);
+        store_write_rows(store, "/value", mine.first + done, count, s->value);
+        store_write_rows(store, "/intercept", mine.first + done, count, s->constant);
+        store_write_rows(store, "/residual_norm", mine.first + done, count, s->residual);
+        phase_enter(before);
+    }
+    progress_end();
+}
+
+/* How well the codes do, and why some ended early. */
+static void say(struct decompose_stage *s, double seconds)
+{
+    int64_t early[2] = { s->counts.exact, s->counts.dependent };
+    double sums[2] = { s->squared, s->explained };
+    world_sum_i64(s->job->world, early, 2);
+    world_sum_f64_any_order(s->job->world, sums, 2); /* shown only */
+    log_info("decompose: %lld images in %.1f s (%.0f img/s), %d of %d concepts each, %.1f %% of the variance",
+             (long long)s->features->rows, seconds, (double)s->features->rows / seconds, s->S, s->M,
+             sums[0] > 0 ? 100 * sums[1] / sums[0] : 100.0);
+    if (early[0] + early[1] > 0)
+        log_info("decompose: %lld images needed fewer concepts (nothing left), %lld ended at a dependent concept",
+                 (long long)early[0], (long long)early[1]);
+}
+
+static int dry_run(const struct decompose_stage *s)
+{
+    double bytes =
+        8.0 * ((double)s->M * (s->features->dim + s->M) + FEATURES_CHUNK * (double)(s->features->dim + s->M));
+    log_info("decompose: %lld images, %d of %d concepts each, %s per rank for the dictionary",
+             (long long)s->features->rows, s->S, s->M, text_bytes(s->job->run, bytes));
+    log_info("decompose: would write %s", job_path(s->job, "codes.h5"));
+    return EXIT_DONE;
+}
 
 int stage_decompose(struct job *job)
 {
-    (void)job;
-    fatal(EXIT_INTERNAL, "decompose: being written");
+    static const char *const inputs[] = { "embeddings.h5", "cav.h5", "selection.h5" };
+    struct decompose_stage s = { 0 };
+    if (!job->dry_run && !job_may_write(job, "codes.h5"))
+        return EXIT_DONE;
+    phase_start("decompose");
+    setup(&s, job);
+    if (job->dry_run)
+        return dry_run(&s);
+    double begin = timer_seconds();
+    phase_enter(PHASE_COMPUTE);
+    make_buffers(&s);
+    int threads = job->world->threads > 0 ? job->world->threads : 1;
+    s.omp = omp_create(job->run, s.atoms, s.M, s.features->dim, s.S, job->config->decompose.intercept, FEATURES_CHUNK,
+                       threads);
+    struct store *store = create(&s);
+    solve_all(&s, store);
+    store_set_i64(store, "/", "concepts", s.M);
+    phase_enter(PHASE_WRITE);
+    job_publish(job, store, "decompose", inputs, 3);
+    phase_count("images", (double)s.features->rows / job->world->size);
+    say(&s, timer_seconds() - begin);
+    return job_done(job);
 }
