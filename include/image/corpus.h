@@ -12,17 +12,17 @@ enum split { SPLIT_TRAIN = 0, SPLIT_VAL = 1, SPLIT_TEST = 2, SPLITS = 3 };
 enum label_state { LABEL_POSITIVE = 1, LABEL_NEGATIVE = 0, LABEL_UNCERTAIN = -1, LABEL_BLANK = -2 };
 
 struct corpus {
-    int64_t rows;                    /* N */
-    int classes;                     /* C: classes, or labels of a multi-label corpus */
+    int64_t rows; /* N */
+    int classes;  /* C: classes, or labels of a multi-label corpus */
     bool multi_label;
-    const char *const *class_names;  /* [C] */
-    const int32_t *label;            /* [N], NULL when multi_label */
-    const int8_t *labels;            /* [N x C] enum label_state, NULL otherwise */
-    const uint8_t *split;            /* [N] enum split */
-    const int64_t *group;            /* [N] patient or lesion, NULL when unknown */
-    int attributes;                  /* ground truth beside the labels, e.g. frac_limbic */
+    const char *const *class_names; /* [C] */
+    const int32_t *label;           /* [N], NULL when multi_label */
+    const int8_t *labels;           /* [N x C] enum label_state, NULL otherwise */
+    const uint8_t *split;           /* [N] enum split */
+    const int64_t *group;           /* [N] patient or lesion, NULL when unknown */
+    int attributes;                 /* ground truth beside the labels, e.g. frac_limbic */
     const char *const *attribute_names;
-    const float *const *attribute;   /* [attributes][N] */
+    const float *const *attribute; /* [attributes][N] */
 };
 
 /* Reads everything but pixels. Owned by the arena. Collective. Works on corpus.h5. */

@@ -1,0 +1,158 @@
+/* PNG by libpng, both ways. Its errors come back as a reason through setjmp. */
+#include <png.h>
+
+#include <setjmp.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/text.h"
+#include "image/codec.h"
+
+struct png_job {
+    png_structp png;
+    png_infop info;
+    const uint8_t *bytes;
+    size_t size, at;
+    struct text written;
+    jmp_buf escape;
+    char message[200];
+};
+
+static void on_error(png_structp png, png_const_charp message);
+static void on_warning(png_structp png, png_const_charp message);
+static const char *read_all(struct arena *arena, struct png_job *job, struct picture *out, int *orientation,
+                            int64_t max_pixels);
+static void write_all(struct png_job *job, const struct picture *picture);
+
+bool png_read(struct arena *arena, struct picture *out, int *orientation, const uint8_t *bytes, size_t size,
+              int64_t max_pixels, const char **why)
+{
+    struct png_job *job = arena_array(arena, struct png_job, 1);
+    job->bytes = bytes;
+    job->size = size;
+    if (setjmp(job->escape) == 0)
+        *why = read_all(arena, job, out, orientation, max_pixels);
+    else
+        *why = arena_printf(arena, "PNG: %s", job->message);
+    png_destroy_read_struct(&job->png, &job->info, NULL);
+    return *why == NULL;
+}
+
+uint8_t *picture_encode_png(struct arena *arena, const struct picture *picture, size_t *size, const char **why)
+{
+    struct png_job *job = arena_array(arena, struct png_job, 1);
+    job->written = text_new(arena);
+    *why = NULL;
+    if (setjmp(job->escape) == 0)
+        write_all(job, picture);
+    else
+        *why = arena_printf(arena, "PNG: %s", job->message);
+    png_destroy_write_struct(&job->png, &job->info);
+    *size = job->written.length;
+    return *why ? NULL : (uint8_t *)job->written.data;
+}
+
+static void on_error(png_structp png, png_const_charp message)
+{
+    struct png_job *job = png_get_error_ptr(png);
+    size_t length = strnlen(message, sizeof job->message - 1);
+    memcpy(job->message, message, length);
+    job->message[length] = '\0';
+    longjmp(job->escape, 1);
+}
+
+static void on_warning(png_structp png, png_const_charp message)
+{
+    (void)png;
+    (void)message;
+}
+
+static void take_bytes(png_structp png, png_bytep out, size_t count)
+{
+    struct png_job *job = png_get_io_ptr(png);
+    if (count > job->size - job->at)
+        png_error(png, "the file is cut off");
+    memcpy(out, job->bytes + job->at, count);
+    job->at += count;
+}
+
+/* Any file as 8-bit grey or RGB: what png_read_row will hand out. */
+static void set_transforms(struct png_job *job, int depth, int colour)
+{
+    if (depth == 16)
+        png_set_strip_16(job->png);
+    if (colour == PNG_COLOR_TYPE_PALETTE)
+        png_set_palette_to_rgb(job->png);
+    if (colour == PNG_COLOR_TYPE_GRAY && depth < 8)
+        png_set_expand_gray_1_2_4_to_8(job->png);
+    png_set_strip_alpha(job->png);
+}
+
+/* Returns NULL or the reason. Anything allocated is the arena's or libpng's, so a jump out of here loses nothing. */
+static const char *read_all(struct arena *arena, struct png_job *job, struct picture *out, int *orientation,
+                            int64_t max_pixels)
+{
+    job->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, job, on_error, on_warning);
+    job->info = job->png ? png_create_info_struct(job->png) : NULL;
+    if (!job->info)
+        return "PNG: out of memory";
+    png_set_read_fn(job->png, job, take_bytes);
+    png_set_user_limits(job->png, 0x7fffffff, 0x7fffffff);
+    png_set_chunk_malloc_max(job->png, 16 << 20); /* text and profile chunks that inflate without end */
+    png_read_info(job->png, job->info);
+
+    png_uint_32 width = png_get_image_width(job->png, job->info), height = png_get_image_height(job->png, job->info);
+    const char *problem = picture_size_problem(arena, width, height, max_pixels);
+    if (problem)
+        return problem;
+    int colour = png_get_color_type(job->png, job->info);
+    set_transforms(job, png_get_bit_depth(job->png, job->info), colour);
+    int passes = png_set_interlace_handling(job->png);
+    png_read_update_info(job->png, job->info);
+
+    bool grey = colour == PNG_COLOR_TYPE_GRAY || colour == PNG_COLOR_TYPE_GRAY_ALPHA;
+    *out = (struct picture){ (int)height, (int)width, grey ? 1 : 3, NULL };
+    size_t row_bytes = (size_t)width * (grey ? 1 : 3);
+    if (png_get_rowbytes(job->png, job->info) != row_bytes)
+        return "PNG: a kind of pixels that is not known here";
+    out->pixels = arena_take(arena, height, row_bytes);
+    for (int pass = 0; pass < passes; pass++)
+        for (size_t y = 0; y < height; y++)
+            png_read_row(job->png, out->pixels + y * row_bytes, NULL);
+    png_read_end(job->png, job->info);
+
+    png_uint_32 exif_size = 0;
+    png_bytep exif = NULL;
+    *orientation = png_get_eXIf_1(job->png, job->info, &exif_size, &exif) ? exif_orientation(exif, exif_size) : 1;
+    return NULL;
+}
+
+static void add_bytes(png_structp png, png_bytep bytes, size_t count)
+{
+    struct png_job *job = png_get_io_ptr(png);
+    text_add_bytes(&job->written, (const char *)bytes, count);
+}
+
+static void nothing_to_flush(png_structp png)
+{
+    (void)png;
+}
+
+static void write_all(struct png_job *job, const struct picture *picture)
+{
+    job->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, job, on_error, on_warning);
+    job->info = job->png ? png_create_info_struct(job->png) : NULL;
+    if (!job->info) {
+        memcpy(job->message, "out of memory", sizeof "out of memory");
+        longjmp(job->escape, 1);
+    }
+    png_set_write_fn(job->png, job, add_bytes, nothing_to_flush);
+    png_set_IHDR(job->png, job->info, (png_uint_32)picture->width, (png_uint_32)picture->height, 8,
+                 picture->channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_write_info(job->png, job->info);
+    size_t row_bytes = (size_t)picture->width * (size_t)picture->channels;
+    for (int y = 0; y < picture->height; y++)
+        png_write_row(job->png, picture->pixels + (size_t)y * row_bytes);
+    png_write_end(job->png, job->info);
+}

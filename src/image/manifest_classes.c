@@ -1,0 +1,171 @@
+/* class2images_{train,val,test}.p: pickles of dict[class name, list of file
+ * names below images/], as the published scripts use them. The order of the
+ * keys of the train file is the class index. `mimic`: the keys are 13 digits 0
+ * or 1, one per label. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/text.h"
+#include "image/corpus.h"
+#include "image/manifest.h"
+#include "image/pickle.h"
+
+/* CheXpert's labels in alphabetical order without "No Finding". */
+static const char *const mimic_labels[] = {
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Enlarged Cardiomediastinum",
+    "Fracture",
+    "Lung Lesion",
+    "Lung Opacity",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Pneumonia",
+    "Pneumothorax",
+    "Support Devices",
+};
+enum { MIMIC_LABELS = 13, FILE_LIMIT = 1 << 30 };
+
+static const struct pickle *read_split(struct arena *arena, const char *root, int split, const char **name,
+                                       struct manifest_problem *problem);
+static bool take_split(struct arena *arena, struct manifest *out, const struct pickle *dict, int split,
+                       const char *file, struct manifest_problem *problem);
+static void set_classes(struct arena *arena, struct manifest *out, const struct pickle *train);
+
+bool manifest_from_classes(struct arena *arena, struct manifest *out, const struct manifest_request *request,
+                           struct manifest_problem *problem)
+{
+    const struct pickle *dicts[SPLITS];
+    const char *files[SPLITS];
+    int64_t rows = 0;
+    for (int split = 0; split < SPLITS; split++) {
+        dicts[split] = read_split(arena, request->root, split, &files[split], problem);
+        if (!dicts[split])
+            return false;
+        for (int64_t i = 1; i < dicts[split]->count; i += 2)
+            rows += dicts[split]->items[i]->count;
+    }
+    if (dicts[SPLIT_TRAIN]->count == 0)
+        return manifest_fail(problem, EXIT_BAD_DATA, "%s: an empty dictionary; expected class name -> file names",
+                             files[SPLIT_TRAIN]);
+    *out = (struct manifest){ .source = files[SPLIT_TRAIN], .multi_label = strcmp(request->data, "mimic") == 0 };
+    set_classes(arena, out, dicts[SPLIT_TRAIN]);
+    out->path = arena_array(arena, const char *, rows + 1);
+    out->id = arena_array(arena, const char *, rows + 1);
+    out->split = arena_array(arena, uint8_t, rows + 1);
+    if (out->multi_label)
+        out->labels = arena_array(arena, int8_t, rows * out->classes + 1);
+    else
+        out->label = arena_array(arena, int32_t, rows + 1);
+    for (int split = 0; split < SPLITS; split++)
+        if (!take_split(arena, out, dicts[split], split, files[split], problem))
+            return false;
+    return true;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* dict[str, list or tuple of str], each key once. */
+static bool check_shape(struct arena *arena, const struct pickle *dict, const char *file,
+                        struct manifest_problem *problem)
+{
+    if (dict->type != PICKLE_DICT)
+        return manifest_fail(problem, EXIT_BAD_DATA, "%s: expected a dictionary of class name -> file names", file);
+    const char **keys = arena_array(arena, const char *, dict->count / 2 + 1);
+    for (int64_t i = 0; i < dict->count; i += 2) {
+        const struct pickle *key = dict->items[i], *names = dict->items[i + 1];
+        if (key->type != PICKLE_TEXT)
+            return manifest_fail(problem, EXIT_BAD_DATA, "%s: key %lld is not a text; expected class names", file,
+                                 (long long)(i / 2));
+        if (names->type != PICKLE_LIST && names->type != PICKLE_TUPLE)
+            return manifest_fail(problem, EXIT_BAD_DATA, "%s: class '%.80s' has no list; expected file names", file,
+                                 key->text);
+        for (int64_t j = 0; j < names->count; j++)
+            if (names->items[j]->type != PICKLE_TEXT)
+                return manifest_fail(problem, EXIT_BAD_DATA,
+                                     "%s: class '%.80s', element %lld is not a text; expected file names", file,
+                                     key->text, (long long)j);
+        keys[i / 2] = key->text;
+    }
+    qsort(keys, (size_t)(dict->count / 2), sizeof *keys, by_text);
+    for (int64_t i = 1; i < dict->count / 2; i++)
+        if (strcmp(keys[i], keys[i - 1]) == 0)
+            return manifest_fail(problem, EXIT_BAD_DATA, "%s: class '%.80s' appears twice", file, keys[i]);
+    return true;
+}
+
+static const struct pickle *read_split(struct arena *arena, const char *root, int split, const char **name,
+                                       struct manifest_problem *problem)
+{
+    const char *why;
+    size_t size;
+    *name = arena_printf(arena, "class2images_%s.p", split_name((enum split)split));
+    const char *path = text_path(arena, root, *name);
+    if (!text_file_exists(path)) {
+        manifest_fail(problem, EXIT_NO_INPUT,
+                      "%s: missing; expected class2images_{train,val,test}.p in the data folder", path);
+        return NULL;
+    }
+    char *bytes = text_read_file(arena, path, FILE_LIMIT, &size, &why);
+    if (!bytes) {
+        manifest_fail(problem, EXIT_NO_INPUT, "%s: %s", path, why);
+        return NULL;
+    }
+    const struct pickle *dict = pickle_read(arena, *name, (const uint8_t *)bytes, size, &why);
+    if (!dict) {
+        manifest_fail(problem, EXIT_BAD_DATA, "%s", why);
+        return NULL;
+    }
+    return check_shape(arena, dict, *name, problem) ? dict : NULL;
+}
+
+static void set_classes(struct arena *arena, struct manifest *out, const struct pickle *train)
+{
+    out->classes = out->multi_label ? MIMIC_LABELS : (int)(train->count / 2);
+    out->class_names = arena_array(arena, const char *, out->classes);
+    for (int k = 0; k < out->classes; k++)
+        out->class_names[k] = out->multi_label ? mimic_labels[k] : train->items[2 * k]->text;
+}
+
+static int class_of(const struct manifest *out, const char *name)
+{
+    for (int k = 0; k < out->classes; k++)
+        if (strcmp(out->class_names[k], name) == 0)
+            return k;
+    return -1;
+}
+
+static bool take_split(struct arena *arena, struct manifest *out, const struct pickle *dict, int split,
+                       const char *file, struct manifest_problem *problem)
+{
+    for (int64_t i = 0; i < dict->count; i += 2) {
+        const char *key = dict->items[i]->text;
+        const struct pickle *names = dict->items[i + 1];
+        int label = out->multi_label ? 0 : class_of(out, key);
+        if (out->multi_label && (strlen(key) != MIMIC_LABELS || strspn(key, "01") != MIMIC_LABELS))
+            return manifest_fail(problem, EXIT_BAD_DATA, "%s: key '%.80s'; expected 13 digits 0 or 1 (data: mimic)",
+                                 file, key);
+        if (label < 0)
+            return manifest_fail(problem, EXIT_BAD_DATA,
+                                 "%s: unknown class '%.80s'; expected one of the keys of class2images_train.p", file,
+                                 key);
+        for (int64_t j = 0; j < names->count; j++) {
+            int64_t row = out->rows++;
+            out->id[row] = names->items[j]->text;
+            out->path[row] = arena_printf(arena, "images/%s", names->items[j]->text);
+            out->split[row] = (uint8_t)split;
+            if (!out->multi_label)
+                out->label[row] = label;
+            else
+                for (int k = 0; k < MIMIC_LABELS; k++)
+                    out->labels[row * MIMIC_LABELS + k] = key[k] == '1' ? LABEL_POSITIVE : LABEL_NEGATIVE;
+        }
+    }
+    return true;
+}
