@@ -1,5 +1,5 @@
-/* Class folders: train/CLASS/*, val/CLASS/*, test/CLASS/*, or CLASS/* alone,
- * split by the hash of the name. Classes and files in byte order of their names. */
+/* Class folders: train, val and test with one folder per class in each, or class
+ * folders alone, split by the hash of the name. Classes and files in byte order. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>

@@ -1,0 +1,108 @@
+/* corpus.h5 without its pixels: labels, splits, groups, attributes. */
+#include "image/corpus.h"
+
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/text.h"
+#include "dist/world.h"
+#include "store/store.h"
+
+static const char *const split_names[SPLITS] = { "train", "val", "test" };
+static const char attribute_prefix[] = "/attributes/";
+
+static void load_labels(struct store *store, struct arena *arena, struct corpus *corpus);
+static void load_attributes(struct store *store, struct arena *arena, struct corpus *corpus);
+
+const char *split_name(enum split split)
+{
+    return split_names[split];
+}
+
+int split_find(const char *name)
+{
+    for (int i = 0; i < SPLITS; i++)
+        if (strcmp(name, split_names[i]) == 0)
+            return i;
+    return -1;
+}
+
+int64_t corpus_rows_of(const struct corpus *corpus, enum split split, int64_t *out)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < corpus->rows; i++)
+        if (corpus->split[i] == split)
+            out[count++] = i;
+    return count;
+}
+
+struct corpus *corpus_load(struct store *store, struct arena *arena)
+{
+    struct corpus *corpus = arena_array(arena, struct corpus, 1);
+    const char *path = store_path(store);
+    int64_t any[1] = { -1 };
+    store_expect(store, "/split", STORE_U8, 1, any);
+    corpus->rows = store_rows(store, "/split");
+    require(store_get_texts(store, "/", "class_names", &corpus->class_names, &corpus->classes) && corpus->classes > 0,
+            EXIT_BAD_DATA, "%s: attribute class_names is missing; expected the names of the classes", path);
+
+    uint8_t *split = arena_array(arena, uint8_t, corpus->rows + 1);
+    store_read_all(store, "/split", split);
+    for (int64_t i = 0; i < corpus->rows; i++)
+        require(split[i] < SPLITS, EXIT_BAD_DATA, "%s: /split, row %lld: %d; expected 0, 1 or 2", path, (long long)i,
+                split[i]);
+    corpus->split = split;
+    load_labels(store, arena, corpus);
+    if (store_has(store, "/group")) {
+        store_expect(store, "/group", STORE_I64, 1, &corpus->rows);
+        int64_t *group = arena_array(arena, int64_t, corpus->rows + 1);
+        store_read_all(store, "/group", group);
+        corpus->group = group;
+    }
+    load_attributes(store, arena, corpus);
+    return corpus;
+}
+
+static void load_labels(struct store *store, struct arena *arena, struct corpus *corpus)
+{
+    int64_t rows = corpus->rows, shape[2] = { rows, corpus->classes };
+    corpus->multi_label = !store_has(store, "/label");
+    if (corpus->multi_label) {
+        store_expect(store, "/labels", STORE_I8, 2, shape);
+        int8_t *labels = arena_array(arena, int8_t, rows * corpus->classes + 1);
+        store_read_all(store, "/labels", labels);
+        for (int64_t i = 0; i < rows * corpus->classes; i++)
+            require(labels[i] >= LABEL_BLANK && labels[i] <= LABEL_POSITIVE, EXIT_BAD_DATA,
+                    "%s: /labels, row %lld: %d; expected 1, 0, -1 or -2", store_path(store),
+                    (long long)(i / corpus->classes), labels[i]);
+        corpus->labels = labels;
+        return;
+    }
+    store_expect(store, "/label", STORE_I32, 1, shape);
+    int32_t *label = arena_array(arena, int32_t, rows + 1);
+    store_read_all(store, "/label", label);
+    for (int64_t i = 0; i < rows; i++)
+        require(label[i] >= 0 && label[i] < corpus->classes, EXIT_BAD_DATA,
+                "%s: /label, row %lld: %d; expected 0 to %d", store_path(store), (long long)i, label[i],
+                corpus->classes - 1);
+    corpus->label = label;
+}
+
+static void load_attributes(struct store *store, struct arena *arena, struct corpus *corpus)
+{
+    const char *const *names;
+    int count = store_names(store, &names);
+    const char **found = arena_array(arena, const char *, count + 1);
+    const float **values = arena_array(arena, const float *, count + 1);
+    for (int i = 0; i < count; i++) {
+        if (!text_starts(names[i], attribute_prefix))
+            continue;
+        store_expect(store, names[i], STORE_F32, 1, &corpus->rows);
+        float *column = arena_array(arena, float, corpus->rows + 1);
+        store_read_all(store, names[i], column);
+        found[corpus->attributes] = names[i] + sizeof attribute_prefix - 1;
+        values[corpus->attributes++] = column;
+    }
+    corpus->attribute_names = found;
+    corpus->attribute = values;
+}
