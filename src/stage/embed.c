@@ -87,6 +87,7 @@ int stage_embed(struct job *job)
     check_backbone(job, backbone, corpus);
     struct evaluator *e = evaluator_create(job, corpus, loader);
     backbone_read(evaluator_network(e), backbone, false);
+    store_close(backbone);
     if (job->dry_run) {
         log_info("embed: %lld images, %d values each; would write %s", (long long)corpus->rows,
                  network_feature_dim(evaluator_network(e)), job_path(job, "embeddings.h5"));
@@ -101,6 +102,7 @@ int stage_embed(struct job *job)
     else
         store_write_all(out, "/label", corpus->label);
     store_write_all(out, "/split", corpus->split);
+    store_close(store);
     job_publish(job, out, "embed", inputs, 2);
     double seconds = timer_seconds() - begin;
     phase_count("images", (double)corpus->rows / job->world->size);

@@ -22,6 +22,7 @@
 struct trainer {
     struct job *job;
     const struct train_config *config;
+    struct store *store;       /* corpus.h5 */
     struct corpus *corpus;
     struct loader *loader;
     struct network *net;
@@ -271,16 +272,20 @@ static struct network *make_network(struct trainer *t)
                                  .fast_reduction = strcmp(c->train.reduction, "fast") == 0,
                                  .seed = job_seed(t->job) };
     struct network *net = network_create(t->job->world, t->job->run, &spec);
-    if (c->train.pretrained[0])
-        backbone_read(net, store_open(t->job->world, t->job->run, c->train.pretrained), true);
+    if (c->train.pretrained[0]) {
+        struct store *start = store_open(t->job->world, t->job->run, c->train.pretrained);
+        backbone_read(net, start, true);
+        store_close(start);
+    }
     return net;
 }
 
 static void setup(struct trainer *t, struct job *job)
 {
-    struct store *store = job_open(job, "corpus.h5", "pack");
     const struct train_config *c = &job->config->train;
+    struct store *store = job_open(job, "corpus.h5", "pack");
     t->job = job;
+    t->store = store;
     t->config = c;
     t->corpus = corpus_load(store, job->run);
     t->rows = arena_array(job->run, int64_t, t->corpus->rows);
@@ -307,6 +312,7 @@ static void setup(struct trainer *t, struct job *job)
 
 static int dry_run(const struct trainer *t)
 {
+    store_close(t->store);
     log_info("train: %lld images, %lld steps per epoch, %d epochs", (long long)t->train_rows, (long long)t->steps,
              t->config->epochs);
     log_info("train: %s per rank for the network, %s per allreduce of gradients",
@@ -348,6 +354,7 @@ int stage_train(struct job *job)
         if ((int)t.progress[AT_EPOCH] < t.config->epochs && stop_now(&t))
             break;
     }
+    store_close(t.store);
     double images = (double)t.config->batch * ((double)t.steps * t.progress[AT_EPOCH] + t.progress[AT_STEP] - first);
     phase_count("images", images);
     phase_count("images_per_second", images / (timer_seconds() - begin));
