@@ -8,7 +8,7 @@
 #include "dist/internal.h"
 
 /* Bytes of one call of MPI. */
-static const size_t PIECE = (size_t)256 << 20;
+static const size_t PIECE = (size_t)64 << 20;
 
 static int64_t bytes_sent, calls;
 
@@ -142,14 +142,13 @@ void world_allgather_rows(const struct world *world, void *out, const void *loca
 
 char *world_gather_text(const struct world *world, struct arena *arena, const char *text)
 {
+    int64_t length = (int64_t)strlen(text), total = length;
+    world_sum_i64(world, &total, 1);
+    char *out =
+        world->rank == 0 ? arena_take_raw(arena, (size_t)total + 1, 1) : NULL; /* before the mark: may be ours */
     struct arena_mark mark = arena_mark(dist_scratch());
     enum phase before = comm_begin();
-    int64_t length = (int64_t)strlen(text), total = 0;
     int64_t *lengths = gather_counts(world, length);
-    for (int r = 0; r < world->size; r++)
-        total += lengths[r];
-
-    char *out = world->rank == 0 ? arena_take_raw(arena, (size_t)total + 1, 1) : NULL;
     char *part = out;
     for (int r = 0; r < world->size; r++) {
         for (int64_t at = 0; at < lengths[r]; at += (int64_t)PIECE) {

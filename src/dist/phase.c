@@ -93,8 +93,11 @@ void phase_count(const char *name, double amount)
         i++;
     if (i == COUNTS)
         return;
-    if (i == state.count)
-        snprintf(state.counts[state.count++].name, NAME_BYTES, "%s", name);
+    if (i == state.count) {
+        state.count++;
+        state.counts[i] = (struct count){ .amount = 0.0 };
+        snprintf(state.counts[i].name, NAME_BYTES, "%s", name);
+    }
     state.counts[i].amount += amount;
 }
 

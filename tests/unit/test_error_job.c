@@ -1,0 +1,139 @@
+/* How a job of several ranks ends: this program starts itself under mpirun as a
+ * small job, and looks at the exit code and at what was said. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "dist/world.h"
+
+static const char *self;
+static char said[1 << 15];
+
+/* Runs "<launch> <this program> <job>"; fills `said` with both outputs, returns the exit code. */
+static int run(const char *launch, const char *job)
+{
+    char command[8192];
+    snprintf(command, sizeof command, "%s '%s' %s 2>&1 </dev/null", launch, self, job);
+    fflush(NULL);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    size_t length = fread(said, 1, sizeof said - 1, pipe);
+    said[length] = '\0';
+    int status = pclose(pipe);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static int times(const char *text)
+{
+    int count = 0;
+    for (const char *at = said; (at = strstr(at, text)); at += strlen(text))
+        count++;
+    return count;
+}
+
+/* The small jobs. */
+static int job(const char *name, int argc, char **argv)
+{
+    struct world *world = world_start(&argc, &argv);
+    bool last = world->rank == world->size - 1;
+    if (strcmp(name, "agree") == 0) {
+        /* Two ranks fail, each with a reason of its own: the lowest is told. */
+        agree(world, true, EXIT_INTERNAL, "never");
+        agree(world, world->rank == 0 || world->size == 1, EXIT_BAD_DATA, "a.h5: found %d, expected 0\nmake it again",
+              world->rank);
+    } else if (strcmp(name, "fatal") == 0) {
+        require(!last, EXIT_IO, "b.h5: rank %d cannot write", world->rank);
+        world_barrier(world); /* the others wait for it: they must be ended, not hang */
+        sleep(60);
+    } else if (strcmp(name, "killed") == 0) {
+        if (last)
+            raise(9);
+        world_barrier(world);
+    } else if (strcmp(name, "stopped") == 0) {
+        return world_end(world, EXIT_STOPPED);
+    }
+    log_info("done %d", world->size);
+    return world_end(world, EXIT_DONE);
+}
+
+static void agreed_ends_are_said_once(void **unused)
+{
+    (void)unused;
+    assert_int_equal(run("mpirun -n 3", "agree"), EXIT_BAD_DATA);
+    assert_int_equal(times("a.h5: found 1, expected 0\n  make it again\n"), 1);
+    assert_int_equal(times("cfn: rank 1 ("), 1);
+    assert_int_equal(times("cfn: "), 1);
+    assert_int_equal(times("done"), 0);
+    assert_int_equal(run("mpirun -n 1", "agree"), EXIT_DONE);
+    assert_int_equal(times("done 1"), 1);
+}
+
+static void one_rank_ends_all(void **unused)
+{
+    (void)unused;
+    assert_int_equal(run("timeout 40 mpirun -n 3", "fatal"), EXIT_IO);
+    assert_int_equal(times("cfn: rank 2 ("), 1);
+    assert_int_equal(times("b.h5: rank 2 cannot write\n"), 1);
+    assert_int_equal(run("timeout 40 mpirun -n 1", "fatal"), EXIT_IO);
+    assert_int_equal(times("cfn: b.h5: rank 0 cannot write\n"), 1);
+    assert_int_equal(run("", "fatal"), EXIT_IO); /* without mpirun */
+    assert_string_equal(said, "cfn: b.h5: rank 0 cannot write\n");
+}
+
+static void a_killed_rank_ends_all(void **unused)
+{
+    (void)unused;
+    int code = run("timeout 40 mpirun -n 3", "killed");
+    assert_true(code != 0 && code != 124);
+}
+
+static void other_codes_come_through(void **unused)
+{
+    (void)unused;
+    assert_int_equal(run("mpirun -n 2", "stopped"), EXIT_STOPPED);
+    assert_int_equal(run("mpirun -n 2", "fine"), EXIT_DONE);
+    assert_int_equal(times("done 2"), 1);
+}
+
+/* Copies that were meant to be one job: the first says how to launch, none goes on. */
+static void lone_copies_do_not_run(void **unused)
+{
+    (void)unused;
+    assert_int_equal(run("SLURM_NTASKS=4", "fine"), EXIT_USAGE);
+    assert_int_equal(times("4 processes, but each copy started alone"), 1);
+    assert_int_equal(times("srun --mpi=pmix"), 1);
+    assert_int_equal(times("done"), 0);
+    assert_int_equal(run("SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=0", "fine"), EXIT_USAGE);
+    assert_int_equal(times("each copy started alone"), 1);
+    assert_int_equal(run("SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=3", "fine"), EXIT_USAGE);
+    assert_string_equal(said, "");
+    assert_int_equal(run("PMI_SIZE=2 PMI_RANK=0", "fine"), EXIT_USAGE); /* another MPI's mpirun */
+    assert_int_equal(times("another MPI's mpirun"), 1);
+    assert_int_equal(run("SLURM_NTASKS=1", "fine"), EXIT_DONE);
+    assert_int_equal(run("SLURM_NTASKS=4 mpirun -n 1", "fine"), EXIT_DONE); /* one rank on purpose */
+    assert_int_equal(run("SLURM_NTASKS=4 mpirun -n 2", "fine"), EXIT_DONE);
+}
+
+int main(int argc, char **argv)
+{
+    self = argv[0];
+    if (argc > 1)
+        return job(argv[1], argc, argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(agreed_ends_are_said_once), cmocka_unit_test(one_rank_ends_all),
+        cmocka_unit_test(a_killed_rank_ends_all),    cmocka_unit_test(other_codes_come_through),
+        cmocka_unit_test(lone_copies_do_not_run),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
