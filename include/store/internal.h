@@ -46,7 +46,8 @@ void failure_agree(struct world *world, const struct failure *failure);
 
 /* h5.c: local. */
 void h5_start(void);                     /* silences HDF5's own error printing */
-const char *h5_why(void);                /* innermost message of the last failed call */
+bool h5_ok(int64_t result);              /* result >= 0; keeps the reason HDF5 gives when it is not */
+const char *h5_why(void);                /* the reason kept last: HDF5 forgets its own at the next call */
 int64_t h5_native(enum store_type type); /* memory type; not for texts */
 int64_t h5_text_type(size_t width);      /* fixed width, padded by NUL, UTF-8; H5Tclose */
 bool h5_type_of(int64_t type, enum store_type *out, size_t *width);

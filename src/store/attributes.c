@@ -121,11 +121,11 @@ static bool write_value(hid_t attribute, hid_t type, const struct store_attribut
     switch (a->kind) {
     case STORE_ATTR_TEXT:
     case STORE_ATTR_TEXTS:
-        return a->count == 0 || H5Awrite(attribute, type, a->texts) >= 0;
+        return a->count == 0 || h5_ok(H5Awrite(attribute, type, a->texts));
     case STORE_ATTR_F64:
-        return H5Awrite(attribute, H5T_NATIVE_DOUBLE, &a->number) >= 0;
+        return h5_ok(H5Awrite(attribute, H5T_NATIVE_DOUBLE, &a->number));
     case STORE_ATTR_I64:
-        return H5Awrite(attribute, H5T_NATIVE_INT64, &a->integer) >= 0;
+        return h5_ok(H5Awrite(attribute, H5T_NATIVE_INT64, &a->integer));
     }
     return false;
 }
@@ -149,16 +149,16 @@ static bool write_one(hid_t file, const struct store_attribute *a)
     const hid_t type = value_type(a);
     const hid_t space = a->kind == STORE_ATTR_TEXTS ? H5Screate_simple(1, &length, NULL) : H5Screate(H5S_SCALAR);
     const hid_t id = H5Acreate2(object, a->name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-    const bool written = id >= 0 && write_value(id, type, a) && H5Aclose(id) >= 0;
+    const bool written = h5_ok(id) && write_value(id, type, a) && h5_ok(H5Aclose(id));
     H5Sclose(space);
     H5Tclose(type);
-    return written && H5Oclose(object) >= 0;
+    return written && h5_ok(H5Oclose(object));
 }
 
 void attributes_write(const struct store *store, int64_t file, struct failure *failure)
 {
     const hid_t run = H5Gcreate2(file, "/run", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-    if (run < 0 || H5Gclose(run) < 0)
+    if (!h5_ok(run) || !h5_ok(H5Gclose(run)))
         failure_set(failure, EXIT_IO, "%s: cannot write group /run: %s", store->part, h5_why());
     for (const struct store_attribute *a = store->attributes; a && !failure->failed; a = a->next)
         if (!write_one(file, a))

@@ -48,13 +48,13 @@ static bool put_texts(struct walk *walk, hid_t attribute, hid_t type, hid_t spac
     const bool variable = H5Tis_variable_str(type) > 0;
     const size_t size = H5Tget_size(type);
     char *fixed = NULL;
-    if (count > 0 && variable && H5Aread(attribute, type, texts) < 0)
+    if (count > 0 && variable && !h5_ok(H5Aread(attribute, type, texts)))
         return false;
     if (!variable) {
         if (size > ATTRIBUTE_BYTES || (int64_t)size * count > ATTRIBUTE_BYTES)
             return false;
         fixed = arena_array(walk->arena, char, (int64_t)size *count + 1);
-        if (count > 0 && H5Aread(attribute, type, fixed) < 0)
+        if (count > 0 && !h5_ok(H5Aread(attribute, type, fixed)))
             return false;
     }
     for (int64_t i = 0; i < count; i++) {
@@ -195,7 +195,7 @@ static herr_t visit_link(hid_t root, const char *relative, const H5L_info_t *inf
         return bad(walk, name, "is an external or soft link; links are refused") - 1;
     const hid_t id = H5Oopen(root, relative, H5P_DEFAULT);
     const H5I_type_t kind = H5Iget_type(id);
-    bool fine = id >= 0;
+    bool fine = h5_ok(id);
     if (kind == H5I_DATASET)
         fine = put_dataset(walk, id, name);
     else if (kind == H5I_GROUP)
@@ -207,8 +207,8 @@ static herr_t visit_link(hid_t root, const char *relative, const H5L_info_t *inf
 static void walk_file(struct walk *walk, hid_t file)
 {
     const hid_t root = H5Gopen2(file, "/", H5P_DEFAULT);
-    const bool fine = root >= 0 && put_attributes(walk, root, "/") &&
-                      H5Lvisit(file, H5_INDEX_NAME, H5_ITER_INC, visit_link, walk) >= 0;
+    const bool fine = h5_ok(root) && put_attributes(walk, root, "/") &&
+                      h5_ok(H5Lvisit(file, H5_INDEX_NAME, H5_ITER_INC, visit_link, walk));
     if (!fine)
         failure_set(walk->failure, EXIT_BAD_DATA, "%s: cannot be read: %s", walk->path, h5_why());
     H5Gclose(root);

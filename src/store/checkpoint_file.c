@@ -36,11 +36,14 @@ static bool write_field(hid_t file, const struct checkpoint_field *field)
     const hsize_t length = (hsize_t)field->count;
     const hid_t space = H5Screate_simple(1, &length, NULL);
     const hid_t type = h5_native(field->type);
-    const hid_t id = H5Dcreate2(file, field->name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    const hid_t links = H5Pcreate(H5P_LINK_CREATE);
+    H5Pset_create_intermediate_group(links, 1);
+    const hid_t id = H5Dcreate2(file, field->name, type, space, links, H5P_DEFAULT, H5P_DEFAULT);
     const bool written =
-        id >= 0 && (length == 0 || H5Dwrite(id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, field->data) >= 0);
+        h5_ok(id) && (length == 0 || h5_ok(H5Dwrite(id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, field->data)));
     H5Sclose(space);
-    return written && H5Dclose(id) >= 0;
+    H5Pclose(links);
+    return written && h5_ok(H5Dclose(id));
 }
 
 static hid_t text_type(void)
@@ -56,8 +59,8 @@ static bool write_head(hid_t file, int64_t step, const char *identity)
     const hid_t space = H5Screate(H5S_SCALAR), type = text_type();
     const hid_t text = H5Acreate2(file, "identity", type, space, H5P_DEFAULT, H5P_DEFAULT);
     const hid_t number = H5Acreate2(file, "step", H5T_NATIVE_INT64, space, H5P_DEFAULT, H5P_DEFAULT);
-    const bool written = text >= 0 && number >= 0 && H5Awrite(text, type, &identity) >= 0 &&
-                         H5Awrite(number, H5T_NATIVE_INT64, &step) >= 0;
+    const bool written = h5_ok(text) && h5_ok(number) && h5_ok(H5Awrite(text, type, &identity)) &&
+                         h5_ok(H5Awrite(number, H5T_NATIVE_INT64, &step));
     H5Aclose(text);
     H5Aclose(number);
     H5Tclose(type);
@@ -73,8 +76,9 @@ bool checkpoint_file_write(const char *path, int64_t step, const char *identity,
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_file_locking(access, false, true);
     const hid_t file = H5Fcreate(path, H5F_ACC_EXCL, H5P_DEFAULT, access);
+    const bool created = h5_ok(file);
     H5Pclose(access);
-    if (file < 0) {
+    if (!created) {
         failure_set(failure, EXIT_CANNOT_CREATE, "%s: cannot create: %s", path, h5_why());
         return false;
     }
@@ -86,7 +90,7 @@ bool checkpoint_file_write(const char *path, int64_t step, const char *identity,
         fine = write_field(file, &fields[f]);
     if (!fine)
         no_room(path, needed, h5_why(), failure);
-    if (H5Fclose(file) < 0)
+    if (!h5_ok(H5Fclose(file)))
         no_room(path, needed, h5_why(), failure);
     if (!failure->failed && !sync_path(path))
         no_room(path, needed, strerror(errno), failure);
@@ -190,7 +194,7 @@ static void read_field(hid_t file, const char *path, const struct checkpoint_fie
                     "%s: %s: expected %lld values of %s, found %lld of %s\nthe model differs from the checkpoint's",
                     path, field->name, (long long)field->count, store_type_name(field->type), (long long)length,
                     id >= 0 ? store_type_name(stored) : "none");
-    else if (length > 0 && H5Dread(id, h5_native(field->type), H5S_ALL, H5S_ALL, H5P_DEFAULT, field->data) < 0)
+    else if (length > 0 && !h5_ok(H5Dread(id, h5_native(field->type), H5S_ALL, H5S_ALL, H5P_DEFAULT, field->data)))
         failure_set(failure, EXIT_IO, "%s: cannot read %s: %s", path, field->name, h5_why());
     if (id >= 0) {
         H5Tclose(type);

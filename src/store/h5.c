@@ -31,15 +31,23 @@ static herr_t innermost(unsigned n, const H5E_error2_t *error, void *data)
     return 0;
 }
 
-const char *h5_why(void)
+static char why[512] = "no reason given";
+
+bool h5_ok(int64_t result)
 {
-    static char text[512];
-    snprintf(text, sizeof text, "no reason given");
-    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, text);
-    for (char *p = text; *p; p++)
+    if (result >= 0)
+        return true;
+    snprintf(why, sizeof why, "no reason given");
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, why);
+    for (char *p = why; *p; p++)
         if (*p == '\n' || *p == '\r')
             *p = ' ';
-    return text;
+    return false;
+}
+
+const char *h5_why(void)
+{
+    return why;
 }
 
 int64_t h5_native(enum store_type type)
@@ -113,6 +121,7 @@ int64_t h5_open(const char *path, bool write)
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_file_locking(access, false, true); /* names are published by rename: nobody reads what is being written */
     const hid_t file = H5Fopen(path, write ? H5F_ACC_RDWR : H5F_ACC_RDONLY, access);
+    h5_ok(file);
     H5Pclose(access);
     return file;
 }
@@ -121,7 +130,7 @@ int64_t h5_dataset(struct store *store, struct dataset *set)
 {
     if (set->id < 0)
         set->id = H5Dopen2(store->file, set->name, H5P_DEFAULT);
-    require(set->id >= 0, EXIT_IO, "%s: cannot open dataset %s: %s", store->path, set->name, h5_why());
+    require(h5_ok(set->id), EXIT_IO, "%s: cannot open dataset %s: %s", store->path, set->name, h5_why());
     return set->id;
 }
 

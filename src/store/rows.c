@@ -71,7 +71,7 @@ static bool write_block(struct store *store, struct dataset *set, int64_t first,
     char none = 0;
     select_rows(set, first, count, id, &memory, &file);
     H5Pset_dxpl_mpio(transfer, collective ? H5FD_MPIO_COLLECTIVE : H5FD_MPIO_INDEPENDENT);
-    const bool written = H5Dwrite(id, type, memory, file, transfer, count > 0 ? data : &none) >= 0;
+    const bool written = h5_ok(H5Dwrite(id, type, memory, file, transfer, count > 0 ? data : &none));
     H5Sclose(memory);
     H5Sclose(file);
     H5Tclose(type);
@@ -84,7 +84,7 @@ static bool read_block(struct store *store, struct dataset *set, int64_t first, 
     const hid_t id = h5_dataset(store, set), type = memory_type(id, set);
     hid_t memory, file;
     select_rows(set, first, count, id, &memory, &file);
-    const bool done = H5Dread(id, type, memory, file, H5P_DEFAULT, out) >= 0;
+    const bool done = h5_ok(H5Dread(id, type, memory, file, H5P_DEFAULT, out));
     H5Sclose(memory);
     H5Sclose(file);
     H5Tclose(type);

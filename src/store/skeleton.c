@@ -30,10 +30,11 @@ static bool add_dataset(hid_t file, const struct dataset *set, hid_t links, hid_
     const hid_t type = text ? h5_text_type(set->width) : h5_native(set->type);
     const hid_t space = H5Screate_simple(set->rank, dims, NULL);
     const hid_t id = H5Dcreate2(file, set->name, type, space, links, properties, H5P_DEFAULT);
+    const bool created = h5_ok(id);
     if (text)
         H5Tclose(type);
     H5Sclose(space);
-    return id >= 0 && H5Dclose(id) >= 0;
+    return created && h5_ok(H5Dclose(id));
 }
 
 /* Bytes of all values; -1 when they do not fit. */
@@ -65,8 +66,9 @@ void skeleton_write(const struct store *store, struct failure *failure)
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_file_locking(access, false, true);
     const hid_t file = H5Fcreate(store->part, H5F_ACC_EXCL, H5P_DEFAULT, access);
+    const bool created = h5_ok(file);
     H5Pclose(access);
-    if (file < 0) {
+    if (!created) {
         failure_set(failure, EXIT_CANNOT_CREATE, "%s: cannot create: %s", store->part, h5_why());
         return;
     }
@@ -79,7 +81,7 @@ void skeleton_write(const struct store *store, struct failure *failure)
                         store->sets[i].name, h5_why());
     H5Pclose(links);
     H5Pclose(properties);
-    if (H5Fclose(file) < 0)
+    if (!h5_ok(H5Fclose(file)))
         failure_set(failure, EXIT_IO, "%s: cannot write: %s", store->part, h5_why());
     if (failure->failed)
         unlink(store->part);

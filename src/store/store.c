@@ -158,8 +158,9 @@ struct store *store_create(struct world *world, struct arena *arena, const char 
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_fapl_mpio(access, world_handle(world), MPI_INFO_NULL);
     store->file = H5Fopen(store->part, H5F_ACC_RDWR, access);
+    const bool opened = h5_ok(store->file);
     H5Pclose(access);
-    if (store->file < 0)
+    if (!opened)
         failure_set(&failure, EXIT_IO,
                     "%s: cannot open in parallel: %s\nis the directory on a file system all nodes share?", store->part,
                     h5_why());
@@ -175,7 +176,7 @@ static void close_handles(struct store *store, struct failure *failure)
             H5Dclose(store->sets[i].id);
             store->sets[i].id = -1;
         }
-    if (store->file >= 0 && H5Fclose(store->file) < 0)
+    if (store->file >= 0 && !h5_ok(H5Fclose(store->file)))
         failure_set(failure, EXIT_IO, "%s: cannot close: %s", store->part ? store->part : store->path, h5_why());
     store->file = -1;
 }
@@ -189,7 +190,7 @@ static void finish(struct store *store, struct failure *failure)
         return;
     }
     attributes_write(store, file, failure);
-    if (H5Fclose(file) < 0)
+    if (!h5_ok(H5Fclose(file)))
         failure_set(failure, EXIT_IO, "%s: cannot close: %s (%lld bytes free)", store->part, h5_why(),
                     (long long)disk_free(store->part));
     if (!failure->failed &&
@@ -203,7 +204,7 @@ void store_publish(struct store *store)
     const enum phase before = phase_enter(PHASE_WRITE);
     struct failure failure = { 0 };
     require(store->part, EXIT_INTERNAL, "%s: published, but it was opened for reading", store->path);
-    if (H5Fflush(store->file, H5F_SCOPE_GLOBAL) < 0) /* every rank syncs what it wrote on its node */
+    if (!h5_ok(H5Fflush(store->file, H5F_SCOPE_GLOBAL))) /* every rank syncs what it wrote on its node */
         failure_set(&failure, EXIT_IO, "%s: cannot write: %s (%lld bytes free)", store->part, h5_why(),
                     (long long)disk_free(store->part));
     failure_agree(store->world, &failure);
