@@ -30,8 +30,9 @@ int world_end(struct world *world, int code);
  * with the ranks of the node. Returns the number chosen. Collective. */
 int world_threads(struct world *world, int threads);
 /* One line per node: host, ranks, cores, threads, memory; warns when threads
- * exceed the allowed cores or ranks share a core. Collective. */
-void world_banner(const struct world *world);
+ * exceed the allowed cores or ranks share a core. Returns whether each rank has
+ * the cores its threads need. Collective. */
+bool world_banner(const struct world *world);
 
 /* All ranks decide together. If `ok` is false anywhere, every rank learns the
  * lowest failing rank and its message, rank 0 prints it once, and all ranks end

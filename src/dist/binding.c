@@ -171,13 +171,17 @@ static void say_node(const struct node_report *node)
     arena_release(dist_scratch(), mark);
 }
 
-void world_banner(const struct world *world)
+bool world_banner(const struct world *world)
 {
+    bool fits = true;
     struct node_report mine = report_node(world);
     struct arena_mark mark = arena_mark(dist_scratch());
     struct node_report *nodes = arena_array(dist_scratch(), struct node_report, world->nodes);
     world_allgather_rows(world, nodes, &mine, world->node_rank == 0, sizeof mine);
-    for (int n = 0; n < world->nodes; n++)
+    for (int n = 0; n < world->nodes; n++) {
         say_node(&nodes[n]);
+        fits = fits && nodes[n].over == 0;
+    }
     arena_release(dist_scratch(), mark);
+    return fits;
 }
