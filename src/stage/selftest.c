@@ -303,8 +303,8 @@ int stage_selftest(struct job *job)
         checks[c](&t);
         arena_release(t.arena, mark);
     }
-    log_info("  %-7s %-22s %d rank%s of %d thread%s", fits ? "ok" : "warning", "binding", job->world->size,
-             job->world->size == 1 ? "" : "s", job->world->threads, job->world->threads == 1 ? " each" : "s each");
+    log_info("  %-7s %-22s %d rank%s, %d thread%s per rank", fits ? "ok" : "warning", "binding", job->world->size,
+             job->world->size == 1 ? "" : "s", job->world->threads, job->world->threads == 1 ? "" : "s");
     double seconds = timer_seconds() - begin;
     if (t.failed)
         log_info("selftest: %d of %zu checks failed", t.failed, sizeof checks / sizeof *checks);
