@@ -108,10 +108,6 @@ void store_note(struct store *store, const char *name, const char *value);
  * the list of the XXH3-128 of its 64 MiB blocks beyond. */
 char *store_checksum(struct world *world, struct arena *arena, const char *path);
 
-/* Takes a lock in directory `dir` for the rest of the job, or ends it with EXIT_CANNOT_CREATE because another job
- * holds it: two runs never write the same directory. */
-void store_lock(struct world *world, struct arena *arena, const char *dir);
-
 /* "f32", "text", ...; local. */
 const char *store_type_name(enum store_type type);
 

@@ -54,23 +54,6 @@ void lock_drop(struct arena *arena, const char *path, int lock)
     close(lock);
 }
 
-void store_lock(struct world *world, struct arena *arena, const char *dir)
-{
-    struct failure failure = { 0 };
-    if (world->rank == 0) {
-        bool busy;
-        const char *path = arena_printf(arena, "%s/.run", dir);
-        if (lock_take(arena, path, &busy) < 0) { /* held until the process ends */
-            if (busy)
-                failure_set(&failure, EXIT_CANNOT_CREATE,
-                            "%s: another run is writing in this directory\nwait for it, or choose another trial", dir);
-            else
-                failure_set(&failure, EXIT_CANNOT_CREATE, "%s: cannot lock the directory: %s", dir, strerror(errno));
-        }
-    }
-    failure_agree(world, &failure);
-}
-
 static char *parent_of(struct arena *arena, const char *path)
 {
     char *dir = arena_strdup(arena, path);

@@ -3,8 +3,7 @@
  *
  * With arguments it is one life of a file, for tests/cli/test_store_errors.sh:
  *   create PATH MEGABYTES [replace]   makes a file of that size
- *   hold PATH SECONDS                 keeps it unfinished for a while
- *   lock DIR SECONDS                  keeps a directory */
+ *   hold PATH SECONDS                 keeps it unfinished for a while */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -146,13 +145,6 @@ static void one_life(int argc, char **argv)
         create_file(argv[2], number, argc > 4);
     else if (strcmp(argv[1], "hold") == 0)
         hold_file(argv[2], (unsigned)number);
-    else if (strcmp(argv[1], "lock") == 0) {
-        store_lock(world, arena, argv[2]);
-        if (world->rank == 0)
-            puts("held");
-        fflush(stdout);
-        sleep((unsigned)number);
-    }
 }
 
 int main(int argc, char **argv)
