@@ -35,6 +35,10 @@ struct network_spec {
  * a batch that is not a multiple of shards, or more ranks than shards. */
 struct network *network_create(struct world *world, struct arena *arena, const struct network_spec *spec);
 
+/* Ends what the library keeps for this network, before its arena goes. Optional: a network usually lives as long as
+ * its job. */
+void network_close(struct network *net);
+
 /* Flat state: trainable parameters, and buffers (running mean/variance), in torchvision's order and layout. The
  * engine may keep its own copy in other layouts: call network_changed after writing, network_sync before reading. */
 struct parameter {

@@ -1,0 +1,170 @@
+/* Inside the engine: a network's nodes made ready to run. Only src/nn includes this.
+ *
+ * An op is a node prepared for one shape of shard: its primitives, the layout of
+ * its output, and where output and gradients lie. What an op does is a row of a
+ * table indexed by the kind of its node; a new kind of layer is one more row. */
+#ifndef NN_ENGINE_H
+#define NN_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "nn/graph.h"
+#include "nn/network.h"
+#include "nn/onednn.h"
+
+struct op;
+
+struct op_kind {
+    const char *name;
+    void (*create)(struct network *net, struct op *op);   /* primitives and op->layout */
+    void (*forward)(struct network *net, struct op *op);  /* all shards of this rank */
+    void (*backward)(struct network *net, struct op *op); /* op->grad -> op->diff and parameter gradients */
+    void (*infer)(struct network *net, struct op *op);
+    bool reads_input; /* backward looks at the input again */
+};
+extern const struct op_kind op_kinds[NODE_KINDS];
+
+enum { GRADS_MAX = 4 };
+
+struct op {
+    const struct node *node;
+    const struct op_kind *kind;
+    const struct dn_layout *layout; /* of one shard's output */
+    struct view view;               /* the same for our kernels */
+    int64_t stride;                 /* floats from one shard to the next */
+    float *out;                     /* [shards of this rank x stride]; placed by the plan */
+
+    /* Backward. A value with several readers gets a gradient from each; they are added here. */
+    float *grad[GRADS_MAX];
+    int grads;
+    float *diff; /* gradient of the input, out; NULL when nobody needs it */
+
+    struct dn_conv *conv;
+    struct dn_pool *pool;
+    struct dn_linear *linear;
+    char *indices; /* winners of a maximum, [shards x index_stride bytes] */
+    int64_t index_stride;
+
+    struct norm *norm;
+    int folded;      /* inference: the normalisation done by this convolution, or NONE */
+    bool skip;       /* inference: done by the convolution before */
+    float *ready[2]; /* inference: weights in the primitive's layout, and bias */
+};
+
+#define NORM_EPSILON 1e-5
+
+/* What a normalisation carries from forward to backward, and its work space. A set of coefficients serves the global
+ * batch, or one shard with local_batchnorm. */
+struct norm {
+    int sets;
+    double count;                        /* values that a channel's statistics are over */
+    float *scale, *mean, *slope, *shift; /* [sets][C]: see nn/kernels.h */
+    double *inverse;                     /* [sets][C]: 1 / deviation */
+    double *partial;                     /* [shards x images][2 C]: sums of one image */
+    double *leaves, *total;              /* [shards][2 C] */
+};
+
+/* A parameter in the engine's layout. */
+struct slot {
+    int64_t offset, floats;         /* in the engine's flat buffers */
+    const struct dn_layout *layout; /* NULL: plain */
+    struct dn_reorder *in, *out;    /* plain -> engine, engine -> plain */
+};
+
+struct network {
+    struct world *world;
+    struct arena *arena;
+    struct network_spec spec;
+    struct graph *graph;
+    struct dn *dn;
+    struct tree *tree; /* NULL for inference */
+    int shards;        /* of this rank */
+    int shard_rows;
+    struct op *ops; /* [graph->count] */
+
+    /* Torchvision's layout; moments and gradients appear when first asked for. */
+    float *weights, *buffers, *gradients, *moment1, *moment2;
+
+    /* The engine's layout: flat, each parameter where its primitive wants it. */
+    struct slot *slots;   /* [parameter_count]; buffers keep their plain place */
+    int64_t flat;         /* floats */
+    float *w, *g, *m, *v; /* g: [nodes x flat], row 0 is the sum afterwards */
+    int nodes;            /* rows of g */
+    float *stack;         /* [depth x stack_stride] folding of one parameter's gradients */
+    int64_t stack_stride;
+
+    char *values; /* activations and gradients, placed by the plan */
+    int64_t value_bytes;
+    const int32_t *labels; /* of the running step, borrowed */
+};
+
+static inline float *op_out(const struct op *op, int shard)
+{
+    return op->out + shard * op->stride;
+}
+static inline const float *op_input(const struct network *net, const struct op *op, int shard)
+{
+    return op_out(&net->ops[op->node->input], shard);
+}
+/* While training, weights live in the engine's layout; for inference plain ones are read where they are. */
+static inline const float *engine_weight(const struct network *net, int parameter)
+{
+    return net->w + net->slots[parameter].offset;
+}
+static inline const float *plain_parameter(const struct network *net, int parameter)
+{
+    return net->spec.train ? engine_weight(net, parameter) : net->weights + net->graph->parameters[parameter].offset;
+}
+
+/* src/nn/params.c */
+void params_create(struct network *net);    /* slots from the ops' layouts, flat buffers */
+void params_init(struct network *net);      /* initial weights, as torchvision from scratch */
+void params_to_engine(struct network *net); /* network_changed for training */
+void params_to_plain(struct network *net);
+/* Gradient of one parameter of this rank's shard: where to write it, and folding it once written. */
+float *gradient_row(struct network *net, int parameter, int shard);
+void gradient_fold(struct network *net, int parameter, int shard);
+void gradient_sum(struct network *net); /* over all ranks; collective */
+
+/* src/nn/plan.c: places outputs, gradients and indices by lifetime. */
+void plan_training(struct network *net);
+void plan_inference(struct network *net);
+
+/* src/nn/exec.c */
+void exec_forward(struct network *net, const float *images);
+void exec_backward(struct network *net);
+void exec_infer(struct network *net, const float *images);
+
+/* src/nn/op_*.c: rows of the table. */
+void conv_create(struct network *net, struct op *op);
+void conv_forward(struct network *net, struct op *op);
+void conv_backward(struct network *net, struct op *op);
+void conv_infer(struct network *net, struct op *op);
+void conv_ready(struct network *net, struct op *op); /* inference: weights with the normalisation folded in */
+void norm_create(struct network *net, struct op *op);
+void norm_forward(struct network *net, struct op *op);
+void norm_backward(struct network *net, struct op *op);
+void norm_infer(struct network *net, struct op *op);
+void norm_ready(struct network *net, struct op *op); /* inference: coefficients from running statistics */
+/* Gradients of weights and biases of all normalisations, after gradient_sum: they are sums over the global batch. */
+void norm_gradients(struct network *net);
+void maxpool_create(struct network *net, struct op *op);
+void maxpool_forward(struct network *net, struct op *op);
+void maxpool_backward(struct network *net, struct op *op);
+void avgpool_create(struct network *net, struct op *op);
+void avgpool_forward(struct network *net, struct op *op);
+void avgpool_backward(struct network *net, struct op *op);
+void linear_create(struct network *net, struct op *op);
+void linear_forward(struct network *net, struct op *op);
+void linear_backward(struct network *net, struct op *op);
+void input_create(struct network *net, struct op *op);
+
+/* Loss of logits over the global batch; writes their gradient. Collective. (src/nn/op_loss.c) */
+struct loss_input {
+    const int32_t *labels;       /* [own rows] or NULL */
+    const float *targets, *mask; /* [own rows x C] or NULL */
+};
+double loss_forward(struct network *net, const struct loss_input *in, int64_t *correct);
+
+#endif

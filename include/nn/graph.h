@@ -1,0 +1,78 @@
+/* What a network computes: nodes in the order they run, with inferred shapes.
+ *
+ * Builders append nodes and read like the table of the paper:
+ *     int x = graph_conv(g, "conv1", graph_input(g, size), 64, 7, 2, 3);
+ *     x = graph_norm(g, "bn1", x, NONE, true);
+ * Each call returns the number of its node and checks the shape it makes. */
+#ifndef NN_GRAPH_H
+#define NN_GRAPH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "nn/network.h"
+
+struct arena;
+
+enum node_kind { NODE_INPUT, NODE_CONV, NODE_NORM, NODE_MAXPOOL, NODE_AVGPOOL, NODE_LINEAR, NODE_KINDS };
+enum { NONE = -1 };
+
+struct shape {
+    int channels, height, width;
+};
+
+struct node {
+    enum node_kind kind;
+    const char *name; /* torchvision's module, "layer1.0.conv1" */
+    int input;        /* node, or NONE */
+    int residual;     /* NODE_NORM: node added before the relu, or NONE */
+    bool relu;        /* NODE_NORM */
+    struct shape in, out;
+    int kernel, stride, pad;
+    int weight, bias;   /* parameter numbers, or NONE */
+    int mean, variance; /* running statistics: parameter numbers, or NONE */
+    int place;          /* key of the parameter order; creation order unless a builder says otherwise */
+};
+
+struct graph {
+    struct arena *arena;
+    const char *family; /* shows in messages */
+    struct node *nodes;
+    int count, room;
+    int features, logits; /* nodes whose outputs are the representation and the scores */
+    struct parameter *parameters;
+    int parameter_count;
+    int64_t weights, buffers; /* floats, torchvision's layout */
+};
+
+struct graph *graph_create(struct arena *arena, const char *family);
+int graph_input(struct graph *graph, int size); /* 3 x size x size */
+int graph_conv(struct graph *graph, const char *name, int input, int channels, int kernel, int stride, int pad);
+int graph_norm(struct graph *graph, const char *name, int input, int residual, bool relu);
+int graph_maxpool(struct graph *graph, const char *name, int input, int kernel, int stride, int pad);
+int graph_avgpool(struct graph *graph, const char *name, int input); /* over all pixels */
+int graph_linear(struct graph *graph, const char *name, int input, int outputs);
+/* Parameters of `node` are listed before those of `other`, which was made earlier. */
+void graph_list_before(struct graph *graph, int node, int other);
+/* Numbers and names the parameters, in torchvision's order. Call last. */
+void graph_finish(struct graph *graph, int features, int logits);
+
+/* Floats of one image at this shape. */
+int64_t shape_floats(const struct shape *shape);
+/* Multiply-adds count two. */
+double node_flops(const struct graph *graph, int node, bool train);
+
+/* A backbone: its published names, and the function that builds it (NULL: not in this version). */
+struct zoo_row {
+    const char *name;
+    void (*build)(struct graph *graph, int size, int classes);
+};
+const struct zoo_row *zoo_find(const char *name); /* NULL when there is no such row */
+/* Names of all backbones that can be built, joined by ", ". */
+const char *zoo_built(struct arena *arena);
+
+/* He et al., Deep residual learning for image recognition, 2016. */
+void build_resnet18(struct graph *graph, int size, int classes);
+void build_resnet50(struct graph *graph, int size, int classes);
+
+#endif

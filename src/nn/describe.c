@@ -1,0 +1,64 @@
+/* What a network costs, in numbers and as the table of `cfn model`. */
+#include "base/arena.h"
+#include "base/text.h"
+#include "nn/engine.h"
+
+double network_flops(const struct network *net, bool train)
+{
+    double flops = 0.0;
+    for (int i = 0; i < net->graph->count; i++)
+        flops += node_flops(net->graph, i, train);
+    return flops;
+}
+
+int64_t network_bytes(const struct network *net)
+{
+    return net->value_bytes + dn_bytes(net->dn) +
+           (int64_t)sizeof(float) * (net->graph->weights + net->flat * (net->spec.train ? 3 + net->nodes : 1));
+}
+
+static int64_t node_parameters(const struct network *net, const struct node *node)
+{
+    int64_t count = 0;
+    if (node->weight != NONE)
+        count += net->graph->parameters[node->weight].count;
+    if (node->bias != NONE)
+        count += net->graph->parameters[node->bias].count;
+    return count;
+}
+
+static void describe_node(const struct network *net, struct arena *arena, struct text *text, int number)
+{
+    const struct op *op = &net->ops[number];
+    const struct node *n = op->node;
+    const char *shape = arena_printf(arena, "%dx%dx%d", n->out.channels, n->out.height, n->out.width);
+    const char *what = op->kind->name;
+    if (n->kind == NODE_CONV)
+        what = arena_printf(arena, "%s %dx%d/%d", what, n->kernel, n->kernel, n->stride);
+    else if (n->kind == NODE_NORM)
+        what = arena_printf(arena, "%s%s%s", what, n->residual == NONE ? "" : " + add", n->relu ? " + relu" : "");
+    text_add(text, "%-24s %-24s %-14s %12lld %12.1f %12.1f %10.2f\n", n->name, what, shape,
+             (long long)node_parameters(net, n), node_flops(net->graph, number, false) / 1e6,
+             node_flops(net->graph, number, true) / 1e6, (double)shape_floats(&n->out) * sizeof(float) / 1e6);
+}
+
+char *network_describe(struct network *net, struct arena *arena)
+{
+    struct text text = text_new(arena);
+    const struct network_spec *s = &net->spec;
+    text_add(&text, "%s, %d classes, images 3x%dx%d, batch %d in %d shards (%s)\n\n", s->backbone, s->classes,
+             s->image_size, s->image_size, s->batch, s->shards, s->train ? "training" : "inference");
+    text_add(&text, "%-24s %-24s %-14s %12s %12s %12s %10s\n", "node", "what", "output", "parameters", "MFLOP fwd",
+             "fwd + bwd", "MB out");
+    for (int i = 0; i < net->graph->count; i++)
+        describe_node(net, arena, &text, i);
+    text_add(&text, "\nparameters      %lld trainable, %lld running statistics\n", (long long)net->graph->weights,
+             (long long)net->graph->buffers);
+    text_add(&text, "representation  %d\n", network_feature_dim(net));
+    text_add(&text, "an image        %.2f GFLOP forward, %.2f GFLOP forward and backward\n",
+             network_flops(net, false) / 1e9, network_flops(net, true) / 1e9);
+    text_add(&text, "a rank holds    %s, of which %s values placed by lifetime; %d reorders a step\n",
+             text_bytes(arena, (double)network_bytes(net)), text_bytes(arena, (double)net->value_bytes),
+             dn_reorders(net->dn));
+    return text.data;
+}

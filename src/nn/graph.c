@@ -1,0 +1,180 @@
+/* The graph of a network: nodes with inferred shapes, then parameters in
+ * torchvision's order. Where values lie is left to plan.c. */
+#include "nn/graph.h"
+
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+
+enum { NODES_MAX = 512, PLACE_STEP = 2 };
+
+struct graph *graph_create(struct arena *arena, const char *family)
+{
+    struct graph *graph = arena_array(arena, struct graph, 1);
+    graph->arena = arena;
+    graph->family = family;
+    graph->room = NODES_MAX;
+    graph->nodes = arena_array(arena, struct node, graph->room);
+    return graph;
+}
+
+static int append(struct graph *graph, enum node_kind kind, const char *name, int input)
+{
+    require(graph->count < graph->room, EXIT_INTERNAL, "%s: more than %d nodes", graph->family, graph->room);
+    int number = graph->count++;
+    struct node *node = &graph->nodes[number];
+    *node = (struct node){ .kind = kind,
+                           .input = input,
+                           .residual = NONE,
+                           .weight = NONE,
+                           .bias = NONE,
+                           .mean = NONE,
+                           .variance = NONE,
+                           .place = PLACE_STEP * number };
+    node->name = arena_strdup(graph->arena, name);
+    if (input != NONE)
+        node->in = node->out = graph->nodes[input].out;
+    return number;
+}
+
+/* Pixels that a window of `kernel` gives, or an end that says the image is too small. */
+static int windows(const struct graph *graph, const struct node *node, int pixels)
+{
+    int room = pixels + 2 * node->pad - node->kernel;
+    require(room >= 0, EXIT_BAD_CONFIG,
+            "image.size: too small for %s: %s has a window of %d pixels but %d to look at\nuse 64 or more",
+            graph->family, node->name, node->kernel, pixels + 2 * node->pad);
+    return room / node->stride + 1;
+}
+
+static void slide(const struct graph *graph, struct node *node, int kernel, int stride, int pad)
+{
+    node->kernel = kernel;
+    node->stride = stride;
+    node->pad = pad;
+    node->out.height = windows(graph, node, node->in.height);
+    node->out.width = windows(graph, node, node->in.width);
+}
+
+int graph_input(struct graph *graph, int size)
+{
+    int number = append(graph, NODE_INPUT, "input", NONE);
+    graph->nodes[number].in = graph->nodes[number].out = (struct shape){ 3, size, size };
+    return number;
+}
+
+int graph_conv(struct graph *graph, const char *name, int input, int channels, int kernel, int stride, int pad)
+{
+    int number = append(graph, NODE_CONV, name, input);
+    graph->nodes[number].out.channels = channels;
+    slide(graph, &graph->nodes[number], kernel, stride, pad);
+    return number;
+}
+
+int graph_norm(struct graph *graph, const char *name, int input, int residual, bool relu)
+{
+    int number = append(graph, NODE_NORM, name, input);
+    struct node *node = &graph->nodes[number];
+    node->residual = residual;
+    node->relu = relu;
+    if (residual != NONE)
+        require(memcmp(&node->in, &graph->nodes[residual].out, sizeof node->in) == 0, EXIT_INTERNAL,
+                "%s: %s adds %s, whose shape differs", graph->family, name, graph->nodes[residual].name);
+    return number;
+}
+
+int graph_maxpool(struct graph *graph, const char *name, int input, int kernel, int stride, int pad)
+{
+    int number = append(graph, NODE_MAXPOOL, name, input);
+    slide(graph, &graph->nodes[number], kernel, stride, pad);
+    return number;
+}
+
+int graph_avgpool(struct graph *graph, const char *name, int input)
+{
+    int number = append(graph, NODE_AVGPOOL, name, input);
+    graph->nodes[number].out.height = graph->nodes[number].out.width = 1;
+    return number;
+}
+
+int graph_linear(struct graph *graph, const char *name, int input, int outputs)
+{
+    int number = append(graph, NODE_LINEAR, name, input);
+    struct node *node = &graph->nodes[number];
+    require(node->in.height == 1 && node->in.width == 1, EXIT_INTERNAL, "%s: %s needs pooled input", graph->family,
+            name);
+    node->out.channels = outputs;
+    return number;
+}
+
+void graph_list_before(struct graph *graph, int node, int other)
+{
+    graph->nodes[node].place = graph->nodes[other].place - 1;
+}
+
+static int declare(struct graph *graph, const struct node *node, const char *what, bool is_buffer, int rank,
+                   const int64_t *dims)
+{
+    int number = graph->parameter_count++;
+    struct parameter *p = &graph->parameters[number];
+    *p = (struct parameter){ .rank = rank, .count = 1, .is_buffer = is_buffer };
+    p->name = arena_printf(graph->arena, "%s.%s", node->name, what);
+    for (int d = 0; d < rank; d++) {
+        p->dims[d] = dims[d];
+        p->count *= dims[d];
+    }
+    int64_t *total = is_buffer ? &graph->buffers : &graph->weights;
+    p->offset = *total;
+    *total += p->count;
+    return number;
+}
+
+static void declare_node(struct graph *graph, struct node *node)
+{
+    int64_t in = node->in.channels, out = node->out.channels;
+    if (node->kind == NODE_CONV) {
+        node->weight = declare(graph, node, "weight", false, 4, (int64_t[]){ out, in, node->kernel, node->kernel });
+    } else if (node->kind == NODE_NORM) {
+        node->weight = declare(graph, node, "weight", false, 1, &out);
+        node->bias = declare(graph, node, "bias", false, 1, &out);
+        node->mean = declare(graph, node, "running_mean", true, 1, &out);
+        node->variance = declare(graph, node, "running_var", true, 1, &out);
+    } else if (node->kind == NODE_LINEAR) {
+        node->weight = declare(graph, node, "weight", false, 2, (int64_t[]){ out, in });
+        node->bias = declare(graph, node, "bias", false, 1, &out);
+    }
+}
+
+void graph_finish(struct graph *graph, int features, int logits)
+{
+    graph->features = features;
+    graph->logits = logits;
+    graph->parameters = arena_array(graph->arena, struct parameter, 4 * graph->count);
+    for (int place = -1; place <= PLACE_STEP * graph->count; place++)
+        for (int i = 0; i < graph->count; i++)
+            if (graph->nodes[i].place == place)
+                declare_node(graph, &graph->nodes[i]);
+}
+
+int64_t shape_floats(const struct shape *shape)
+{
+    return (int64_t)shape->channels * shape->height * shape->width;
+}
+
+double node_flops(const struct graph *graph, int number, bool train)
+{
+    const struct node *node = &graph->nodes[number];
+    double out = (double)shape_floats(&node->out), in = node->in.channels;
+    bool first = node->input != NONE && graph->nodes[node->input].kind == NODE_INPUT;
+    if (node->kind == NODE_CONV || node->kind == NODE_LINEAR) {
+        double window = node->kind == NODE_CONV ? (double)node->kernel * node->kernel : 1.0;
+        double forward = 2.0 * out * in * window;
+        return !train ? forward : first ? 2.0 * forward : 3.0 * forward;
+    }
+    if (node->kind == NODE_NORM)
+        return out * (train ? 14.0 : 2.0);
+    if (node->kind == NODE_MAXPOOL)
+        return out * node->kernel * node->kernel;
+    return node->kind == NODE_AVGPOOL ? (double)shape_floats(&node->in) : 0.0;
+}

@@ -1,0 +1,590 @@
+/* Convolution, pooling and linear primitives over oneDNN's C API, version 2.6.
+ * The only file that knows the library: another API of it stands beside this
+ * file, behind the same header. What runs when is left to the ops. */
+#include "nn/onednn.h"
+
+#include <dnnl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+
+enum { ARGS_MAX = 6 };
+
+struct dn_layout {
+    dnnl_memory_desc_t md;
+};
+
+/* A primitive with the memory objects its arguments pass through. */
+struct call {
+    dnnl_primitive_t primitive;
+    dnnl_primitive_desc_t pd;
+    dnnl_exec_arg_t args[ARGS_MAX + 1];
+    int count;
+    struct call *next;
+};
+
+struct dn {
+    struct arena *arena;
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    struct call *calls;
+    const struct dn_layout *house; /* layout of the first wide convolution: the others follow it */
+    size_t scratch_bytes, staging_bytes, weights_bytes;
+    void *scratch;   /* of the running primitive */
+    float *staging;  /* an activation between two layouts */
+    float *prepared; /* weights, or their gradient, in the layout of a backward primitive */
+    int reorders;
+};
+
+struct dn_reorder {
+    struct dn *dn;
+    struct call *call;
+};
+
+struct dn_conv {
+    struct dn *dn;
+    struct call *forward, *data, *weights;
+    const struct dn_layout *src, *dst, *master;
+    struct dn_reorder *src_in, *src_out, *weights_in, *gradient_out; /* NULL where layouts agree */
+    const float *prepared;
+};
+
+struct dn_pool {
+    struct dn *dn;
+    struct call *forward, *backward;
+    const struct dn_layout *dst;
+    int64_t index_bytes;
+};
+
+struct dn_linear {
+    struct dn *dn;
+    struct call *forward, *data, *weights;
+};
+
+static void check(dnnl_status_t status, const char *what, const char *name)
+{
+    require(status == dnnl_success, EXIT_INTERNAL, "oneDNN: %s of %s failed with status %d", what, name, (int)status);
+}
+
+struct dn *dn_create(struct arena *arena)
+{
+    struct dn *dn = arena_array(arena, struct dn, 1);
+    dn->arena = arena;
+    check(dnnl_engine_create(&dn->engine, dnnl_cpu, 0), "engine", "the processor");
+    check(dnnl_stream_create(&dn->stream, dn->engine, dnnl_stream_default_flags), "stream", "the processor");
+    return dn;
+}
+
+void dn_finish(struct dn *dn)
+{
+    dn->scratch = arena_take_raw(dn->arena, dn->scratch_bytes + 64, 1);
+    dn->staging = arena_take_raw(dn->arena, dn->staging_bytes + 64, 1);
+    dn->prepared = arena_take_raw(dn->arena, dn->weights_bytes + 64, 1);
+}
+
+void dn_destroy(struct dn *dn)
+{
+    for (struct call *c = dn->calls; c; c = c->next) {
+        for (int i = 0; i < c->count; i++)
+            dnnl_memory_destroy(c->args[i].memory);
+        dnnl_primitive_destroy(c->primitive);
+        dnnl_primitive_desc_destroy(c->pd);
+    }
+    dn->calls = NULL;
+    dnnl_stream_destroy(dn->stream);
+    dnnl_engine_destroy(dn->engine);
+}
+
+int dn_reorders(const struct dn *dn)
+{
+    return dn->reorders;
+}
+
+int64_t dn_bytes(const struct dn *dn)
+{
+    return (int64_t)(dn->scratch_bytes + dn->staging_bytes + dn->weights_bytes);
+}
+
+const char *dn_library(void)
+{
+    static char text[48];
+    const dnnl_version_t *v = dnnl_version();
+    snprintf(text, sizeof text, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
+    return text;
+}
+
+const char *dn_isa(void)
+{
+    static const struct {
+        int isa;
+        const char *name;
+    } names[] = { { dnnl_cpu_isa_sse41, "sse41" },
+                  { dnnl_cpu_isa_avx, "avx" },
+                  { dnnl_cpu_isa_avx2, "avx2" },
+                  { dnnl_cpu_isa_avx2_vnni, "avx2_vnni" },
+                  { dnnl_cpu_isa_avx512_core, "avx512_core" },
+                  { dnnl_cpu_isa_avx512_core_vnni, "avx512_core_vnni" },
+                  { dnnl_cpu_isa_avx512_core_bf16, "avx512_core_bf16" },
+                  { dnnl_cpu_isa_avx512_core_amx, "avx512_core_amx" } };
+    int isa = (int)dnnl_get_effective_cpu_isa();
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (names[i].isa == isa)
+            return names[i].name;
+    return "another";
+}
+
+/* ---- layouts ---- */
+
+static const struct dn_layout *layout_of(struct dn *dn, const dnnl_memory_desc_t *md)
+{
+    struct dn_layout *layout = arena_array(dn->arena, struct dn_layout, 1);
+    layout->md = *md;
+    return layout;
+}
+
+static dnnl_memory_desc_t describe(int rank, const int64_t *dims, dnnl_format_tag_t tag)
+{
+    dnnl_memory_desc_t md;
+    check(dnnl_memory_desc_init_by_tag(&md, rank, dims, dnnl_f32, tag), "layout", "a tensor");
+    return md;
+}
+
+const struct dn_layout *dn_plain(struct dn *dn, int rank, const int64_t *dims)
+{
+    static const dnnl_format_tag_t tags[] = { dnnl_a, dnnl_ab, dnnl_abc, dnnl_abcd };
+    dnnl_memory_desc_t md = describe(rank, dims, tags[rank - 1]);
+    return layout_of(dn, &md);
+}
+
+int64_t dn_floats(const struct dn_layout *layout)
+{
+    return (int64_t)(dnnl_memory_desc_get_size(&layout->md) / sizeof(float));
+}
+
+bool dn_same(const struct dn_layout *a, const struct dn_layout *b)
+{
+    return dnnl_memory_desc_equal(&a->md, &b->md) != 0;
+}
+
+/* Whether `md` is [images][groups][pixels][lanes] without padding, and the numbers. */
+static bool view_of(struct view *view, const dnnl_memory_desc_t *md)
+{
+    if (md->format_kind != dnnl_blocked)
+        return false;
+    const dnnl_blocking_desc_t *b = &md->format_desc.blocking;
+    int64_t channels = md->dims[1], h = md->ndims == 4 ? md->dims[2] : 1, w = md->ndims == 4 ? md->dims[3] : 1;
+    int64_t pixels = h * w, lanes = 1;
+    if (md->padded_dims[1] != channels || md->padded_dims[0] != md->dims[0])
+        return false;
+    if (b->inner_nblks == 1 && b->inner_idxs[0] == 1)
+        lanes = b->inner_blks[0];
+    else if (b->inner_nblks != 0)
+        return false;
+    else if (b->strides[1] == 1 && pixels > 1)
+        lanes = channels;
+    bool pixels_ok = md->ndims != 4 || ((w == 1 || b->strides[3] == lanes) && (h == 1 || b->strides[2] == w * lanes));
+    bool groups_ok = lanes == channels || b->strides[1] == pixels * lanes;
+    bool images_ok = md->dims[0] == 1 || b->strides[0] == channels * pixels;
+    *view = (struct view){ md->dims[0], pixels, (int)(channels / lanes), (int)lanes };
+    return pixels_ok && groups_ok && images_ok;
+}
+
+struct view dn_view(const struct dn_layout *layout)
+{
+    struct view view;
+    bool ok = view_of(&view, &layout->md);
+    require(ok, EXIT_INTERNAL, "oneDNN chose an activation layout that is not [images][groups][pixels][lanes]");
+    return view;
+}
+
+/* The layout of `house` for other extents; plain when the channels do not fill its lanes. */
+static dnnl_memory_desc_t house_layout(const struct dn *dn, const int64_t dims[4])
+{
+    struct view v = dn_view(dn->house);
+    dnnl_format_tag_t tag = dnnl_nchw;
+    if (v.lanes == 16 && dims[1] % 16 == 0)
+        tag = dnnl_nChw16c;
+    else if (v.lanes == 8 && dims[1] % 8 == 0)
+        tag = dnnl_nChw8c;
+    else if (v.groups == 1 && v.lanes > 1)
+        tag = dnnl_nhwc;
+    return describe(4, dims, tag);
+}
+
+/* ---- calls ---- */
+
+static size_t largest(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static struct call *call_create(struct dn *dn, dnnl_primitive_desc_t pd, const char *name)
+{
+    struct call *call = arena_array(dn->arena, struct call, 1);
+    call->pd = pd;
+    check(dnnl_primitive_create(&call->primitive, pd), "primitive", name);
+    const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    dn->scratch_bytes = largest(dn->scratch_bytes, dnnl_memory_desc_get_size(md));
+    check(dnnl_memory_create(&call->args[0].memory, md, dn->engine, DNNL_MEMORY_NONE), "scratchpad", name);
+    call->args[0].arg = DNNL_ARG_SCRATCHPAD;
+    call->count = 1;
+    call->next = dn->calls;
+    dn->calls = call;
+    return call;
+}
+
+static void call_arg(struct dn *dn, struct call *call, int arg, const dnnl_memory_desc_t *md)
+{
+    dnnl_exec_arg_t *a = &call->args[call->count++];
+    a->arg = arg;
+    check(dnnl_memory_create(&a->memory, md, dn->engine, DNNL_MEMORY_NONE), "memory", "a primitive");
+}
+
+/* Runs with the given data, one pointer for each call_arg in its order. */
+static void call_run(struct dn *dn, struct call *call, const void *const *data)
+{
+    dnnl_memory_set_data_handle(call->args[0].memory, dn->scratch);
+    for (int i = 1; i < call->count; i++)
+        dnnl_memory_set_data_handle(call->args[i].memory, (void *)(uintptr_t)data[i - 1]);
+    dnnl_status_t status = dnnl_primitive_execute(call->primitive, dn->stream, call->count, call->args);
+    require(status == dnnl_success, EXIT_INTERNAL, "oneDNN: a primitive failed with status %d", (int)status);
+    dnnl_stream_wait(dn->stream);
+}
+
+static const dnnl_memory_desc_t *query(const struct call *call, dnnl_query_t what)
+{
+    return dnnl_primitive_desc_query_md(call->pd, what, 0);
+}
+
+static dnnl_primitive_attr_t attributes(bool sum, bool relu)
+{
+    dnnl_primitive_attr_t attr;
+    dnnl_post_ops_t ops;
+    check(dnnl_primitive_attr_create(&attr), "attributes", "a primitive");
+    check(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user), "scratchpad", "a primitive");
+    check(dnnl_post_ops_create(&ops), "post-ops", "a primitive");
+    if (sum)
+        check(dnnl_post_ops_append_sum(ops, 1.0f), "sum", "a primitive");
+    if (relu)
+        check(dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_relu, 0.0f, 0.0f), "relu", "a primitive");
+    check(dnnl_primitive_attr_set_post_ops(attr, ops), "post-ops", "a primitive");
+    dnnl_post_ops_destroy(ops);
+    return attr;
+}
+
+/* A primitive for an operation descriptor, with the shared scratchpad. */
+static struct call *make(struct dn *dn, const_dnnl_op_desc_t op, const struct call *hint, bool sum, bool relu,
+                         const char *name)
+{
+    dnnl_primitive_attr_t attr = attributes(sum, relu);
+    dnnl_primitive_desc_t pd;
+    check(dnnl_primitive_desc_create(&pd, op, attr, dn->engine, hint ? hint->pd : NULL), "descriptor", name);
+    dnnl_primitive_attr_destroy(attr);
+    return call_create(dn, pd, name);
+}
+
+struct dn_reorder *dn_reorder_create(struct dn *dn, const struct dn_layout *to, const struct dn_layout *from)
+{
+    struct dn_reorder *r = arena_array(dn->arena, struct dn_reorder, 1);
+    dnnl_primitive_attr_t attr = attributes(false, false);
+    dnnl_primitive_desc_t pd;
+    check(dnnl_reorder_primitive_desc_create(&pd, &from->md, dn->engine, &to->md, dn->engine, attr), "descriptor",
+          "a reorder");
+    dnnl_primitive_attr_destroy(attr);
+    r->dn = dn;
+    r->call = call_create(dn, pd, "a reorder");
+    call_arg(dn, r->call, DNNL_ARG_FROM, &from->md);
+    call_arg(dn, r->call, DNNL_ARG_TO, &to->md);
+    return r;
+}
+
+void dn_reorder(struct dn_reorder *reorder, float *out, const float *in)
+{
+    call_run(reorder->dn, reorder->call, (const void *[]){ in, out });
+}
+
+/* A reorder through the staging buffer, or NULL where the layouts agree. */
+static struct dn_reorder *staged(struct dn *dn, const struct dn_layout *to, const struct dn_layout *from)
+{
+    if (dn_same(to, from))
+        return NULL;
+    dn->staging_bytes = largest(dn->staging_bytes, dnnl_memory_desc_get_size(&to->md));
+    dn->staging_bytes = largest(dn->staging_bytes, dnnl_memory_desc_get_size(&from->md));
+    dn->reorders++;
+    return dn_reorder_create(dn, to, from);
+}
+
+/* ---- convolution ---- */
+
+struct conv_dims {
+    dnnl_dims_t src, dst, weights, bias, strides, pad;
+};
+
+static struct conv_dims conv_dims(const struct conv_shape *s)
+{
+    return (struct conv_dims){ .src = { s->images, s->in, s->h, s->w },
+                               .dst = { s->images, s->out, s->oh, s->ow },
+                               .weights = { s->out, s->in, s->kernel, s->kernel },
+                               .bias = { s->out },
+                               .strides = { s->stride, s->stride },
+                               .pad = { s->pad, s->pad } };
+}
+
+static struct call *conv_forward(struct dn *dn, const struct dn_conv_spec *spec, const dnnl_memory_desc_t *src,
+                                 const dnnl_memory_desc_t *dst)
+{
+    struct conv_dims d = conv_dims(&spec->shape);
+    dnnl_memory_desc_t weights = describe(4, d.weights, dnnl_format_tag_any), bias = describe(1, d.bias, dnnl_a);
+    dnnl_convolution_desc_t op;
+    check(dnnl_convolution_forward_desc_init(&op, spec->train ? dnnl_forward_training : dnnl_forward_inference,
+                                             dnnl_convolution_direct, src, &weights, spec->bias ? &bias : NULL, dst,
+                                             d.strides, d.pad, d.pad),
+          "convolution", spec->name);
+    return make(dn, &op, NULL, spec->sum, spec->relu, spec->name);
+}
+
+/* Forward: the primitive's own choice of layouts, unless it breaks with the house. */
+static void create_forward(struct dn_conv *conv, const struct dn_conv_spec *spec, const struct dn_layout *src)
+{
+    struct dn *dn = conv->dn;
+    struct conv_dims d = conv_dims(&spec->shape);
+    dnnl_memory_desc_t any_src = describe(4, d.src, dnnl_format_tag_any);
+    dnnl_memory_desc_t any_dst = describe(4, d.dst, dnnl_format_tag_any);
+    struct view view;
+    conv->forward = conv_forward(dn, spec, &any_src, &any_dst);
+    bool expressible = view_of(&view, query(conv->forward, dnnl_query_dst_md));
+    if (!dn->house) {
+        dnnl_memory_desc_t plain = describe(4, d.dst, dnnl_nchw);
+        dn->house = layout_of(dn, expressible ? query(conv->forward, dnnl_query_dst_md) : &plain);
+    }
+    dnnl_memory_desc_t dst = house_layout(dn, d.dst);
+    if (!dnnl_memory_desc_equal(&dst, query(conv->forward, dnnl_query_dst_md)))
+        conv->forward = conv_forward(dn, spec, &src->md, &dst);
+    conv->src = layout_of(dn, query(conv->forward, dnnl_query_src_md));
+    conv->dst = layout_of(dn, query(conv->forward, dnnl_query_dst_md));
+    conv->master = layout_of(dn, query(conv->forward, dnnl_query_weights_md));
+    call_arg(dn, conv->forward, DNNL_ARG_DST, &conv->dst->md);
+    call_arg(dn, conv->forward, DNNL_ARG_SRC, &conv->src->md);
+    call_arg(dn, conv->forward, DNNL_ARG_WEIGHTS, &conv->master->md);
+    if (spec->bias)
+        call_arg(dn, conv->forward, DNNL_ARG_BIAS,
+                 dnnl_primitive_desc_query_md(conv->forward->pd, dnnl_query_weights_md, 1));
+    conv->src_in = staged(dn, conv->src, src);
+}
+
+static void create_backward_data(struct dn_conv *conv, const struct dn_conv_spec *spec, const struct dn_layout *src)
+{
+    struct dn *dn = conv->dn;
+    struct conv_dims d = conv_dims(&spec->shape);
+    dnnl_memory_desc_t weights = describe(4, d.weights, dnnl_format_tag_any);
+    dnnl_convolution_desc_t op;
+    check(dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &conv->src->md, &weights,
+                                                   &conv->dst->md, d.strides, d.pad, d.pad),
+          "data gradient", spec->name);
+    conv->data = make(dn, &op, conv->forward, false, false, spec->name);
+    const struct dn_layout *chosen = layout_of(dn, query(conv->data, dnnl_query_weights_md));
+    call_arg(dn, conv->data, DNNL_ARG_DIFF_SRC, &conv->src->md);
+    call_arg(dn, conv->data, DNNL_ARG_DIFF_DST, &conv->dst->md);
+    call_arg(dn, conv->data, DNNL_ARG_WEIGHTS, &chosen->md);
+    conv->src_out = staged(dn, src, conv->src);
+    if (!dn_same(chosen, conv->master)) {
+        conv->weights_in = dn_reorder_create(dn, chosen, conv->master);
+        dn->weights_bytes = largest(dn->weights_bytes, dnnl_memory_desc_get_size(&chosen->md));
+    }
+}
+
+static void create_backward_weights(struct dn_conv *conv, const struct dn_conv_spec *spec)
+{
+    struct dn *dn = conv->dn;
+    struct conv_dims d = conv_dims(&spec->shape);
+    dnnl_memory_desc_t weights = describe(4, d.weights, dnnl_format_tag_any);
+    dnnl_convolution_desc_t op;
+    check(dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &conv->src->md, &weights, NULL,
+                                                      &conv->dst->md, d.strides, d.pad, d.pad),
+          "weight gradient", spec->name);
+    conv->weights = make(dn, &op, conv->forward, false, false, spec->name);
+    const struct dn_layout *chosen = layout_of(dn, query(conv->weights, dnnl_query_diff_weights_md));
+    call_arg(dn, conv->weights, DNNL_ARG_DIFF_WEIGHTS, &chosen->md);
+    call_arg(dn, conv->weights, DNNL_ARG_SRC, &conv->src->md);
+    call_arg(dn, conv->weights, DNNL_ARG_DIFF_DST, &conv->dst->md);
+    if (!dn_same(chosen, conv->master)) {
+        conv->gradient_out = dn_reorder_create(dn, conv->master, chosen);
+        dn->weights_bytes = largest(dn->weights_bytes, dnnl_memory_desc_get_size(&chosen->md));
+        dn->reorders++;
+    }
+}
+
+struct dn_conv *dn_conv_create(struct dn *dn, const struct dn_conv_spec *spec, const struct dn_layout *src)
+{
+    struct dn_conv *conv = arena_array(dn->arena, struct dn_conv, 1);
+    conv->dn = dn;
+    create_forward(conv, spec, src);
+    if (spec->train && spec->data_gradient)
+        create_backward_data(conv, spec, src);
+    if (spec->train)
+        create_backward_weights(conv, spec);
+    return conv;
+}
+
+const struct dn_layout *dn_conv_dst(const struct dn_conv *conv)
+{
+    return conv->dst;
+}
+
+const struct dn_layout *dn_conv_weights(const struct dn_conv *conv)
+{
+    return conv->master;
+}
+
+const char *dn_conv_kernel(const struct dn_conv *conv)
+{
+    const char *text = "";
+    dnnl_primitive_desc_query(conv->forward->pd, dnnl_query_impl_info_str, 0, &text);
+    return text;
+}
+
+/* The input in the primitive's layout: itself, or a copy in the staging buffer. */
+static const float *conv_source(struct dn_conv *conv, const float *src)
+{
+    if (!conv->src_in)
+        return src;
+    dn_reorder(conv->src_in, conv->dn->staging, src);
+    return conv->dn->staging;
+}
+
+void dn_conv_forward(struct dn_conv *conv, float *dst, const float *src, const float *weights, const float *bias)
+{
+    call_run(conv->dn, conv->forward, (const void *[]){ dst, conv_source(conv, src), weights, bias });
+}
+
+void dn_conv_prepare_backward(struct dn_conv *conv, const float *weights)
+{
+    conv->prepared = weights;
+    if (!conv->weights_in)
+        return;
+    dn_reorder(conv->weights_in, conv->dn->prepared, weights);
+    conv->prepared = conv->dn->prepared;
+}
+
+void dn_conv_backward_data(struct dn_conv *conv, float *diff_src, const float *diff_dst)
+{
+    float *out = conv->src_out ? conv->dn->staging : diff_src;
+    call_run(conv->dn, conv->data, (const void *[]){ out, diff_dst, conv->prepared });
+    if (conv->src_out)
+        dn_reorder(conv->src_out, diff_src, out);
+}
+
+void dn_conv_backward_weights(struct dn_conv *conv, float *diff_weights, const float *src, const float *diff_dst)
+{
+    /* The data gradient is done: the buffer of its weights is free for a gradient in another layout. */
+    float *out = conv->gradient_out ? conv->dn->prepared : diff_weights;
+    call_run(conv->dn, conv->weights, (const void *[]){ out, conv_source(conv, src), diff_dst });
+    if (conv->gradient_out)
+        dn_reorder(conv->gradient_out, diff_weights, out);
+}
+
+/* ---- pooling ---- */
+
+struct dn_pool *dn_pool_create(struct dn *dn, const char *name, const struct conv_shape *s, const struct dn_layout *src,
+                               bool train)
+{
+    struct dn_pool *pool = arena_array(dn->arena, struct dn_pool, 1);
+    struct conv_dims d = conv_dims(s);
+    dnnl_dims_t kernel = { s->kernel, s->kernel };
+    dnnl_memory_desc_t dst = describe(4, d.dst, dnnl_format_tag_any);
+    dnnl_pooling_desc_t op;
+    pool->dn = dn;
+    check(dnnl_pooling_forward_desc_init(&op, train ? dnnl_forward_training : dnnl_forward_inference, dnnl_pooling_max,
+                                         &src->md, &dst, d.strides, kernel, d.pad, d.pad),
+          "pooling", name);
+    pool->forward = make(dn, &op, NULL, false, false, name);
+    pool->dst = layout_of(dn, query(pool->forward, dnnl_query_dst_md));
+    call_arg(dn, pool->forward, DNNL_ARG_DST, &pool->dst->md);
+    call_arg(dn, pool->forward, DNNL_ARG_SRC, &src->md);
+    if (!train)
+        return pool;
+    const dnnl_memory_desc_t *index = query(pool->forward, dnnl_query_workspace_md);
+    pool->index_bytes = (int64_t)dnnl_memory_desc_get_size(index);
+    call_arg(dn, pool->forward, DNNL_ARG_WORKSPACE, index);
+    check(dnnl_pooling_backward_desc_init(&op, dnnl_pooling_max, &src->md, &pool->dst->md, d.strides, kernel, d.pad,
+                                          d.pad),
+          "pooling gradient", name);
+    pool->backward = make(dn, &op, pool->forward, false, false, name);
+    call_arg(dn, pool->backward, DNNL_ARG_DIFF_SRC, &src->md);
+    call_arg(dn, pool->backward, DNNL_ARG_DIFF_DST, &pool->dst->md);
+    call_arg(dn, pool->backward, DNNL_ARG_WORKSPACE, index);
+    return pool;
+}
+
+const struct dn_layout *dn_pool_dst(const struct dn_pool *pool)
+{
+    return pool->dst;
+}
+
+int64_t dn_pool_index_bytes(const struct dn_pool *pool)
+{
+    return pool->index_bytes;
+}
+
+void dn_pool_forward(struct dn_pool *pool, float *dst, void *indices, const float *src)
+{
+    call_run(pool->dn, pool->forward, (const void *[]){ dst, src, indices });
+}
+
+void dn_pool_backward(struct dn_pool *pool, float *diff_src, const float *diff_dst, const void *indices)
+{
+    call_run(pool->dn, pool->backward, (const void *[]){ diff_src, diff_dst, indices });
+}
+
+/* ---- linear ---- */
+
+struct dn_linear *dn_linear_create(struct dn *dn, const char *name, int rows, int in, int out, bool train)
+{
+    struct dn_linear *linear = arena_array(dn->arena, struct dn_linear, 1);
+    dnnl_memory_desc_t src = describe(2, (dnnl_dims_t){ rows, in }, dnnl_ab);
+    dnnl_memory_desc_t dst = describe(2, (dnnl_dims_t){ rows, out }, dnnl_ab);
+    dnnl_memory_desc_t weights = describe(2, (dnnl_dims_t){ out, in }, dnnl_ab);
+    dnnl_memory_desc_t bias = describe(1, (dnnl_dims_t){ out }, dnnl_a);
+    dnnl_inner_product_desc_t op;
+    linear->dn = dn;
+    check(dnnl_inner_product_forward_desc_init(&op, train ? dnnl_forward_training : dnnl_forward_inference, &src,
+                                               &weights, &bias, &dst),
+          "linear", name);
+    linear->forward = make(dn, &op, NULL, false, false, name);
+    call_arg(dn, linear->forward, DNNL_ARG_DST, &dst);
+    call_arg(dn, linear->forward, DNNL_ARG_SRC, &src);
+    call_arg(dn, linear->forward, DNNL_ARG_WEIGHTS, &weights);
+    call_arg(dn, linear->forward, DNNL_ARG_BIAS, &bias);
+    if (!train)
+        return linear;
+    check(dnnl_inner_product_backward_data_desc_init(&op, &src, &weights, &dst), "data gradient", name);
+    linear->data = make(dn, &op, linear->forward, false, false, name);
+    call_arg(dn, linear->data, DNNL_ARG_DIFF_SRC, &src);
+    call_arg(dn, linear->data, DNNL_ARG_DIFF_DST, &dst);
+    call_arg(dn, linear->data, DNNL_ARG_WEIGHTS, &weights);
+    check(dnnl_inner_product_backward_weights_desc_init(&op, &src, &weights, &bias, &dst), "weight gradient", name);
+    linear->weights = make(dn, &op, linear->forward, false, false, name);
+    call_arg(dn, linear->weights, DNNL_ARG_DIFF_WEIGHTS, &weights);
+    call_arg(dn, linear->weights, DNNL_ARG_DIFF_BIAS, &bias);
+    call_arg(dn, linear->weights, DNNL_ARG_SRC, &src);
+    call_arg(dn, linear->weights, DNNL_ARG_DIFF_DST, &dst);
+    return linear;
+}
+
+void dn_linear_forward(struct dn_linear *linear, float *dst, const float *src, const float *weights, const float *bias)
+{
+    call_run(linear->dn, linear->forward, (const void *[]){ dst, src, weights, bias });
+}
+
+void dn_linear_backward_data(struct dn_linear *linear, float *diff_src, const float *diff_dst, const float *weights)
+{
+    call_run(linear->dn, linear->data, (const void *[]){ diff_src, diff_dst, weights });
+}
+
+void dn_linear_backward_weights(struct dn_linear *linear, float *diff_weights, float *diff_bias, const float *src,
+                                const float *diff_dst)
+{
+    call_run(linear->dn, linear->weights, (const void *[]){ diff_weights, diff_bias, src, diff_dst });
+}

@@ -1,0 +1,250 @@
+/* Batch normalisation (Ioffe & Szegedy, 2015) with the addition and the relu
+ * that follow it. Statistics are over the global batch: sums of an image, added
+ * over the images of a shard, then over the shards along the fixed tree. */
+#include <math.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "dist/tree.h"
+#include "dist/world.h"
+#include "nn/engine.h"
+#include "nn/kernels.h"
+
+#define MOMENTUM 0.1
+
+void norm_create(struct network *net, struct op *op)
+{
+    const struct op *input = &net->ops[op->node->input];
+    op->layout = input->layout;
+    op->view = input->view;
+    if (op->node->residual != NONE)
+        require(dn_same(op->layout, net->ops[op->node->residual].layout), EXIT_INTERNAL,
+                "%s: the layouts of %s and %s differ", op->node->name, input->node->name,
+                net->ops[op->node->residual].node->name);
+    struct norm *norm = op->norm = arena_array(net->arena, struct norm, 1);
+    int64_t c = op->node->out.channels, sets = net->spec.local_batchnorm ? net->shards : 1;
+    norm->sets = (int)sets;
+    norm->scale = arena_array(net->arena, float, sets *c);
+    norm->mean = arena_array(net->arena, float, sets *c);
+    norm->slope = arena_array(net->arena, float, sets *c);
+    norm->shift = arena_array(net->arena, float, sets *c);
+    norm->inverse = arena_array(net->arena, double, sets *c);
+    norm->partial = arena_array(net->arena, double, 2 * c * net->shards * net->shard_rows);
+    norm->leaves = arena_array(net->arena, double, 2 * c * net->shards);
+    norm->total = arena_array(net->arena, double, 2 * c * net->shards);
+    int64_t rows = net->spec.local_batchnorm ? net->shard_rows : net->spec.batch;
+    norm->count = (double)(rows * op->view.pixels);
+}
+
+/* One group of one image: where it lies and whose coefficients it takes. */
+struct place {
+    int64_t values;   /* offset in [shards x stride] */
+    int64_t channel;  /* first of the group */
+    int64_t set;      /* offset of the group's coefficients */
+    double *sums;     /* partial sums of the group; the second ones follow C later */
+};
+
+static struct place place_of(const struct network *net, const struct op *op, int64_t task)
+{
+    const struct norm *norm = op->norm;
+    int64_t group = task % op->view.groups, image = task / op->view.groups;
+    int64_t shard = image / net->shard_rows, channels = op->node->out.channels;
+    int64_t image_floats = channels * op->view.pixels;
+    return (struct place){ .values = shard * op->stride + (image % net->shard_rows) * image_floats +
+                                     group * op->view.pixels * op->view.lanes,
+                           .channel = group * op->view.lanes,
+                           .set = (norm->sets > 1 ? shard * channels : 0) + group * op->view.lanes,
+                           .sums = norm->partial + image * 2 * channels + group * op->view.lanes };
+}
+
+static int64_t tasks(const struct network *net, const struct op *op)
+{
+    return (int64_t)net->shards * net->shard_rows * op->view.groups;
+}
+
+static struct norm_lanes lanes_of(const struct network *net, const struct op *op, const struct place *at)
+{
+    const struct norm *norm = op->norm;
+    return (struct norm_lanes){ norm->scale + at->set, norm->mean + at->set,
+                                plain_parameter(net, op->node->bias) + at->channel, norm->slope + at->set,
+                                norm->shift + at->set };
+}
+
+/* total [sets][2 C] from the images' partial sums: over the global batch, or of each shard. */
+static void sum_images(struct network *net, const struct op *op)
+{
+    struct norm *norm = op->norm;
+    int64_t width = 2 * (int64_t)op->node->out.channels;
+    for (int s = 0; s < net->shards; s++) {
+        double *leaf = norm->leaves + s * width;
+        memcpy(leaf, norm->partial + s * net->shard_rows * width, (size_t)width * sizeof(double));
+        for (int64_t image = 1; image < net->shard_rows; image++) {
+            const double *one = norm->partial + (s * net->shard_rows + image) * width;
+            for (int64_t i = 0; i < width; i++)
+                leaf[i] += one[i];
+        }
+    }
+    if (net->spec.local_batchnorm)
+        memcpy(norm->total, norm->leaves, (size_t)(width * net->shards) * sizeof(double));
+    else
+        tree_sum_f64(net->tree, norm->total, norm->leaves, width);
+}
+
+/* Mean, deviation and scale of every channel; running statistics from the biased and unbiased variance. */
+static void coefficients(struct network *net, const struct op *op)
+{
+    struct norm *norm = op->norm;
+    int64_t channels = op->node->out.channels;
+    const float *gamma = plain_parameter(net, op->node->weight);
+    double unbiased = norm->count > 1.0 ? norm->count / (norm->count - 1.0) : 1.0;
+    for (int set = 0; set < norm->sets; set++) {
+        double *sum = norm->total + set * 2 * channels, *square = sum + channels;
+        for (int64_t c = 0; c < channels; c++) {
+            int64_t i = set * channels + c;
+            double mean = sum[c] / norm->count, variance = fmax(square[c] / norm->count - mean * mean, 0.0);
+            if (square[c] != square[c])
+                variance = square[c]; /* fmax would hide a NaN */
+            norm->inverse[i] = 1.0 / sqrt(variance + NORM_EPSILON);
+            norm->scale[i] = (float)((double)gamma[c] * norm->inverse[i]);
+            norm->mean[i] = (float)mean;
+            sum[c] = mean;
+            square[c] = variance * unbiased;
+        }
+    }
+}
+
+static void update_running(struct network *net, const struct op *op)
+{
+    struct norm *norm = op->norm;
+    int64_t channels = op->node->out.channels;
+    double share = 1.0;
+    if (net->spec.local_batchnorm) { /* the mean over all shards */
+        memcpy(norm->leaves, norm->total, (size_t)(2 * channels * net->shards) * sizeof(double));
+        tree_sum_f64(net->tree, norm->total, norm->leaves, 2 * channels);
+        share = 1.0 / net->spec.shards;
+    }
+    const struct parameter *list = net->graph->parameters;
+    float *mean = net->buffers + list[op->node->mean].offset, *var = net->buffers + list[op->node->variance].offset;
+    for (int64_t c = 0; c < channels; c++) {
+        mean[c] = (float)((1.0 - MOMENTUM) * (double)mean[c] + MOMENTUM * share * norm->total[c]);
+        var[c] = (float)((1.0 - MOMENTUM) * (double)var[c] + MOMENTUM * share * norm->total[channels + c]);
+    }
+}
+
+static void apply(struct network *net, struct op *op)
+{
+    const float *x = net->ops[op->node->input].out;
+    const float *residual = op->node->residual == NONE ? NULL : net->ops[op->node->residual].out;
+    int64_t count = tasks(net, op);
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < count; t++) {
+        struct place at = place_of(net, op, t);
+        norm_apply(op->out + at.values, x + at.values, residual ? residual + at.values : NULL, lanes_of(net, op, &at),
+                   op->view.pixels, op->view.lanes, op->node->relu);
+    }
+}
+
+void norm_forward(struct network *net, struct op *op)
+{
+    const float *x = net->ops[op->node->input].out;
+    int64_t count = tasks(net, op);
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < count; t++) {
+        struct place at = place_of(net, op, t);
+        norm_sums(at.sums, at.sums + op->node->out.channels, x + at.values, op->view.pixels, op->view.lanes);
+    }
+    sum_images(net, op);
+    coefficients(net, op);
+    update_running(net, op);
+    apply(net, op);
+}
+
+/* Shard by shard, gradients of weight and bias join the others in their tree. */
+static void shard_gradients(struct network *net, const struct op *op)
+{
+    const struct norm *norm = op->norm;
+    int64_t channels = op->node->out.channels;
+    for (int s = 0; s < net->shards; s++) {
+        const double *sum = norm->total + s * 2 * channels, *dot = sum + channels;
+        float *weight = gradient_row(net, op->node->weight, s), *bias = gradient_row(net, op->node->bias, s);
+        for (int64_t c = 0; c < channels; c++) {
+            weight[c] = (float)(dot[c] * norm->inverse[s * channels + c]);
+            bias[c] = (float)sum[c];
+        }
+        gradient_fold(net, op->node->weight, s);
+        gradient_fold(net, op->node->bias, s);
+    }
+}
+
+void norm_backward(struct network *net, struct op *op)
+{
+    struct norm *norm = op->norm;
+    int64_t count = tasks(net, op), channels = op->node->out.channels;
+    const float *x = net->ops[op->node->input].out;
+    const float *out = op->node->residual == NONE ? NULL : op->out;
+    float *g = op->grad[0];
+    const float *g2 = op->grads > 1 ? op->grad[1] : NULL;
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < count; t++) {
+        struct place at = place_of(net, op, t);
+        norm_backward_sums(at.sums, at.sums + channels, g + at.values, g2 ? g2 + at.values : NULL, x + at.values,
+                           out ? out + at.values : NULL, lanes_of(net, op, &at), op->view.pixels, op->view.lanes,
+                           op->node->relu);
+    }
+    sum_images(net, op);
+    for (int64_t i = 0; i < norm->sets * channels; i++) {
+        const double *sum = norm->total + i / channels * 2 * channels + i % channels, *dot = sum + channels;
+        norm->slope[i] = (float)((double)norm->scale[i] * norm->inverse[i] * norm->inverse[i] * *dot / norm->count);
+        norm->shift[i] = (float)((double)norm->scale[i] * *sum / norm->count);
+    }
+    if (net->spec.local_batchnorm)
+        shard_gradients(net, op);
+    if (!op->diff)
+        return;
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < count; t++) {
+        struct place at = place_of(net, op, t);
+        norm_backward_apply(op->diff + at.values, g + at.values, x + at.values, lanes_of(net, op, &at), op->view.pixels,
+                            op->view.lanes);
+    }
+}
+
+void norm_gradients(struct network *net)
+{
+    for (int i = 0; i < net->graph->count && !net->spec.local_batchnorm; i++) {
+        const struct op *op = &net->ops[i];
+        if (op->node->kind != NODE_NORM)
+            continue;
+        int64_t channels = op->node->out.channels;
+        float *weight = net->g + net->slots[op->node->weight].offset, *bias = net->g + net->slots[op->node->bias].offset;
+        for (int64_t c = 0; c < channels; c++) {
+            weight[c] = (float)(op->norm->total[channels + c] * op->norm->inverse[c]);
+            bias[c] = (float)op->norm->total[c];
+        }
+    }
+}
+
+void norm_ready(struct network *net, struct op *op)
+{
+    const struct parameter *list = net->graph->parameters;
+    const float *gamma = plain_parameter(net, op->node->weight);
+    const float *mean = net->buffers + list[op->node->mean].offset, *var = net->buffers + list[op->node->variance].offset;
+    for (int64_t c = 0; c < op->node->out.channels; c++) {
+        op->norm->scale[c] = (float)((double)gamma[c] / sqrt((double)var[c] + NORM_EPSILON));
+        op->norm->mean[c] = mean[c];
+    }
+}
+
+void norm_infer(struct network *net, struct op *op)
+{
+    if (op->folded == NONE) {
+        apply(net, op);
+        return;
+    }
+    struct op *conv = &net->ops[op->folded];
+    const float *residual = op->node->residual == NONE ? NULL : net->ops[op->node->residual].out;
+    if (residual && residual != op->out) /* the primitive adds to what is there */
+        memcpy(op->out, residual, (size_t)dn_floats(op->layout) * sizeof(float));
+    dn_conv_forward(conv->conv, op->out, op_input(net, conv, 0), conv->ready[0], conv->ready[1]);
+}

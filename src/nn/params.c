@@ -1,0 +1,214 @@
+/* Parameters: torchvision's flat layout for the world outside, the primitives'
+ * layouts for the steps, initial values, and gradients on their way through the
+ * folding tree. */
+#include <math.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "dist/tree.h"
+#include "nn/engine.h"
+
+enum { ALIGN = 16 }; /* floats */
+
+static int64_t aligned(int64_t floats)
+{
+    return (floats + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+/* ---- layouts ---- */
+
+static void slot_create(struct network *net, int parameter, const struct dn_layout *layout)
+{
+    const struct parameter *p = &net->graph->parameters[parameter];
+    struct slot *slot = &net->slots[parameter];
+    slot->floats = aligned(layout ? dn_floats(layout) : p->count);
+    slot->offset = net->flat;
+    net->flat += slot->floats;
+    if (!layout)
+        return;
+    const struct dn_layout *plain = dn_plain(net->dn, p->rank, p->dims);
+    slot->in = dn_reorder_create(net->dn, layout, plain);
+    slot->out = dn_reorder_create(net->dn, plain, layout);
+}
+
+static void node_slots(struct network *net, const struct op *op)
+{
+    const struct node *node = op->node;
+    if (node->weight == NONE)
+        return;
+    slot_create(net, node->weight, op->conv ? dn_conv_weights(op->conv) : NULL);
+    int64_t width = net->slots[node->weight].floats;
+    if (node->bias != NONE) {
+        slot_create(net, node->bias, NULL);
+        net->slots[node->bias].fold_offset = width;
+        width += net->slots[node->bias].floats;
+    }
+    if (width > net->stack_stride)
+        net->stack_stride = width;
+}
+
+static void training_buffers(struct network *net)
+{
+    int depth = tree_depth(net->tree);
+    net->nodes = tree_nodes(net->tree);
+    net->w = arena_array(net->arena, float, net->flat);
+    net->m = arena_array(net->arena, float, net->flat);
+    net->v = arena_array(net->arena, float, net->flat);
+    net->g = arena_array(net->arena, float, net->flat *(net->nodes > 0 ? net->nodes : 1));
+    net->stack = arena_array(net->arena, float, depth > 1 ? depth * net->stack_stride : 1);
+}
+
+void params_create(struct network *net)
+{
+    struct graph *graph = net->graph;
+    net->slots = arena_array(net->arena, struct slot, graph->parameter_count);
+    net->weights = arena_array(net->arena, float, graph->weights);
+    net->buffers = arena_array(net->arena, float, graph->buffers);
+    for (int i = 0; i < graph->count; i++)
+        node_slots(net, &net->ops[i]);
+    if (net->spec.train) {
+        training_buffers(net);
+        return;
+    }
+    net->stack = arena_array(net->arena, float, net->stack_stride); /* weights being folded */
+    for (int i = 0; i < graph->count; i++) {
+        struct op *op = &net->ops[i];
+        if (!op->conv)
+            continue;
+        op->ready[0] = arena_array(net->arena, float, net->slots[op->node->weight].floats);
+        op->ready[1] = arena_array(net->arena, float, op->node->out.channels);
+    }
+}
+
+static void copy_in(struct network *net, float *engine, const float *plain)
+{
+    for (int i = 0; i < net->graph->parameter_count; i++) {
+        const struct parameter *p = &net->graph->parameters[i];
+        const struct slot *slot = &net->slots[i];
+        if (p->is_buffer)
+            continue;
+        if (slot->in)
+            dn_reorder(slot->in, engine + slot->offset, plain + p->offset);
+        else
+            memcpy(engine + slot->offset, plain + p->offset, (size_t)p->count * sizeof(float));
+    }
+}
+
+static void copy_out(struct network *net, float *plain, const float *engine)
+{
+    for (int i = 0; i < net->graph->parameter_count; i++) {
+        const struct parameter *p = &net->graph->parameters[i];
+        const struct slot *slot = &net->slots[i];
+        if (p->is_buffer)
+            continue;
+        if (slot->out)
+            dn_reorder(slot->out, plain + p->offset, engine + slot->offset);
+        else
+            memcpy(plain + p->offset, engine + slot->offset, (size_t)p->count * sizeof(float));
+    }
+}
+
+void params_to_engine(struct network *net)
+{
+    copy_in(net, net->w, net->weights);
+    if (net->moment1)
+        copy_in(net, net->m, net->moment1);
+    if (net->moment2)
+        copy_in(net, net->v, net->moment2);
+}
+
+void params_to_plain(struct network *net)
+{
+    copy_out(net, net->weights, net->w);
+    if (net->moment1)
+        copy_out(net, net->moment1, net->m);
+    if (net->moment2)
+        copy_out(net, net->moment2, net->v);
+    if (net->gradients)
+        copy_out(net, net->gradients, net->g);
+}
+
+/* ---- initial values ---- */
+
+static void fill(float *out, int64_t count, float value)
+{
+    for (int64_t i = 0; i < count; i++)
+        out[i] = value;
+}
+
+/* Convolutions: normal, deviation sqrt(2 / (outputs * window)) (He et al., 2015, fan-out). */
+static void init_conv(const struct network *net, int number)
+{
+    const struct parameter *p = &net->graph->parameters[number];
+    struct rng rng = { net->spec.seed, RNG_INIT, 0 };
+    double deviation = sqrt(2.0 / (double)(p->dims[0] * p->dims[2] * p->dims[3]));
+    float *out = net->weights + p->offset;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < p->count; i++)
+        out[i] = (float)(deviation * rng_normal(&rng, (uint64_t)number, (uint64_t)i));
+}
+
+/* Linear layers: weights and bias uniform in +-1 / sqrt(inputs). */
+static void init_uniform(const struct network *net, int number, int inputs)
+{
+    const struct parameter *p = &net->graph->parameters[number];
+    struct rng rng = { net->spec.seed, RNG_INIT, 0 };
+    double bound = 1.0 / sqrt((double)inputs);
+    for (int64_t i = 0; i < p->count; i++)
+        net->weights[p->offset + i] = (float)rng_range(&rng, (uint64_t)number, (uint64_t)i, -bound, bound);
+}
+
+void params_init(struct network *net)
+{
+    const struct parameter *list = net->graph->parameters;
+    for (int i = 0; i < net->graph->count; i++) {
+        const struct node *node = &net->graph->nodes[i];
+        if (node->kind == NODE_CONV) {
+            init_conv(net, node->weight);
+        } else if (node->kind == NODE_LINEAR) {
+            init_uniform(net, node->weight, node->in.channels);
+            init_uniform(net, node->bias, node->in.channels);
+        } else if (node->kind == NODE_NORM) {
+            fill(net->weights + list[node->weight].offset, list[node->weight].count, 1.0f);
+            fill(net->weights + list[node->bias].offset, list[node->bias].count, 0.0f);
+            fill(net->buffers + list[node->mean].offset, list[node->mean].count, 0.0f);
+            fill(net->buffers + list[node->variance].offset, list[node->variance].count, 1.0f);
+        }
+    }
+}
+
+/* ---- gradients ---- */
+
+/* With a single shard there is nothing to fold: it writes where the sum belongs. */
+static bool folds(const struct network *net)
+{
+    return tree_depth(net->tree) > 1;
+}
+
+float *gradient_row(struct network *net, int parameter, int shard)
+{
+    const struct slot *slot = &net->slots[parameter];
+    if (!folds(net))
+        return net->g + slot->offset;
+    return net->stack + tree_slot(net->tree, shard) * net->stack_stride + slot->fold_offset;
+}
+
+void gradient_fold(struct network *net, int parameter, int shard)
+{
+    const struct slot *slot = &net->slots[parameter];
+    if (!folds(net))
+        return;
+    float *stack = net->stack + slot->fold_offset;
+    tree_fold_f32(net->tree, shard, stack, slot->floats, net->stack_stride);
+    if (shard + 1 < net->shards)
+        return;
+    for (int node = 0; node < net->nodes; node++)
+        memcpy(net->g + node * net->flat + slot->offset, stack + node * net->stack_stride,
+               (size_t)slot->floats * sizeof(float));
+}
+
+void gradient_sum(struct network *net)
+{
+    tree_sum_nodes_f32(net->tree, net->g, net->g, net->flat, net->flat);
+}

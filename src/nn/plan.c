@@ -1,0 +1,212 @@
+/* Where values lie: outputs, gradients and indices share one buffer, placed by
+ * lifetime. Time runs over the nodes forward, then the loss, then the nodes
+ * backward. Two values may share memory when their lifetimes do not touch.
+ * Largest first, each at the lowest place that is free for its whole life. */
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "nn/engine.h"
+
+enum { ALIGN = 64 };
+
+struct storage {
+    int64_t bytes, place;
+    int first, last; /* times of life, both included */
+    bool placed;
+};
+
+struct plan {
+    struct storage *storage;
+    int count;
+    int *out, *indices;           /* [nodes] storage of outputs and indices */
+    int (*grad)[GRADS_MAX], *diff; /* [nodes] storage of gradients */
+};
+
+static struct plan plan_new(struct network *net)
+{
+    int n = net->graph->count;
+    struct plan plan = { .storage = arena_array(net->arena, struct storage, 4 * n),
+                         .out = arena_array(net->arena, int, n),
+                         .indices = arena_array(net->arena, int, n),
+                         .grad = arena_take(net->arena, (size_t)n, sizeof *plan.grad),
+                         .diff = arena_array(net->arena, int, n) };
+    for (int i = 0; i < n; i++)
+        plan.out[i] = plan.indices[i] = plan.diff[i] = NONE;
+    return plan;
+}
+
+static int add(struct plan *plan, int64_t bytes, int first)
+{
+    plan->storage[plan->count] = (struct storage){ .bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN, .first = first, .last = first };
+    return plan->count++;
+}
+
+static void use(struct plan *plan, int storage, int time)
+{
+    if (storage != NONE && time > plan->storage[storage].last)
+        plan->storage[storage].last = time;
+}
+
+static bool overlap(const struct storage *a, const struct storage *b)
+{
+    return a->first <= b->last && b->first <= a->last;
+}
+
+/* Lowest place where `s` meets no placed storage alive at the same time. */
+static int64_t free_place(const struct plan *plan, const struct storage *s)
+{
+    int64_t place = 0;
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (int i = 0; i < plan->count; i++) {
+            const struct storage *o = &plan->storage[i];
+            if (o->placed && overlap(s, o) && place < o->place + o->bytes && o->place < place + s->bytes) {
+                place = o->place + o->bytes;
+                moved = true;
+            }
+        }
+    }
+    return place;
+}
+
+static int64_t place_all(struct plan *plan)
+{
+    int64_t total = 0;
+    for (int done = 0; done < plan->count; done++) {
+        struct storage *next = NULL;
+        for (int i = 0; i < plan->count; i++)
+            if (!plan->storage[i].placed && (!next || plan->storage[i].bytes > next->bytes))
+                next = &plan->storage[i];
+        next->place = free_place(plan, next);
+        next->placed = true;
+        if (next->place + next->bytes > total)
+            total = next->place + next->bytes;
+    }
+    return total;
+}
+
+static int64_t value_bytes(const struct network *net, int node)
+{
+    return net->shards * net->ops[node].stride * (int64_t)sizeof(float);
+}
+
+static float *place_of(const struct network *net, const struct plan *plan, int storage)
+{
+    return storage == NONE ? NULL : (float *)(void *)(net->values + plan->storage[storage].place);
+}
+
+static void hand_out(struct network *net, struct plan *plan)
+{
+    net->value_bytes = place_all(plan);
+    net->values = arena_take_raw(net->arena, (size_t)net->value_bytes + ALIGN, 1);
+    for (int i = 0; i < net->graph->count; i++) {
+        struct op *op = &net->ops[i];
+        op->out = place_of(net, plan, plan->out[i]);
+        op->indices = (char *)place_of(net, plan, plan->indices[i]);
+        op->diff = place_of(net, plan, plan->diff[i]);
+        for (int k = 0; k < op->grads; k++)
+            op->grad[k] = place_of(net, plan, plan->grad[i][k]);
+    }
+}
+
+/* Outputs live until the last reader, forward or backward, has run. */
+static void live_outputs(struct network *net, struct plan *plan)
+{
+    int n = net->graph->count;
+    for (int i = 0; i < n; i++) {
+        const struct op *op = &net->ops[i];
+        const struct node *node = op->node;
+        if (node->kind == NODE_INPUT)
+            continue;
+        plan->out[i] = add(plan, value_bytes(net, i), i);
+        use(plan, plan->out[node->input], op->kind->reads_input ? 2 * n - i : i);
+        if (node->residual != NONE) {
+            use(plan, plan->out[node->residual], i);
+            if (node->relu) /* where the relu was open is read off the output */
+                use(plan, plan->out[i], 2 * n - i);
+        }
+        if (op->index_stride) {
+            plan->indices[i] = add(plan, net->shards * op->index_stride, i);
+            use(plan, plan->indices[i], 2 * n - i);
+        }
+    }
+    use(plan, plan->out[net->graph->logits], n);
+}
+
+static void give(struct network *net, struct plan *plan, int node, int storage)
+{
+    struct op *op = &net->ops[node];
+    require(op->grads < GRADS_MAX, EXIT_INTERNAL, "%s: more than %d readers", op->node->name, GRADS_MAX);
+    plan->grad[node][op->grads++] = storage;
+}
+
+/* Each reader of a value hands back a gradient. A normalisation works in place on its own and passes the same memory
+ * on: to what it added, or, if it added nothing, to its input. */
+static void live_gradients(struct network *net, struct plan *plan)
+{
+    int n = net->graph->count;
+    give(net, plan, net->graph->logits, add(plan, value_bytes(net, net->graph->logits), n));
+    for (int i = n - 1; i > 0; i--) {
+        const struct node *node = net->ops[i].node;
+        int time = 2 * n - i;
+        for (int k = 0; k < net->ops[i].grads; k++)
+            use(plan, plan->grad[i][k], time);
+        if (net->ops[i].grads == 0 || node->kind == NODE_INPUT)
+            continue;
+        bool norm = node->kind == NODE_NORM, wanted = net->ops[node->input].node->kind != NODE_INPUT;
+        if (wanted && norm && node->residual == NONE)
+            plan->diff[i] = plan->grad[i][0];
+        else if (wanted)
+            plan->diff[i] = add(plan, value_bytes(net, node->input), time);
+        if (wanted)
+            give(net, plan, node->input, plan->diff[i]);
+        if (node->residual != NONE)
+            give(net, plan, node->residual, plan->grad[i][0]);
+    }
+}
+
+void plan_training(struct network *net)
+{
+    struct plan plan = plan_new(net);
+    live_outputs(net, &plan);
+    live_gradients(net, &plan);
+    hand_out(net, &plan);
+}
+
+/* The node whose output `i` really reads: a folded convolution reads for its normalisation. */
+static int reads(const struct network *net, int i)
+{
+    const struct op *op = &net->ops[i];
+    return op->node->kind == NODE_NORM && op->folded != NONE ? net->ops[op->folded].node->input : op->node->input;
+}
+
+void plan_inference(struct network *net)
+{
+    struct plan plan = plan_new(net);
+    int n = net->graph->count;
+    int *last = arena_array(net->arena, int, n); /* reader */
+    for (int i = 1; i < n; i++) {
+        if (net->ops[i].node->kind == NODE_CONV && net->ops[i].folded != NONE)
+            continue;
+        last[reads(net, i)] = i;
+        if (net->ops[i].node->residual != NONE)
+            last[net->ops[i].node->residual] = i;
+    }
+    for (int i = 1; i < n; i++) {
+        const struct op *op = &net->ops[i];
+        if (op->node->kind == NODE_CONV && op->folded != NONE)
+            continue;
+        int around = op->node->residual;
+        bool in_place = around != NONE && op->folded != NONE && last[around] == i && reads(net, i) != around &&
+                        plan.out[around] != NONE && around != net->graph->features;
+        plan.out[i] = in_place ? plan.out[around] : add(&plan, value_bytes(net, i), i);
+        use(&plan, plan.out[i], last[i]);
+        use(&plan, plan.out[reads(net, i)], i);
+        if (around != NONE)
+            use(&plan, plan.out[around], i);
+    }
+    use(&plan, plan.out[net->graph->features], n);
+    use(&plan, plan.out[net->graph->logits], n);
+    hand_out(net, &plan);
+}
