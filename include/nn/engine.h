@@ -7,6 +7,7 @@
 #define NN_ENGINE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "nn/graph.h"
@@ -68,6 +69,7 @@ struct norm {
 /* A parameter in the engine's layout. */
 struct slot {
     int64_t offset, floats;         /* in the engine's flat buffers */
+    int64_t fold_offset;            /* in a row of the folding stack: a bias lies behind its weight */
     const struct dn_layout *layout; /* NULL: plain */
     struct dn_reorder *in, *out;    /* plain -> engine, engine -> plain */
 };
@@ -96,7 +98,8 @@ struct network {
 
     char *values; /* activations and gradients, placed by the plan */
     int64_t value_bytes;
-    const int32_t *labels; /* of the running step, borrowed */
+    float *logits;       /* [shards x rows x C]: of the last step, for network_logits */
+    double *loss_leaves; /* [shards x 3] */
 };
 
 static inline float *op_out(const struct op *op, int shard)

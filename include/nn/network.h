@@ -70,6 +70,8 @@ int network_shard_rows(const struct network *net);  /* images of one shard */
  * A loss or gradient that is not finite ends the job on all ranks with EXIT_INTERNAL naming the layer. */
 double network_gradient(struct network *net, const float *images, const int32_t *labels, const float *targets,
                         const float *mask, int64_t *correct);
+/* Scores of the last network_gradient: [own shards x shard rows x C]; borrowed until the next step. */
+const float *network_logits(struct network *net);
 /* AdamW step `step` (from 1) on the flat buffers. Local, the same on every rank. */
 void network_update(struct network *net, const struct adam *adam, int64_t step);
 

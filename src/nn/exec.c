@@ -2,14 +2,14 @@
  * at each node before the next. No allocation. */
 #include "nn/engine.h"
 
-static void infer_nothing(struct network *net, struct op *op)
+static void nothing(struct network *net, struct op *op)
 {
     (void)net;
     (void)op;
 }
 
 const struct op_kind op_kinds[NODE_KINDS] = {
-    [NODE_INPUT] = { "input", input_create, infer_nothing, infer_nothing, infer_nothing, false },
+    [NODE_INPUT] = { "input", input_create, nothing, nothing, nothing, false },
     [NODE_CONV] = { "convolution", conv_create, conv_forward, conv_backward, conv_infer, true },
     [NODE_NORM] = { "batch norm", norm_create, norm_forward, norm_backward, norm_infer, true },
     [NODE_MAXPOOL] = { "max pool", maxpool_create, maxpool_forward, maxpool_backward, maxpool_forward, false },

@@ -21,8 +21,7 @@ enum { ALIGN = 16, SMALLEST_IMAGE = 32 };
 static void check_spec(struct world *world, struct arena *arena, const struct network_spec *s)
 {
     const struct zoo_row *row = zoo_find(s->backbone);
-    agree(world, row && row->build, EXIT_BAD_CONFIG,
-          "backbone: \"%s\" is %s\nthis version trains %s", s->backbone,
+    agree(world, row && row->build, EXIT_BAD_CONFIG, "backbone: \"%s\" is %s\nthis version trains %s", s->backbone,
           row ? "known, but not built yet" : "not a backbone", zoo_built(arena));
     agree(world, s->image_size >= SMALLEST_IMAGE, EXIT_BAD_CONFIG, "image.size: expected %d or more, found %d",
           SMALLEST_IMAGE, s->image_size);
@@ -31,8 +30,8 @@ static void check_spec(struct world *world, struct arena *arena, const struct ne
           "train.batch: expected a multiple of train.shards = %d, found %d", s->shards, s->batch);
     if (!s->train)
         return;
-    agree(world, (s->shards & (s->shards - 1)) == 0, EXIT_BAD_CONFIG,
-          "train.shards: expected a power of two, found %d", s->shards);
+    agree(world, (s->shards & (s->shards - 1)) == 0, EXIT_BAD_CONFIG, "train.shards: expected a power of two, found %d",
+          s->shards);
     agree(world, world->size <= s->shards, EXIT_BAD_CONFIG,
           "train.shards: expected at least one for each of %d ranks, found %d\nuse train.shards=%d or fewer ranks",
           world->size, s->shards, world->size);
@@ -99,6 +98,7 @@ struct network *network_create(struct world *world, struct arena *arena, const s
     net->dn = dn_create(arena);
     create_ops(net);
     params_create(net);
+    net->logits = arena_array(arena, float, (int64_t)net->shards * net->shard_rows * spec->classes);
     dn_finish(net->dn);
     if (spec->train)
         plan_training(net);
@@ -245,8 +245,8 @@ static void end_not_finite(struct network *net, const char *what, double value, 
     world_min_f64(net->world, &lowest, 1);
     const char *name = (int)lowest < net->graph->count ? net->graph->nodes[(int)lowest].name : "the loss";
     agree(net->world, false, EXIT_INTERNAL,
-          "the %s is not finite (%g): the first layer with such a value is %s\nlower train.lr, or check the images", what,
-          value, name);
+          "the %s is not finite (%g): the first layer with such a value is %s\nlower train.lr, or check the images",
+          what, value, name);
 }
 
 double network_gradient(struct network *net, const float *images, const int32_t *labels, const float *targets,
@@ -266,6 +266,15 @@ double network_gradient(struct network *net, const float *images, const int32_t 
         end_not_finite(net, "gradient", NAN, first_bad_gradient(net));
     phase_enter(before);
     return loss;
+}
+
+const float *network_logits(struct network *net)
+{
+    const struct op *op = &net->ops[net->graph->logits];
+    int64_t floats = dn_floats(op->layout);
+    for (int s = 0; s < net->shards; s++)
+        memcpy(net->logits + s * floats, op_out(op, s), (size_t)floats * sizeof(float));
+    return net->logits;
 }
 
 void network_update(struct network *net, const struct adam *adam, int64_t step)

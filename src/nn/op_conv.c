@@ -39,7 +39,8 @@ void conv_backward(struct network *net, struct op *op)
             dn_conv_backward_data(op->conv, op->diff + s * input->stride, op->grad[0] + s * op->stride);
     }
     for (int s = 0; s < net->shards; s++) {
-        dn_conv_backward_weights(op->conv, gradient_row(net, weight, s), op_out(input, s), op->grad[0] + s * op->stride);
+        dn_conv_backward_weights(op->conv, gradient_row(net, weight, s), op_out(input, s),
+                                 op->grad[0] + s * op->stride);
         gradient_fold(net, weight, s);
     }
 }

@@ -39,10 +39,10 @@ void norm_create(struct network *net, struct op *op)
 
 /* One group of one image: where it lies and whose coefficients it takes. */
 struct place {
-    int64_t values;   /* offset in [shards x stride] */
-    int64_t channel;  /* first of the group */
-    int64_t set;      /* offset of the group's coefficients */
-    double *sums;     /* partial sums of the group; the second ones follow C later */
+    int64_t values;  /* offset in [shards x stride] */
+    int64_t channel; /* first of the group */
+    int64_t set;     /* offset of the group's coefficients */
+    double *sums;    /* partial sums of the group; the second ones follow C later */
 };
 
 static struct place place_of(const struct network *net, const struct op *op, int64_t task)
@@ -217,7 +217,8 @@ void norm_gradients(struct network *net)
         if (op->node->kind != NODE_NORM)
             continue;
         int64_t channels = op->node->out.channels;
-        float *weight = net->g + net->slots[op->node->weight].offset, *bias = net->g + net->slots[op->node->bias].offset;
+        float *weight = net->g + net->slots[op->node->weight].offset,
+              *bias = net->g + net->slots[op->node->bias].offset;
         for (int64_t c = 0; c < channels; c++) {
             weight[c] = (float)(op->norm->total[channels + c] * op->norm->inverse[c]);
             bias[c] = (float)op->norm->total[c];
@@ -229,7 +230,8 @@ void norm_ready(struct network *net, struct op *op)
 {
     const struct parameter *list = net->graph->parameters;
     const float *gamma = plain_parameter(net, op->node->weight);
-    const float *mean = net->buffers + list[op->node->mean].offset, *var = net->buffers + list[op->node->variance].offset;
+    const float *mean = net->buffers + list[op->node->mean].offset,
+                *var = net->buffers + list[op->node->variance].offset;
     for (int64_t c = 0; c < op->node->out.channels; c++) {
         op->norm->scale[c] = (float)((double)gamma[c] / sqrt((double)var[c] + NORM_EPSILON));
         op->norm->mean[c] = mean[c];

@@ -22,7 +22,8 @@ void maxpool_backward(struct network *net, struct op *op)
 {
     int64_t stride = net->ops[op->node->input].stride;
     for (int s = 0; s < net->shards && op->diff; s++)
-        dn_pool_backward(op->pool, op->diff + s * stride, op->grad[0] + s * op->stride, op->indices + s * op->index_stride);
+        dn_pool_backward(op->pool, op->diff + s * stride, op->grad[0] + s * op->stride,
+                         op->indices + s * op->index_stride);
 }
 
 void avgpool_create(struct network *net, struct op *op)

@@ -19,7 +19,7 @@ struct storage {
 struct plan {
     struct storage *storage;
     int count;
-    int *out, *indices;           /* [nodes] storage of outputs and indices */
+    int *out, *indices;            /* [nodes] storage of outputs and indices */
     int (*grad)[GRADS_MAX], *diff; /* [nodes] storage of gradients */
 };
 
@@ -38,7 +38,8 @@ static struct plan plan_new(struct network *net)
 
 static int add(struct plan *plan, int64_t bytes, int first)
 {
-    plan->storage[plan->count] = (struct storage){ .bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN, .first = first, .last = first };
+    plan->storage[plan->count] =
+        (struct storage){ .bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN, .first = first, .last = first };
     return plan->count++;
 }
 
@@ -131,7 +132,7 @@ static void live_outputs(struct network *net, struct plan *plan)
             use(plan, plan->indices[i], 2 * n - i);
         }
     }
-    use(plan, plan->out[net->graph->logits], n);
+    use(plan, plan->out[net->graph->logits], 2 * n); /* shown after the step: network_logits */
 }
 
 static void give(struct network *net, struct plan *plan, int node, int storage)

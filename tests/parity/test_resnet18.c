@@ -1,0 +1,265 @@
+/* Training steps and evaluation of resnet18 against torchvision's (scripts/dump_resnet.py), cut into 1, 2 and 4
+ * shards. Tolerances, relative: single precision through 18 layers leaves 1e-6 to 1e-5 in scores and gradients;
+ * ten AdamW steps, whose first ones move every weight by about lr whatever its gradient, leave 1e-4. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/arena.h"
+#include "dist/world.h"
+#include "formula.h"
+#include "math/adam.h"
+#include "nn/network.h"
+
+static const double SCORES = 1e-4, GRADIENT = 1e-3, STATISTICS = 1e-4, LOSS = 1e-3, WEIGHTS = 1e-4, LATER = 2e-3;
+enum { IMAGES = 901, TARGETS, MASK, PROBE, STEPS_MAX = 16 };
+
+static struct world *world;
+
+struct run {
+    struct arena *arena;
+    struct network *net;
+    int size, batch, classes, multi, steps, shards;
+    float *images, *targets, *mask;
+    int32_t *labels;
+    double losses[STEPS_MAX];
+};
+
+/* Weights as dump_resnet.py sets them. */
+static void fill_weights(struct network *net)
+{
+    const struct parameter *list;
+    float *weights = network_weights(net, NULL);
+    int count = network_parameters(net, &list), number = 0;
+    for (int i = 0; i < count; i++) {
+        const struct parameter *p = &list[i];
+        if (p->is_buffer)
+            continue;
+        float scale = 0.125f, offset = 0.0f;
+        if (p->rank == 4)
+            scale = (float)sqrt(6.0 / (double)(p->dims[0] * p->dims[2] * p->dims[3]));
+        else if (p->rank == 2)
+            scale = (float)sqrt(1.0 / (double)p->dims[1]);
+        else if (strstr(p->name, "weight"))
+            offset = 1.0f;
+        formula_fill(weights + p->offset, p->count, ++number, scale, offset);
+    }
+    network_changed(net);
+}
+
+static void make_inputs(struct run *run)
+{
+    int64_t pixels = (int64_t)run->batch * 3 * run->size * run->size, scores = run->batch * run->classes;
+    run->images = arena_array(run->arena, float, pixels);
+    run->targets = arena_array(run->arena, float, scores);
+    run->mask = arena_array(run->arena, float, scores);
+    run->labels = arena_array(run->arena, int32_t, run->batch);
+    formula_fill(run->images, pixels, IMAGES, 1.0f, 0.0f);
+    for (int64_t i = 0; i < scores; i++) {
+        run->targets[i] = formula(i, TARGETS) > 0.0f ? 1.0f : 0.0f;
+        run->mask[i] = formula(i, MASK) > -0.5f ? 1.0f : 0.0f;
+    }
+    for (int i = 0; i < run->batch; i++)
+        run->labels[i] = i * 5 % run->classes;
+}
+
+static struct network *make_network(struct run *run, bool train)
+{
+    struct network_spec spec = { .backbone = "resnet18",
+                                 .classes = run->classes,
+                                 .image_size = run->size,
+                                 .batch = run->batch,
+                                 .shards = train ? run->shards : 1,
+                                 .loss = run->multi ? LOSS_BCE : LOSS_CROSS_ENTROPY,
+                                 .train = train,
+                                 .seed = 1 };
+    return network_create(world, run->arena, &spec);
+}
+
+static double step_gradient(struct run *run)
+{
+    int64_t correct = -1;
+    double loss = network_gradient(run->net, run->images, run->multi ? NULL : run->labels,
+                                   run->multi ? run->targets : NULL, run->multi ? run->mask : NULL, &correct);
+    assert_true(correct >= 0 && correct <= run->batch * (run->multi ? run->classes : 1));
+    return loss;
+}
+
+/* ---- comparison with a line of the fixture ---- */
+
+static void expect_near(const char *what, const char *name, double found, double expected, double scale,
+                        double tolerance)
+{
+    if (!(fabs(found - expected) <= tolerance * scale))
+        fail_msg("%s %s: found %.9g, expected %.9g, off by %.2g of %.3g (tolerance %.1g)", what, name, found, expected,
+                 fabs(found - expected) / scale, scale, tolerance);
+}
+
+/* Norm, and product with the probe, of `count` values. */
+static void expect_summary(FILE *file, const char *what, const char *name, const float *x, int64_t count,
+                           double tolerance)
+{
+    double norm, product, sum = 0.0, dot = 0.0;
+    assert_int_equal(fscanf(file, "%lf %lf", &norm, &product), 2);
+    for (int64_t i = 0; i < count; i++) {
+        sum += (double)x[i] * (double)x[i];
+        dot += (double)x[i] * (double)formula(i, PROBE);
+    }
+    expect_near(what, name, sqrt(sum), norm, norm, tolerance);
+    expect_near(what, name, dot, product, norm, 3.0 * tolerance);
+}
+
+/* All values; the difference is measured against the norm. */
+static void expect_values(FILE *file, const char *what, const char *name, const float *x, int64_t count,
+                          double tolerance)
+{
+    double off = 0.0, norm = 0.0, value;
+    for (int64_t i = 0; i < count; i++) {
+        assert_int_equal(fscanf(file, "%lf", &value), 1);
+        norm += value * value;
+        off += (value - (double)x[i]) * (value - (double)x[i]);
+    }
+    expect_near(what, name, sqrt(off), 0.0, sqrt(norm), tolerance);
+}
+
+static const struct parameter *find(const struct network *net, const char *name)
+{
+    const struct parameter *list;
+    int count = network_parameters(net, &list);
+    for (int i = 0; i < count; i++)
+        if (strcmp(list[i].name, name) == 0)
+            return &list[i];
+    fail_msg("no parameter %s", name);
+    return NULL;
+}
+
+static void expect_losses(FILE *file, const struct run *run)
+{
+    for (int s = 0; s < run->steps; s++) {
+        double loss;
+        assert_int_equal(fscanf(file, "%lf", &loss), 1);
+        expect_near("loss", "of a step", run->losses[s], loss, loss, LOSS);
+    }
+}
+
+/* The rest of the training steps. */
+static void train_on(struct run *run)
+{
+    struct adam adam = { .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 1e-2 };
+    for (int s = 0; s < run->steps; s++) {
+        if (s > 0)
+            run->losses[s] = step_gradient(run);
+        network_update(run->net, &adam, s + 1);
+    }
+    network_sync(run->net);
+}
+
+/* Scores and representation of a second network that has only inference planned. */
+static void evaluate(struct run *run, float *features, float *logits)
+{
+    struct network *infer = make_network(run, false);
+    int64_t weights, buffers;
+    float *w = network_weights(infer, &weights), *b = network_buffers(infer, &buffers);
+    memcpy(w, network_weights(run->net, NULL), (size_t)weights * sizeof *w);
+    memcpy(b, network_buffers(run->net, NULL), (size_t)buffers * sizeof *b);
+    network_changed(infer);
+    network_infer(infer, features, logits, run->images);
+    network_close(infer);
+}
+
+/* Lines of one case, in the order they were written; each line's word tells what is compared. */
+static void compare_case(FILE *file, struct run *run)
+{
+    char what[32], name[64];
+    float features[8 * 512], logits[64];
+    bool trained = false;
+    run->losses[0] = step_gradient(run);
+    network_gradients(run->net);
+    network_sync(run->net);
+    while (fscanf(file, "%31s", what) == 1 && strcmp(what, "end") != 0) {
+        if (strcmp(what, "losses") == 0) {
+            train_on(run);
+            trained = true;
+            evaluate(run, features, logits);
+            expect_losses(file, run);
+            continue;
+        }
+        if (strcmp(what, "logits") == 0 || strcmp(what, "evaluated") == 0) {
+            bool first = what[0] == 'l';
+            const float *found = first ? network_logits(run->net) : logits;
+            expect_values(file, what, "", found, run->batch * run->classes, first ? SCORES : LATER);
+            continue;
+        }
+        assert_int_equal(fscanf(file, "%63s", name), 1);
+        if (strcmp(what, "features") == 0) {
+            expect_summary(file, what, name, features, run->batch * 512, LATER);
+            continue;
+        }
+        const struct parameter *p = find(run->net, name);
+        const float *gradient = network_gradients(run->net) + p->offset;
+        if (strcmp(what, "gradient") == 0)
+            expect_summary(file, what, name, gradient, p->count, GRADIENT);
+        else if (strcmp(what, "whole") == 0)
+            expect_values(file, what, name, gradient, p->count, GRADIENT);
+        else if (strcmp(what, "buffer") == 0)
+            expect_summary(file, what, name, network_buffers(run->net, NULL) + p->offset, p->count, STATISTICS);
+        else
+            expect_summary(file, what, name, network_weights(run->net, NULL) + p->offset, p->count, WEIGHTS);
+    }
+    assert_true(trained);
+}
+
+static void same_as_torchvision(int shards)
+{
+    FILE *file = fopen("tests/parity/fixtures/resnet18.txt", "r");
+    char word[32];
+    int cases = 0;
+    assert_non_null(file);
+    for (; fscanf(file, "%31s", word) == 1; cases++) {
+        struct run run = { .shards = shards };
+        assert_string_equal(word, "case");
+        assert_int_equal(fscanf(file, "%d %d %d %d %d", &run.size, &run.batch, &run.classes, &run.multi, &run.steps),
+                         5);
+        run.arena = arena_create("test", 1 << 20);
+        make_inputs(&run);
+        run.net = make_network(&run, true);
+        fill_weights(run.net);
+        compare_case(file, &run);
+        network_close(run.net);
+        arena_destroy(run.arena);
+    }
+    assert_int_equal(cases, 4);
+    fclose(file);
+}
+
+static void one_shard(void **state)
+{
+    (void)state;
+    same_as_torchvision(1);
+}
+
+static void two_shards(void **state)
+{
+    (void)state;
+    same_as_torchvision(2);
+}
+
+static void four_shards(void **state)
+{
+    (void)state;
+    same_as_torchvision(4);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(one_shard), cmocka_unit_test(two_shards),
+                                        cmocka_unit_test(four_shards) };
+    world = world_start(&argc, &argv);
+    return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
+}
