@@ -7,7 +7,8 @@
 
 struct world;
 
-/* max_hours <= 0: no limit. stop_file may be NULL. Installs the signal handlers. */
+/* max_hours <= 0: no limit. stop_file may be NULL. Installs the signal handlers; a
+ * second SIGTERM ends the rank at once. Call it again to start anew. */
 void deadline_start(double max_hours, const char *stop_file);
 void deadline_set_clock(double (*clock_seconds)(void)); /* for tests; NULL restores */
 /* True on all ranks alike when any rank has been told to stop, or when the next

@@ -56,6 +56,7 @@ _Noreturn void fatal(enum exit_code code, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
+    log_bar(NULL);
     error_print(speaker.rank, NULL, message);
     if (speaker.abort_job)
         speaker.abort_job((int)code);

@@ -12,11 +12,14 @@
 
 enum { BY_TIME = 1, BY_SIGNAL = 2, BY_FILE = 4 };
 
+static const double LOOK_SECONDS = 1.0; /* between looks for the stop file: steps can be much shorter */
+
 static volatile sig_atomic_t signalled;
 
 static struct {
     double (*clock)(void);
     double start, limit; /* seconds; limit 0 = none */
+    double looked;       /* when rank 0 last looked for the stop file */
     char stop_file[4096];
     int reached; /* why, the same on every rank */
 } state;
@@ -39,10 +42,12 @@ void deadline_start(double max_hours, const char *stop_file)
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART;
     sigaction(SIGUSR1, &action, NULL);
+    action.sa_flags = (int)(SA_RESTART | SA_RESETHAND); /* a second SIGTERM ends this rank at once */
     sigaction(SIGTERM, &action, NULL);
     signalled = 0;
     state.reached = 0;
     state.start = now();
+    state.looked = -1e300;
     state.limit = max_hours > 0.0 ? max_hours * 3600.0 : 0.0;
     snprintf(state.stop_file, sizeof state.stop_file, "%s", stop_file ? stop_file : "");
 }
@@ -60,10 +65,13 @@ static int reasons_here(const struct world *world, double ahead_seconds)
     int why = signalled ? BY_SIGNAL : 0;
     if (world->rank != 0)
         return why;
-    if (state.limit > 0.0 && now() - state.start + ahead_seconds > state.limit)
+    double time = now();
+    if (state.limit > 0.0 && time - state.start + ahead_seconds > state.limit)
         why |= BY_TIME;
-    if (state.stop_file[0] && stat(state.stop_file, &st) == 0)
-        why |= BY_FILE;
+    if (state.stop_file[0] && time - state.looked >= LOOK_SECONDS) {
+        state.looked = time;
+        why |= stat(state.stop_file, &st) == 0 ? BY_FILE : 0;
+    }
     return why;
 }
 

@@ -64,8 +64,10 @@ static void a_stop_file_stops_all(void **unused)
     const char *base = getenv("CFN_TEST_TMP");
     char *name = arena_printf(arena, "%s/stop.%d", base ? base : "/tmp", (int)getpid());
     const char *path = world_broadcast_text(world, arena, name, 0);
+    deadline_set_clock(fake_clock); /* it is looked for once a second */
     deadline_start(0.0, path);
     assert_false(deadline_reached(world, 0.0, 0.0));
+    hands += 1.5;
     if (world->rank == 0) {
         FILE *file = fopen(path, "w");
         assert_non_null(file);
@@ -73,6 +75,7 @@ static void a_stop_file_stops_all(void **unused)
     }
     assert_true(deadline_reached(world, 0.0, 0.0));
     assert_string_equal(deadline_reason(), "stop file");
+    deadline_set_clock(NULL);
     world_barrier(world);
     if (world->rank == 0)
         unlink(path);

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -117,6 +118,30 @@ static void impossible_sizes_end_the_job(void **unused)
     }
 }
 
+/* A limit of the batch system is met with words. */
+static void a_memory_limit_is_named(void **unused)
+{
+    (void)unused;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        const struct rlimit limit = { (rlim_t)1 << 30, (rlim_t)1 << 30 };
+        setrlimit(RLIMIT_AS, &limit);
+        arena_take_raw(arena_create("activations", 0), (size_t)2 << 30, 1);
+        _exit(0);
+    }
+    close(ends[1]);
+    char said[1000] = "";
+    ssize_t got = read(ends[0], said, sizeof said - 1);
+    close(ends[0]);
+    int status = 0;
+    waitpid(child, &status, 0);
+    assert_true(got > 0 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_INTERNAL);
+    assert_non_null(strstr(said, "arena activations: cannot get 2.147 GB more (it holds 0.000 GB)"));
+}
+
 static void texts(void **unused)
 {
     (void)unused;
@@ -137,6 +162,7 @@ int main(void)
         cmocka_unit_test(parts_do_not_overlap),
         cmocka_unit_test(large_blocks_begin_at_a_huge_page),
         cmocka_unit_test(impossible_sizes_end_the_job),
+        cmocka_unit_test(a_memory_limit_is_named),
         cmocka_unit_test(texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

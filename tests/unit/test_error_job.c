@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "dist/progress.h"
 #include "dist/world.h"
 
 static const char *self;
@@ -60,6 +61,15 @@ static int job(const char *name, int argc, char **argv)
         if (last)
             raise(9);
         world_barrier(world);
+    } else if (strcmp(name, "banner") == 0) {
+        world_threads(world, 0);
+        bool fits = world_banner(world);
+        log_info("each rank has its cores: %s", fits ? "yes" : "no");
+    } else if (strcmp(name, "progress") == 0) {
+        progress_set_interval(0.0);
+        for (int i = 0; i <= 2; i++, usleep(250000))
+            progress("train", "epoch 1/2", i, 2.0, "img");
+        progress_end();
     } else if (strcmp(name, "stopped") == 0) {
         return world_end(world, EXIT_STOPPED);
     }
@@ -125,6 +135,45 @@ static void lone_copies_do_not_run(void **unused)
     assert_int_equal(run("SLURM_NTASKS=4 mpirun -n 2", "fine"), EXIT_DONE);
 }
 
+/* One line per node, and a word where cores are short. */
+static void the_banner_says_what_is_shared(void **unused)
+{
+    (void)unused;
+    assert_int_equal(run("OMP_NUM_THREADS=1 mpirun -n 1", "banner"), EXIT_DONE);
+    assert_int_equal(times("1 rank, "), 1);
+    assert_int_equal(times("has its cores: yes"), 1);
+    assert_int_equal(times("warning"), 0);
+    assert_int_equal(run("OMP_NUM_THREADS= taskset -c 0 mpirun -n 2", "banner"), EXIT_DONE);
+    assert_int_equal(times("node "), 2);
+    assert_int_equal(times("ranks share a core: 2 ranks on 1 core;"), 1);
+    assert_int_equal(times("has its cores: no"), 1);
+    assert_int_equal(run("OMP_NUM_THREADS=3 taskset -c 0 mpirun -n 1", "banner"), EXIT_DONE);
+    assert_int_equal(times("1 rank has more threads than allowed cores: 3 threads on 1 cores"), 1);
+    assert_int_equal(run("OMP_NUM_THREADS= taskset -c 0 mpirun -n 1", "banner"), EXIT_DONE);
+    assert_int_equal(times("1 thread, "), 1); /* by itself: as many threads as cores */
+}
+
+/* Lines in a batch log; on a terminal a bar that is gone at the end. */
+static void progress_suits_its_reader(void **unused)
+{
+    (void)unused;
+    assert_int_equal(run("mpirun -n 2", "progress"), EXIT_DONE);
+    assert_int_equal(times("train epoch 1/2 "), 3); /* of rank 0 alone */
+    assert_int_equal(times(" img/s eta 00:00:0"), 2);
+    assert_int_equal(times("eta --:--:--"), 1); /* nothing done yet */
+    assert_int_equal(times("\033"), 0);
+    char command[4096];
+    snprintf(command, sizeof command, "script -qec '%s progress' /dev/null", self);
+    if (system("command -v script >/dev/null") != 0 || strchr(self, '\''))
+        return;
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    said[fread(said, 1, sizeof said - 1, pipe)] = '\0';
+    assert_int_equal(pclose(pipe), 0);
+    assert_true(times("train epoch 1/2 [########################] 100 %") == 1);
+    assert_int_equal(times("\r\033[K"), 2); /* before the last bar, and at the end */
+}
+
 int main(int argc, char **argv)
 {
     self = argv[0];
@@ -133,7 +182,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agreed_ends_are_said_once), cmocka_unit_test(one_rank_ends_all),
         cmocka_unit_test(a_killed_rank_ends_all),    cmocka_unit_test(other_codes_come_through),
-        cmocka_unit_test(lone_copies_do_not_run),
+        cmocka_unit_test(lone_copies_do_not_run),    cmocka_unit_test(the_banner_says_what_is_shared),
+        cmocka_unit_test(progress_suits_its_reader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
