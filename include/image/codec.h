@@ -4,17 +4,17 @@
 
 #include "image/decode.h"
 
-/* As picture_decode, but leaves the pixels as they are stored and says how they are to be turned:
+/* As image_decode, but leaves the pixels as they are stored and says how they are to be turned:
  * *orientation is the EXIF value 1-8. */
-bool jpeg_read(struct arena *arena, struct picture *out, int *orientation, const uint8_t *bytes, size_t size,
+bool jpeg_read(struct arena *arena, struct image *out, int *orientation, const uint8_t *bytes, size_t size,
                int64_t max_pixels, const char **why);
-bool png_read(struct arena *arena, struct picture *out, int *orientation, const uint8_t *bytes, size_t size,
+bool png_read(struct arena *arena, struct image *out, int *orientation, const uint8_t *bytes, size_t size,
               int64_t max_pixels, const char **why);
 
 /* Tag 0x0112 of the first directory of a TIFF header, 1 when it is absent or damaged. */
 int exif_orientation(const uint8_t *tiff, size_t size);
 
 /* The reason for a size beyond the limit, NULL when width x height is fine. */
-const char *picture_size_problem(struct arena *arena, int64_t width, int64_t height, int64_t max_pixels);
+const char *image_size_problem(struct arena *arena, int64_t width, int64_t height, int64_t max_pixels);
 
 #endif

@@ -9,7 +9,7 @@
 
 struct arena;
 
-struct picture {
+struct image {
     int height, width, channels; /* channels: 1 grey, 3 RGB */
     uint8_t *pixels;             /* [height x width x channels], row-major */
 };
@@ -20,13 +20,13 @@ struct picture {
  * Pixels and the reason are owned by the arena. False with *why when the file is not JPEG or PNG, is damaged or cut
  * off, or holds more than `max_megapixels` (found before anything of that size is allocated). Never ends the job.
  * Local; safe from several threads on different arenas. */
-bool picture_decode(struct arena *arena, struct picture *out, const uint8_t *bytes, size_t size, int max_megapixels,
-                    const char **why);
+bool image_decode(struct arena *arena, struct image *out, const uint8_t *bytes, size_t size, int max_megapixels,
+                  const char **why);
 
 /* `picture` as a PNG file: bytes owned by the arena. The same bytes for the same pixels. NULL with *why on failure. */
-uint8_t *picture_encode_png(struct arena *arena, const struct picture *picture, size_t *size, const char **why);
+uint8_t *image_encode_png(struct arena *arena, const struct image *picture, size_t *size, const char **why);
 
 /* Grey to RGB by repeating the value, in place of the arena: returns `picture` itself when it has 3 channels. */
-struct picture picture_widen(struct arena *arena, struct picture picture);
+struct image image_widen(struct arena *arena, struct image picture);
 
 #endif

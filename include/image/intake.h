@@ -27,12 +27,12 @@ struct intake_facts {
 };
 
 /* The picture as it is to be stored, and its facts; owned by the arena. False with *why when it cannot be used. */
-bool intake_picture(struct arena *arena, struct picture *out, struct intake_facts *facts, const struct intake *intake,
-                    const char *path, const char **why);
+bool intake_image(struct arena *arena, struct image *out, struct intake_facts *facts, const struct intake *intake,
+                  const char *path, const char **why);
 
 /* The bytes that an encoded corpus stores: the file as it is, or with short_side the resized picture as PNG
  * (`picture` when it is at hand, otherwise NULL). Owned by the arena; NULL with *why. */
 const uint8_t *intake_bytes(struct arena *arena, size_t *size, const struct intake *intake, const char *path,
-                            const struct picture *picture, const char **why);
+                            const struct image *picture, const char **why);
 
 #endif

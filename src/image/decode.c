@@ -19,10 +19,10 @@ static const struct turn turns[9] = {
     [7] = { true, true, true },    [8] = { true, true, false },
 };
 
-static struct picture turned(struct arena *arena, struct picture in, int orientation);
+static struct image turned(struct arena *arena, struct image in, int orientation);
 
-bool picture_decode(struct arena *arena, struct picture *out, const uint8_t *bytes, size_t size, int max_megapixels,
-                    const char **why)
+bool image_decode(struct arena *arena, struct image *out, const uint8_t *bytes, size_t size, int max_megapixels,
+                  const char **why)
 {
     static const uint8_t jpeg_magic[3] = { 0xFF, 0xD8, 0xFF };
     static const uint8_t png_magic[8] = { 0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n' };
@@ -47,7 +47,7 @@ bool picture_decode(struct arena *arena, struct picture *out, const uint8_t *byt
     return true;
 }
 
-const char *picture_size_problem(struct arena *arena, int64_t width, int64_t height, int64_t max_pixels)
+const char *image_size_problem(struct arena *arena, int64_t width, int64_t height, int64_t max_pixels)
 {
     if (width < 1 || height < 1)
         return "the image has no pixels";
@@ -57,7 +57,7 @@ const char *picture_size_problem(struct arena *arena, int64_t width, int64_t hei
     return NULL;
 }
 
-struct picture picture_widen(struct arena *arena, struct picture picture)
+struct image image_widen(struct arena *arena, struct image picture)
 {
     if (picture.channels == 3)
         return picture;
@@ -65,14 +65,14 @@ struct picture picture_widen(struct arena *arena, struct picture picture)
     uint8_t *rgb = arena_take_raw(arena, count, 3);
     for (size_t i = 0; i < count; i++)
         rgb[3 * i] = rgb[3 * i + 1] = rgb[3 * i + 2] = picture.pixels[i];
-    return (struct picture){ picture.height, picture.width, 3, rgb };
+    return (struct image){ picture.height, picture.width, 3, rgb };
 }
 
 /* EXIF 2.32, tag Orientation: the result's pixel (y, x) for each of the source. */
-static struct picture turned(struct arena *arena, struct picture in, int orientation)
+static struct image turned(struct arena *arena, struct image in, int orientation)
 {
     struct turn turn = turns[orientation];
-    struct picture out = in;
+    struct image out = in;
     if (turn.swap) {
         out.height = in.width;
         out.width = in.height;

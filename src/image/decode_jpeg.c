@@ -22,10 +22,10 @@ struct jpeg_job {
 };
 
 static void setup(struct jpeg_job *job);
-static const char *read_all(struct arena *arena, struct jpeg_job *job, struct picture *out, int *orientation,
+static const char *read_all(struct arena *arena, struct jpeg_job *job, struct image *out, int *orientation,
                             const uint8_t *bytes, size_t size, int64_t max_pixels);
 
-bool jpeg_read(struct arena *arena, struct picture *out, int *orientation, const uint8_t *bytes, size_t size,
+bool jpeg_read(struct arena *arena, struct image *out, int *orientation, const uint8_t *bytes, size_t size,
                int64_t max_pixels, const char **why)
 {
     struct jpeg_job *job = arena_array(arena, struct jpeg_job, 1);
@@ -103,7 +103,7 @@ static void cmyk_to_rgb(uint8_t *out, const uint8_t *in, size_t width)
 }
 
 /* Returns NULL or the reason. Anything allocated is the arena's or libjpeg's, so a jump out of here loses nothing. */
-static const char *read_all(struct arena *arena, struct jpeg_job *job, struct picture *out, int *orientation,
+static const char *read_all(struct arena *arena, struct jpeg_job *job, struct image *out, int *orientation,
                             const uint8_t *bytes, size_t size, int64_t max_pixels)
 {
     struct jpeg_decompress_struct *info = &job->info;
@@ -115,7 +115,7 @@ static const char *read_all(struct arena *arena, struct jpeg_job *job, struct pi
     jpeg_mem_src(info, bytes, size);
     jpeg_read_header(info, TRUE);
 
-    const char *problem = picture_size_problem(arena, info->image_width, info->image_height, max_pixels);
+    const char *problem = image_size_problem(arena, info->image_width, info->image_height, max_pixels);
     if (problem)
         return problem;
     int components = info->num_components;
@@ -126,7 +126,7 @@ static const char *read_all(struct arena *arena, struct jpeg_job *job, struct pi
 
     jpeg_start_decompress(info);
     size_t width = info->output_width, channels = components == 1 ? 1 : 3;
-    *out = (struct picture){ (int)info->output_height, (int)width, (int)channels, NULL };
+    *out = (struct image){ (int)info->output_height, (int)width, (int)channels, NULL };
     out->pixels = arena_take_raw(arena, (size_t)out->height * width, channels);
     uint8_t *inks = components == 4 ? arena_take_raw(arena, width, 4) : NULL;
     while (info->output_scanline < info->output_height) {

@@ -20,11 +20,11 @@ struct png_job {
 
 static void on_error(png_structp png, png_const_charp message);
 static void on_warning(png_structp png, png_const_charp message);
-static const char *read_all(struct arena *arena, struct png_job *job, struct picture *out, int *orientation,
+static const char *read_all(struct arena *arena, struct png_job *job, struct image *out, int *orientation,
                             int64_t max_pixels);
-static void write_all(struct png_job *job, const struct picture *picture);
+static void write_all(struct png_job *job, const struct image *picture);
 
-bool png_read(struct arena *arena, struct picture *out, int *orientation, const uint8_t *bytes, size_t size,
+bool png_read(struct arena *arena, struct image *out, int *orientation, const uint8_t *bytes, size_t size,
               int64_t max_pixels, const char **why)
 {
     struct png_job *job = arena_array(arena, struct png_job, 1);
@@ -38,7 +38,7 @@ bool png_read(struct arena *arena, struct picture *out, int *orientation, const 
     return *why == NULL;
 }
 
-uint8_t *picture_encode_png(struct arena *arena, const struct picture *picture, size_t *size, const char **why)
+uint8_t *image_encode_png(struct arena *arena, const struct image *picture, size_t *size, const char **why)
 {
     struct png_job *job = arena_array(arena, struct png_job, 1);
     job->written = text_new(arena);
@@ -89,7 +89,7 @@ static void set_transforms(struct png_job *job, int depth, int colour)
 }
 
 /* Returns NULL or the reason. Anything allocated is the arena's or libpng's, so a jump out of here loses nothing. */
-static const char *read_all(struct arena *arena, struct png_job *job, struct picture *out, int *orientation,
+static const char *read_all(struct arena *arena, struct png_job *job, struct image *out, int *orientation,
                             int64_t max_pixels)
 {
     job->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, job, on_error, on_warning);
@@ -102,7 +102,7 @@ static const char *read_all(struct arena *arena, struct png_job *job, struct pic
     png_read_info(job->png, job->info);
 
     png_uint_32 width = png_get_image_width(job->png, job->info), height = png_get_image_height(job->png, job->info);
-    const char *problem = picture_size_problem(arena, width, height, max_pixels);
+    const char *problem = image_size_problem(arena, width, height, max_pixels);
     if (problem)
         return problem;
     int colour = png_get_color_type(job->png, job->info);
@@ -111,7 +111,7 @@ static const char *read_all(struct arena *arena, struct png_job *job, struct pic
     png_read_update_info(job->png, job->info);
 
     bool grey = colour == PNG_COLOR_TYPE_GRAY || colour == PNG_COLOR_TYPE_GRAY_ALPHA;
-    *out = (struct picture){ (int)height, (int)width, grey ? 1 : 3, NULL };
+    *out = (struct image){ (int)height, (int)width, grey ? 1 : 3, NULL };
     size_t row_bytes = (size_t)width * (grey ? 1 : 3);
     if (png_get_rowbytes(job->png, job->info) != row_bytes)
         return "PNG: a kind of pixels that is not known here";
@@ -138,7 +138,7 @@ static void nothing_to_flush(png_structp png)
     (void)png;
 }
 
-static void write_all(struct png_job *job, const struct picture *picture)
+static void write_all(struct png_job *job, const struct image *picture)
 {
     job->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, job, on_error, on_warning);
     job->info = job->png ? png_create_info_struct(job->png) : NULL;

@@ -16,16 +16,16 @@ static size_t file_limit(const struct intake *intake)
     return FILE_SLACK + (size_t)intake->max_megapixels * 1000000 * BYTES_PER_PIXEL;
 }
 
-static uint64_t picture_hash(const struct picture *picture)
+static uint64_t image_hash(const struct image *picture)
 {
     size_t bytes = (size_t)picture->height * (size_t)picture->width * (size_t)picture->channels;
     uint64_t shape = (uint64_t)picture->height << 34 | (uint64_t)picture->width << 4 | (uint64_t)picture->channels;
     return XXH3_64bits_withSeed(picture->pixels, bytes, shape);
 }
 
-static struct picture resized(struct arena *arena, struct picture in, int short_side)
+static struct image resized(struct arena *arena, struct image in, int short_side)
 {
-    struct picture out = in;
+    struct image out = in;
     resize_short_side(&out.height, &out.width, in.height, in.width, short_side);
     if (out.height == in.height && out.width == in.width)
         return in;
@@ -34,18 +34,18 @@ static struct picture resized(struct arena *arena, struct picture in, int short_
     return out;
 }
 
-bool intake_picture(struct arena *arena, struct picture *out, struct intake_facts *facts, const struct intake *intake,
-                    const char *path, const char **why)
+bool intake_image(struct arena *arena, struct image *out, struct intake_facts *facts, const struct intake *intake,
+                  const char *path, const char **why)
 {
     size_t size;
     *facts = (struct intake_facts){ 0 };
     uint8_t *bytes = manifest_open(arena, intake->root, path, file_limit(intake), &size, why);
-    if (!bytes || !picture_decode(arena, out, bytes, size, intake->max_megapixels, why))
+    if (!bytes || !image_decode(arena, out, bytes, size, intake->max_megapixels, why))
         return false;
     facts->height = out->height;
     facts->width = out->width;
     facts->channels = out->channels;
-    facts->hash = picture_hash(out);
+    facts->hash = image_hash(out);
     facts->bytes = (int64_t)size;
     if (intake->short_side > 0) {
         int64_t longer = out->height > out->width ? out->height : out->width;
@@ -68,18 +68,18 @@ bool intake_picture(struct arena *arena, struct picture *out, struct intake_fact
 }
 
 const uint8_t *intake_bytes(struct arena *arena, size_t *size, const struct intake *intake, const char *path,
-                            const struct picture *picture, const char **why)
+                            const struct image *picture, const char **why)
 {
-    struct picture own;
+    struct image own;
     struct intake_facts facts;
     if (intake->short_side == 0)
         return manifest_open(arena, intake->root, path, file_limit(intake), size, why);
     if (!picture) {
         struct intake pixels = *intake;
         pixels.encoded = false;
-        if (!intake_picture(arena, &own, &facts, &pixels, path, why))
+        if (!intake_image(arena, &own, &facts, &pixels, path, why))
             return NULL;
         picture = &own;
     }
-    return picture_encode_png(arena, picture, size, why);
+    return image_encode_png(arena, picture, size, why);
 }

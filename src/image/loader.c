@@ -36,8 +36,7 @@ struct source {
     size_t size;
 };
 static struct source *gather(struct loader *loader, const int64_t *rows, int64_t count);
-static struct picture picture_of(struct loader *loader, struct arena *scratch, const struct source *source,
-                                 int64_t row);
+static struct image image_of(struct loader *loader, struct arena *scratch, const struct source *source, int64_t row);
 
 static int count_threads(void)
 {
@@ -118,7 +117,7 @@ void loader_fill(struct loader *loader, float *out, const int64_t *rows, int64_t
         struct arena *scratch = loader->scratch[w];
         for (int64_t i = w; i < count; i += workers) {
             struct arena_mark mark = arena_mark(scratch);
-            struct picture picture = picture_of(loader, scratch, &sources[i], rows[i]);
+            struct image picture = image_of(loader, scratch, &sources[i], rows[i]);
             uint8_t *view = arena_take_raw(scratch, plane, (size_t)picture.channels);
             struct augment draws = augment_draw(loader->seed, epoch, rows[i]);
             augment_apply(scratch, view, loader->size, picture.pixels, picture.height, picture.width, picture.channels,
@@ -135,7 +134,7 @@ void loader_view(struct loader *loader, uint8_t *out, int64_t row, int size)
     struct source *source = gather(loader, &row, 1);
     struct arena *scratch = loader->scratch[0];
     struct arena_mark mark = arena_mark(scratch);
-    struct picture picture = picture_widen(scratch, picture_of(loader, scratch, source, row));
+    struct image picture = image_widen(scratch, image_of(loader, scratch, source, row));
     augment_apply(scratch, out, size, picture.pixels, picture.height, picture.width, 3, NULL);
     arena_release(scratch, mark);
 }
@@ -173,15 +172,15 @@ static struct source *gather(struct loader *loader, const int64_t *rows, int64_t
 
 /* Pixels borrowed from the source, or decoded into the scratch arena. Packing has decoded every row once: one that
  * does not decode now means that the file has changed. */
-static struct picture picture_of(struct loader *loader, struct arena *scratch, const struct source *source, int64_t row)
+static struct image image_of(struct loader *loader, struct arena *scratch, const struct source *source, int64_t row)
 {
     if (!loader->encoded) {
         uint8_t *pixels = (uint8_t *)(uintptr_t)source->bytes; /* read only from here on */
-        return (struct picture){ loader->height, loader->width, loader->channels, pixels };
+        return (struct image){ loader->height, loader->width, loader->channels, pixels };
     }
-    struct picture picture;
+    struct image picture;
     const char *why;
-    require(picture_decode(scratch, &picture, source->bytes, source->size, DECODE_MEGAPIXELS, &why), EXIT_BAD_DATA,
+    require(image_decode(scratch, &picture, source->bytes, source->size, DECODE_MEGAPIXELS, &why), EXIT_BAD_DATA,
             "%s: /encoded, row %lld: %s\nthe file is damaged; make it again with cfn pack", store_path(loader->store),
             (long long)row, why);
     return picture;

@@ -157,9 +157,9 @@ static const char *write_image(struct arena *arena, const char *dir, const struc
     double share[ANATOMY_CLASSES];
     const char *why;
     size_t size;
-    struct picture picture = { ANATOMY_SIDE, ANATOMY_SIDE, 1, pixels };
+    struct image picture = { ANATOMY_SIDE, ANATOMY_SIDE, 1, pixels };
     anatomy_window(pixels, share, anatomy, sample);
-    uint8_t *bytes = picture_encode_png(arena, &picture, &size, &why);
+    uint8_t *bytes = image_encode_png(arena, &picture, &size, &why);
     if (!bytes)
         return why;
     const char *path = text_path(arena, dir, file_name(arena, sample)), *part = arena_printf(arena, "%s.part", path);

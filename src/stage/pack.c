@@ -31,7 +31,7 @@ struct pack {
     struct span mine;           /* manifest rows of this rank */
     struct intake_facts *facts; /* [rows], of all ranks */
     const char **why;           /* [mine.count], NULL where the row is good */
-    struct picture *kept;       /* [mine.count], pixels NULL when not kept */
+    struct image *kept;         /* [mine.count], pixels NULL when not kept */
     int64_t *row;               /* [good] manifest row of each corpus row */
     int64_t good;
     struct span own; /* corpus rows of this rank */
@@ -63,6 +63,7 @@ int stage_pack(struct job *job)
     bool write = job_may_write(job, "corpus.h5");
     if (!write && !job->dry_run)
         return EXIT_DONE;
+    phase_start("pack");
     struct pack *pack = arena_array(job->run, struct pack, 1);
     pack->job = job;
     read_manifest(pack);
@@ -129,9 +130,9 @@ static void examine_row(struct pack *pack, int worker, int64_t i)
     struct arena *scratch = pack->scratch[worker], *keep = pack->keep[worker];
     struct arena_mark mark = arena_mark(scratch);
     int64_t row = pack->mine.first + i;
-    struct picture picture;
+    struct image picture;
     const char *why = "";
-    if (!intake_picture(scratch, &picture, &pack->facts[row], &pack->intake, pack->manifest.path[row], &why)) {
+    if (!intake_image(scratch, &picture, &pack->facts[row], &pack->intake, pack->manifest.path[row], &why)) {
         pack->facts[row].ok = 0;
         pack->why[i] = arena_strdup(keep, why);
     } else {
@@ -154,7 +155,7 @@ static void examine(struct pack *pack)
     pack->mine = shard_chunks(rows, PACK_CHUNK, world->size, world->rank);
     pack->facts = arena_array(job->run, struct intake_facts, rows + 1);
     pack->why = arena_array(job->run, const char *, pack->mine.count + 1);
-    pack->kept = arena_array(job->run, struct picture, pack->mine.count + 1);
+    pack->kept = arena_array(job->run, struct image, pack->mine.count + 1);
     for (int64_t begin = 0; begin < pack->mine.count; begin += PACK_CHUNK) {
         int64_t end = begin + PACK_CHUNK < pack->mine.count ? begin + PACK_CHUNK : pack->mine.count;
 #pragma omp parallel for schedule(static, 1)
@@ -341,7 +342,7 @@ static void make_row(struct pack *pack, struct arena *scratch, uint8_t *to, int6
 {
     struct arena_mark mark = arena_mark(scratch);
     int64_t source = pack->row[row], bytes = pack->offset[row + 1] - pack->offset[row];
-    struct picture picture = pack->kept[source - pack->mine.first];
+    struct image picture = pack->kept[source - pack->mine.first];
     struct intake_facts facts = pack->facts[source];
     const char *path = pack->manifest.path[source], *why = "the file has changed";
     bool ok = true;
@@ -353,10 +354,10 @@ static void make_row(struct pack *pack, struct arena *scratch, uint8_t *to, int6
             memcpy(to, file, size);
     } else {
         if (!picture.pixels)
-            ok = intake_picture(scratch, &picture, &facts, &pack->intake, path, &why) &&
+            ok = intake_image(scratch, &picture, &facts, &pack->intake, path, &why) &&
                  facts.hash == pack->facts[source].hash;
         if (ok && pack->channels == 3)
-            picture = picture_widen(scratch, picture);
+            picture = image_widen(scratch, picture);
         if (ok)
             memcpy(to, picture.pixels, (size_t)bytes);
     }
