@@ -1,0 +1,73 @@
+#!/bin/bash
+# cfn sae and cfn decompose on made-up representations: what the files say is checked against its definition from
+# outside, at several rank counts, after stops, and with faulty inputs.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/support/say.sh
+tmp=$CFN_TEST_TMP/sae
+python=/usr/bin/python3
+flags="--data t --backbone resnet18 --set threads=1 --set sae.epochs=12 --set sae.batch=64 --set sae.expansion=6
+       --set decompose.nonzeros=7"
+
+make_run() { # name, fault: a run directory
+    $python tests/support/make_run.py "$tmp/$1/t/resnet18/1" 300 16 3 12 ${2:-}
+}
+stage() { # ranks, name, stage, more flags: output in $tmp/out
+    local ranks=$1 name=$2
+    shift 2
+    # shellcheck disable=SC2086
+    timeout 60 mpirun -n "$ranks" "$CFN" "$1" --result_dir "$tmp/$name" $flags "${@:2}" > "$tmp/out" 2>&1
+}
+file() { echo "$tmp/$1/t/resnet18/1/$2"; }
+mkdir -p "$tmp"
+
+for ranks in 1 3 4; do
+    make_run $ranks && stage $ranks $ranks sae && stage $ranks $ranks decompose
+    say $? "sae and decompose at $ranks ranks"
+done
+$python tests/support/check_sae.py "$(dirname "$(file 3 sae.h5)")"; say $? "sae.h5 and codes.h5 are what they say"
+for ranks in 3 4; do
+    for name in sae.h5 codes.h5; do
+        $python tests/support/same_data.py "$(file 1 $name)" "$(file $ranks $name)"
+        say $? "$name at $ranks ranks is that of 1 rank, bit by bit"
+    done
+done
+
+# Stopped again and again at other rank counts, in the middle of epochs.
+make_run stop; touch "$tmp/stop-now"
+for ranks in 2 1 3; do
+    stage $ranks stop sae --set stop_file="$tmp/stop-now"
+    [ $? = 75 ]; say $? "stop file at $ranks ranks: exit 75"
+done
+[ ! -e "$(file stop sae.h5)" ]; say $? "no sae.h5 yet"
+rm "$tmp/stop-now"
+stage 2 stop sae && grep -q "going on from epoch 1" "$tmp/out" &&
+    $python tests/support/same_data.py "$(file 1 sae.h5)" "$(file stop sae.h5)"
+say $? "went on where it stopped, to the same bits"
+touch "$tmp/stop-now"
+stage 1 stop sae --force --set stop_file="$tmp/stop-now"; rm "$tmp/stop-now"
+rm "$(file stop sae.h5)"
+stage 2 stop sae --set sae.l1=0.1
+[ $? = 78 ] && grep -q "sae.l1" "$tmp/out"; say $? "other settings than the checkpoint's: exit 78 naming the key"
+
+# Faulty inputs: exit code and one line with the cause; nothing hangs, nothing is written.
+fails() { # ranks, fault, stage, code, words
+    make_run "bad-$2" "$2"
+    stage "$1" "bad-$2" "$3"
+    [ $? = "$4" ] && grep -q "$5" "$tmp/out" && [ ! -e "$(file "bad-$2" "$3.h5")" ]
+    say $? "$3 with $2 at $1 ranks: exit $4, \"$5\""
+}
+for ranks in 1 4; do
+    fails $ranks nan sae 65 "row 150 of /features"
+    fails $ranks no-train sae 65 "no row is in the training split"
+    fails $ranks empty decompose 65 "/index is empty"
+    fails $ranks foreign decompose 65 "/index\[1\] is 24"
+done
+rm -r "$tmp/bad-nan"; stage 2 bad-nan sae
+[ $? = 66 ] && grep -q "cfn embed" "$tmp/out"; say $? "no embeddings.h5: exit 66, says what makes it"
+make_run blow; stage 3 blow sae --set sae.lr=1e30
+[ $? = 70 ] && grep -q "not finite at epoch" "$tmp/out"; say $? "loss that blows up: exit 70 on all ranks"
+stage 2 1 decompose
+[ $? = 73 ]; say $? "existing codes.h5 is not overwritten"
+make_run many; stage 2 many decompose --set decompose.nonzeros=99 && grep -q "using 12" "$tmp/out"
+say $? "more nonzeros than concepts: uses all, and says so"

@@ -1,0 +1,60 @@
+#!/usr/bin/python3
+"""Checks sae.h5 and codes.h5 of a run directory against their definitions, from the files alone.
+Usage: check_sae.py DIR"""
+import sys
+
+import h5py
+import numpy as np
+
+folder = sys.argv[1]
+embeddings, sae, codes, cav, selection = (h5py.File(f"{folder}/{name}.h5")
+                                          for name in ("embeddings", "sae", "codes", "cav", "selection"))
+x, split = embeddings["features"][:].astype("f8"), embeddings["split"][:]
+N, K = len(x), len(sae["decoder"])
+train, val = split == 0, split == 1
+encoder, encoder_bias, decoder, bias = (sae[n][:].astype("f8") for n in ("encoder", "encoder_bias", "decoder", "bias"))
+assert np.abs(np.linalg.norm(decoder, axis=1) - 1).max() < 1e-5, "decoder rows are not unit vectors"
+
+# Codes from the weights, and from the file.
+plain = np.maximum((x - bias) @ encoder.T + encoder_bias, 0)
+f = np.zeros((N, K))
+indptr, index, value = (sae["codes/" + n][:] for n in ("indptr", "index", "value"))
+assert indptr[0] == 0 and indptr[-1] == len(index) == len(value) and (np.diff(indptr) >= 0).all()
+for i in range(N):
+    row = slice(indptr[i], indptr[i + 1])
+    assert (np.diff(index[row]) > 0).all(), "neurons of an image do not rise"
+    f[i, index[row]] = value[row]
+assert (value > 0).all() and np.abs(f - plain).max() < 1e-4, "codes are not those of the weights"
+
+# What follows from them.
+assert np.array_equal(sae["fire_rate"][:], ((f[train] > 0).sum(0) / train.sum()).astype("f4"))
+assert np.allclose(sae["mean_activation"][:], f[train].mean(0), rtol=1e-6)
+top_index, top_value = sae["top/index"][:], sae["top/value"][:]
+for k in range(K):
+    order = np.lexsort((np.arange(N), -f[:, k]))[:top_index.shape[1]]
+    order = np.where(f[order, k] > 0, order, -1)
+    order = np.pad(order, (0, top_index.shape[1] - len(order)), constant_values=-1)
+    assert np.array_equal(top_index[k], order), f"top images of neuron {k}"
+    assert np.array_equal(top_value[k], np.where(order >= 0, f[order, k], 0).astype("f4"))
+rest = x[val] - (f[val] @ decoder + bias)
+fvu = (rest**2).sum() / ((x[val] - x[val].mean(0))**2).sum()
+assert abs(fvu - sae.attrs["fvu_val"]) < 1e-4 * fvu, (fvu, sae.attrs["fvu_val"])
+assert abs((f[val] > 0).sum(1).mean() - sae.attrs["l0_val"]) < 0.01
+assert sae.attrs["dead"] == ((f[train] > 0).sum(0) == 0).mean()
+assert sae.attrs["dense"] == ((f[train] > 0).mean(0) > 0.1).mean()
+
+# Decomposition: the residual is what the code leaves, and every atom is used once at most.
+atoms = cav["cav"][:].astype("f8")[selection["index"][:]]
+atom, coefficient = codes["atom"][:], codes["value"][:].astype("f8")
+for i in range(N):
+    used = atom[i][atom[i] >= 0]
+    assert len(set(used)) == len(used) and (atom[i][len(used):] == -1).all()
+    left = x[i] - codes["intercept"][i] - coefficient[i, :len(used)] @ atoms[used]
+    assert abs(np.linalg.norm(left) - codes["residual_norm"][i]) < 1e-4
+    assert abs(left.mean()) < 1e-5, "the intercept leaves a mean"
+    assert np.abs((atoms - atoms.mean(1, keepdims=True))[used] @ left).max() < 1e-4, "residual leans on a chosen atom"
+for file in (sae, codes):
+    for name in file:
+        for data in [file[name]] if isinstance(file[name], h5py.Dataset) else file[name].values():
+            if isinstance(data, h5py.Dataset):
+                assert {"description", "unit", "dims"} <= set(data.attrs), data.name
