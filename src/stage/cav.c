@@ -371,7 +371,7 @@ static struct cav_spec spec_of(const struct job *job, int dim, int64_t train_row
                               .tolerance = 1e-3, /* as scikit-learn's SVC */
                               .holdout = config->holdout,
                               .random = config->random,
-                              .seed = (uint64_t)job->config->run.seed };
+                              .seed = job_seed(job) };
 }
 
 static void plan(const struct task *t)
@@ -396,8 +396,8 @@ int stage_cav(struct job *job)
     phase_enter(PHASE_COMPUTE);
     plan(&task);
     if (job->dry_run) {
-        store_close(task.codes);
-        return job_done(job);
+        log_info("cav: would write %s", job_path(job, "cav.h5"));
+        return EXIT_DONE;
     }
 
     svm_start();

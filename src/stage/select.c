@@ -118,7 +118,8 @@ int stage_select(struct job *job)
     if (job->dry_run) {
         log_info("select: %lld of %lld candidates, %lld vectors in the file", (long long)count,
                  (long long)candidates.count, (long long)candidates.total);
-        return job_done(job);
+        log_info("select: would write %s", job_path(job, "selection.h5"));
+        return EXIT_DONE;
     }
     int64_t *index = arena_array(job->run, int64_t, count);
     double *gain = arena_array(job->run, double, count);
