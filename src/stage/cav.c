@@ -54,7 +54,7 @@ static void find_training_rows(struct task *t)
 static void open_codes(struct task *t)
 {
     struct job *job = t->job;
-    t->codes = job_open(job, "sae.h5", "cfn sae");
+    t->codes = job_open(job, "sae.h5", "sae");
     t->neurons = store_rows(t->codes, "/decoder");
     store_expect(t->codes, "/decoder", STORE_F32, 2, (int64_t[]){ -1, t->features->dim });
     store_expect(t->codes, "/fire_rate", STORE_F32, 1, &t->neurons);

@@ -17,7 +17,7 @@ struct candidates {
 
 static struct candidates load_candidates(struct job *job)
 {
-    struct store *store = job_open(job, "cav.h5", "cfn cav");
+    struct store *store = job_open(job, "cav.h5", "cav");
     int64_t dims[4] = { 0 };
     store_expect(store, "/cav", STORE_F32, 2, (int64_t[]){ -1, -1 });
     store_dims(store, "/cav", dims);

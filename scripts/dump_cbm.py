@@ -1,0 +1,124 @@
+#!/usr/bin/python3
+"""Fixtures of tests/parity/test_cbm.c (scikit-learn's LogisticRegression) and
+tests/parity/test_score.c (sklearn.metrics), on data both sides make by formula."""
+import os
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import (accuracy_score, average_precision_score, balanced_accuracy_score, f1_score,
+                             roc_auc_score)
+
+here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests/parity/fixtures")
+
+
+def hashes(rows, dim):
+    i, d = np.meshgrid(np.arange(rows), np.arange(dim), indexing="ij")
+    return (i * 7919 + d * 104729 + i * d * 31) % 1009 - 504
+
+
+def rule(rows, dim, classes, noise):
+    """Integer score of each class: a linear rule and noise."""
+    c, d = np.meshgrid(np.arange(classes), np.arange(dim), indexing="ij")
+    i, k = np.meshgrid(np.arange(rows), np.arange(classes), indexing="ij")
+    return hashes(rows, dim) @ ((c * 17 + d * 5) % 7 - 3).T + noise * ((i * 37 + k * 101) % 61 - 30)
+
+
+def known(rows, classes):
+    """Labels that are known; the others are uncertain or blank."""
+    i, c = np.meshgrid(np.arange(rows), np.arange(classes), indexing="ij")
+    return (i * 5 + c * 3) % 11 > 1
+
+
+def losses(z, y):
+    return np.logaddexp(0, z) - z * y
+
+
+# kind, rows, dim, classes, noise, C
+HEADS = [("single", 200, 10, 4, 100, 1.0), ("single", 333, 20, 8, 200, 0.01), ("single", 150, 30, 3, 20, 100.0),
+         ("single", 1600, 25, 8, 300, 1.0), ("single", 120, 12, 2, 100, 1.0), ("single", 300, 6, 2, 300, 0.05),
+         ("multi", 250, 12, 5, 100, 1.0), ("multi", 400, 20, 13, 200, 0.1)]
+with open(os.path.join(here, "cbm.txt"), "w", encoding="ascii") as out:
+    print(len(HEADS), file=out)
+    for kind, rows, dim, classes, noise, c in HEADS:
+        x = hashes(rows, dim) / 256.0
+        score = rule(rows, dim, classes, noise)
+        options = dict(C=c, tol=1e-9, max_iter=100000)
+        if kind == "single":
+            y = score.argmax(1)
+            fit = LogisticRegression(**options).fit(x, y)
+            z = fit.decision_function(x)
+            if classes == 2:
+                value = losses(z, y).sum() + (fit.coef_ ** 2).sum() / (2 * c)
+                margin = np.abs(z)
+            else:
+                value = (np.log(np.exp(z - z.max(1, keepdims=True)).sum(1)) + z.max(1)
+                         - z[np.arange(rows), y]).sum() + (fit.coef_ ** 2).sum() / (2 * c)
+                margin = np.sort(z, 1)[:, -1] - np.sort(z, 1)[:, -2]
+            predicted, coef = fit.predict(x), fit.coef_
+        else:
+            value, predicted, coef, margin = 0, [], [], []
+            for k in range(classes):
+                use = known(rows, classes)[:, k]
+                y = (score[:, k] > 0).astype(int)
+                fit = LogisticRegression(**options).fit(x[use], y[use])
+                z = fit.decision_function(x)
+                value += losses(z[use], y[use]).sum() + (fit.coef_ ** 2).sum() / (2 * c)
+                predicted.append(fit.predict(x))
+                coef.append(fit.coef_[0])
+                margin.append(np.abs(z))
+            predicted, coef = np.array(predicted).T, np.array(coef)
+        assert np.min(margin) > 1e-5
+        print(kind, rows, dim, classes, noise, c, repr(float(value)), file=out)
+        print(*np.ravel(predicted), file=out)
+        print(*(f"{w:.7g}" for w in np.ravel(coef)[:60]), file=out)
+
+
+def ece(confidence, right, w):
+    total = 0
+    for b in range(15):
+        inside = (confidence > b / 15) & (confidence <= (b + 1) / 15)
+        total += abs(((right * w)[inside]).sum() - ((confidence * w)[inside]).sum())
+    return total / w.sum()
+
+
+def ranks(y, p, w):
+    if w[y == 1].sum() == 0:
+        return np.nan, np.nan
+    auroc = roc_auc_score(y, p, sample_weight=w) if w[y == 0].sum() > 0 else np.nan
+    return auroc, average_precision_score(y, p, sample_weight=w)
+
+
+SCORES = [("single", 60, 3), ("single", 401, 8), ("single", 90, 2), ("multi", 80, 4), ("multi", 500, 13)]
+with open(os.path.join(here, "score.txt"), "w", encoding="ascii") as out:
+    print(2 * len(SCORES), file=out)
+    for kind, rows, classes in SCORES:
+        i, c = np.meshgrid(np.arange(rows), np.arange(classes), indexing="ij")
+        level = (i * 31 + c * 17 + i * c * 7) % 23
+        for weighted in (0, 1):
+            w = (np.arange(rows) * 13) % 4 if weighted else np.ones(rows, int)
+            if kind == "single":
+                y = (np.arange(rows) * 7 + np.arange(rows) // 5) % classes
+                raised = level + 1 + 9 * ((c == y[:, None]) & (i % 3 != 0))
+                p = raised / raised.sum(1, keepdims=True)
+                said = p.argmax(1)
+                per = [ranks((y == k).astype(int), p[:, k], w) for k in range(classes)]
+                values = [accuracy_score(y, said, sample_weight=w), balanced_accuracy_score(y, said, sample_weight=w)]
+                f1 = f1_score(y, said, average="macro", sample_weight=w)
+                calibration = ece(p.max(1), said == y, w)
+            else:
+                y = ((i * 3 + c * 5 + i * c) % 7 < 3).astype(int)
+                p = (level + 20 * y * (i % 3 != 0) + 1) / 64
+                use = known(rows, classes)
+                said = (p > 0.5).astype(int)
+                cols = [(y[use[:, k], k], said[use[:, k], k], p[use[:, k], k], w[use[:, k]]) for k in range(classes)]
+                per = [ranks(a, q, v) for a, b, q, v in cols]
+                ww = np.broadcast_to(w[:, None], y.shape)[use]
+                values = [accuracy_score(y[use], said[use], sample_weight=ww),
+                          np.mean([balanced_accuracy_score(a, b, sample_weight=v) for a, b, q, v in cols
+                                   if 0 < (a * v).sum() < v.sum()])]  # of labels with both states
+                f1 = np.mean([f1_score(a, b, sample_weight=v) for a, b, q, v in cols if ((a + b) * v).any()])
+                calibration = ece(np.where(said, p, 1 - p)[use], (said == y)[use], ww)
+            per = np.array(per)
+            values += [np.nanmean(per[:, 0]), np.nanmean(per[:, 1]), f1, calibration, *per[:, 0], *per[:, 1]]
+            print(kind, rows, classes, weighted, file=out)
+            print(*(repr(float(v)) for v in values), file=out)

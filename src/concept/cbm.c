@@ -1,0 +1,210 @@
+/* Logistic regression over ranks: objective and gradient leaf by leaf, and the
+ * fit. The search for C is in cbm_search.c, metrics in score.c. */
+#include "concept/cbm.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "dist/progress.h"
+#include "dist/tree.h"
+#include "dist/world.h"
+#include "math/blas.h"
+#include "math/lbfgs.h"
+#include "math/vec.h"
+
+enum { BLOCK = 128 }; /* rows turned into double and multiplied together; keeps them in cache */
+
+static int64_t parameters(int classes, int dim)
+{
+    return (int64_t)classes * (dim + 1);
+}
+
+struct head head_create(struct arena *arena, int classes, int dim)
+{
+    struct head head = { .classes = classes,
+                         .dim = dim,
+                         .weight = arena_array(arena, double, parameters(classes, dim)) };
+    head.bias = head.weight + (int64_t)classes * dim;
+    return head;
+}
+
+/* Buffers for one block of rows. */
+struct block {
+    double *x; /* [BLOCK x D] */
+    double *z; /* [BLOCK x C] logits, then derivatives of the loss */
+};
+
+static struct block block_take(struct arena *scratch, int classes, int dim)
+{
+    return (struct block){ .x = arena_take_raw(scratch, (size_t)BLOCK * (size_t)dim, sizeof(double)),
+                           .z = arena_take_raw(scratch, (size_t)BLOCK * (size_t)classes, sizeof(double)) };
+}
+
+/* z = x weight' + bias for `rows` rows of floats. */
+static void block_logits(struct block *b, const double *weight, const double *bias, const float *x, int rows,
+                         int classes, int dim)
+{
+    for (int64_t i = 0; i < (int64_t)rows * dim; i++)
+        b->x[i] = (double)x[i];
+    blas_dgemm('N', 'T', rows, classes, dim, 1, b->x, dim, weight, dim, 0, b->z, classes);
+    for (int i = 0; i < rows; i++)
+        for (int c = 0; c < classes; c++)
+            b->z[i * classes + c] += bias[c];
+}
+
+static int block_rows(int64_t left)
+{
+    return left < BLOCK ? (int)left : BLOCK;
+}
+
+void head_logits(float *logits, const struct head *head, const float *x, int64_t rows, struct arena *scratch)
+{
+    struct arena_mark mark = arena_mark(scratch);
+    struct block b = block_take(scratch, head->classes, head->dim);
+    for (int64_t first = 0; first < rows; first += BLOCK) {
+        int count = block_rows(rows - first);
+        block_logits(&b, head->weight, head->bias, x + first * head->dim, count, head->classes, head->dim);
+        for (int64_t i = 0; i < (int64_t)count * head->classes; i++)
+            logits[first * head->classes + i] = (float)b.z[i];
+    }
+    arena_release(scratch, mark);
+}
+
+/* V: leaves of 64 rows or more, 16 to 1024 of them. */
+static int leaf_count(int64_t rows)
+{
+    int leaves = 16;
+    while (leaves < 1024 && rows / (2 * leaves) >= 64)
+        leaves *= 2;
+    return leaves;
+}
+
+struct head_rows *head_rows_create(struct arena *arena, struct world *world, int64_t rows, int classes, int dim,
+                                   bool multi_label)
+{
+    struct head_rows *r = arena_array(arena, struct head_rows, 1);
+    *r = (struct head_rows){ .world = world, .classes = classes, .dim = dim, .multi_label = multi_label };
+    int leaves = leaf_count(rows);
+    r->tree = tree_create(arena, world, leaves);
+    struct span own = tree_leaves(r->tree);
+    r->leaf = arena_array(arena, struct span, own.count);
+    for (int l = 0; l < own.count; l++) {
+        r->leaf[l] = shard_rows(rows, leaves, (int)own.first + l);
+        r->mine.first = l == 0 ? r->leaf[l].first : r->mine.first;
+        r->mine.count += r->leaf[l].count;
+    }
+    return r;
+}
+
+/* -log softmax(z)[label]; z becomes its derivative. */
+static double softmax_loss(double *z, int classes, int32_t label)
+{
+    double top = z[0], sum = 0, own = z[label];
+    for (int c = 1; c < classes; c++)
+        top = fmax(top, z[c]);
+    for (int c = 0; c < classes; c++) {
+        z[c] = exp(z[c] - top);
+        sum += z[c];
+    }
+    for (int c = 0; c < classes; c++)
+        z[c] /= sum;
+    z[label] -= 1;
+    return log(sum) + top - own;
+}
+
+/* Sum over known labels of log(1 + exp(-+z)); z becomes its derivative, 0 where the label is not known. */
+static double sigmoid_loss(double *z, int classes, const int8_t *labels)
+{
+    double loss = 0;
+    for (int c = 0; c < classes; c++) {
+        bool known = labels[c] == 0 || labels[c] == 1;
+        double e = exp(-fabs(z[c])), p = z[c] >= 0 ? 1 / (1 + e) : e / (1 + e);
+        loss += known ? fmax(z[c], 0) - z[c] * labels[c] + log1p(e) : 0;
+        z[c] = known ? p - labels[c] : 0;
+    }
+    return loss;
+}
+
+/* sum [C (D + 1) + 1] = gradient, then loss, of rows from..from+count-1 of this rank. */
+static void leaf_sums(double *sum, const double *weight, const struct head_rows *r, struct block *b, int64_t from,
+                      int64_t count)
+{
+    int C = r->classes, D = r->dim;
+    const double *bias = weight + (int64_t)C * D;
+    double *bias_gradient = sum + (int64_t)C * D, *loss = sum + parameters(C, D);
+    memset(sum, 0, (size_t)(parameters(C, D) + 1) * sizeof *sum);
+    for (int64_t first = from; first < from + count; first += BLOCK) {
+        int rows = block_rows(from + count - first);
+        block_logits(b, weight, bias, r->x + first * D, rows, C, D);
+        for (int i = 0; i < rows; i++) {
+            double *z = b->z + i * C;
+            *loss += r->multi_label ? sigmoid_loss(z, C, r->labels + (first + i) * C)
+                                    : softmax_loss(z, C, r->label[first + i]);
+            for (int c = 0; c < C; c++)
+                bias_gradient[c] += z[c];
+        }
+        blas_dgemm('T', 'N', C, D, rows, 1, b->z, C, b->x, D, 1, sum, D);
+    }
+}
+
+/* What an evaluation needs, taken once per fit. */
+struct problem {
+    const struct head_rows *rows;
+    double penalty; /* factor of |w|^2 / 2 */
+    struct block block;
+    double *stack; /* [depth x (C (D + 1) + 1)] */
+};
+
+static struct problem problem_take(const struct head_rows *rows, double c, struct arena *scratch)
+{
+    size_t stride = (size_t)parameters(rows->classes, rows->dim) + 1;
+    return (struct problem){ .rows = rows,
+                             .penalty = (!rows->multi_label && rows->classes == 2 ? 2 : 1) / c,
+                             .block = block_take(scratch, rows->classes, rows->dim),
+                             .stack =
+                                 arena_take_raw(scratch, (size_t)tree_depth(rows->tree) * stride, sizeof(double)) };
+}
+
+/* Loss and gradient summed over leaves and ranks, then the penalty. */
+static double evaluate(void *data, const double *weight, double *gradient, int64_t n)
+{
+    struct problem *p = data;
+    const struct head_rows *r = p->rows;
+    int64_t weights = (int64_t)r->classes * r->dim, stride = n + 1;
+    struct span own = tree_leaves(r->tree);
+    for (int l = 0; l < own.count; l++) {
+        leaf_sums(p->stack + tree_slot(r->tree, l) * stride, weight, r, &p->block, r->leaf[l].first - r->mine.first,
+                  r->leaf[l].count);
+        tree_fold_f64(r->tree, l, p->stack, stride, stride);
+    }
+    enum phase before = phase_enter(PHASE_COMM);
+    tree_sum_nodes_f64(r->tree, p->stack, p->stack, stride, stride);
+    phase_enter(before);
+    memcpy(gradient, p->stack, (size_t)n * sizeof *gradient);
+    vec_daxpy(gradient, p->penalty, weight, weights);
+    return p->stack[n] + 0.5 * p->penalty * vec_ddot(weight, weight, weights);
+}
+
+double head_objective(double *gradient, const struct head *head, const struct head_rows *rows, double c,
+                      struct arena *scratch)
+{
+    struct arena_mark mark = arena_mark(scratch);
+    int64_t n = parameters(rows->classes, rows->dim);
+    struct problem problem = problem_take(rows, c, scratch);
+    double *g = gradient ? gradient : arena_array(scratch, double, n);
+    double value = evaluate(&problem, head->weight, g, n);
+    arena_release(scratch, mark);
+    return value;
+}
+
+int head_fit(struct head *head, const struct head_rows *rows, double c, double tolerance, int max_iter,
+             struct arena *scratch)
+{
+    struct arena_mark mark = arena_mark(scratch);
+    struct problem problem = problem_take(rows, c, scratch);
+    int iterations = lbfgs_minimise(head->weight, parameters(rows->classes, rows->dim), evaluate, &problem, tolerance,
+                                    max_iter, NULL);
+    arena_release(scratch, mark);
+    return iterations;
+}

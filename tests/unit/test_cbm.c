@@ -1,0 +1,159 @@
+/* The head: gradient by finite differences, unknown labels, and the search for C on a validation score made by hand. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "concept/cbm.h"
+#include "dist/world.h"
+#include "math/blas.h"
+
+enum { N = 300, D = 7, C = 4 };
+static const struct rng RNG = { .seed = 2, .purpose = RNG_TEST };
+static struct world *world;
+static struct arena *arena;
+
+static struct head_rows *make_rows(int classes, bool multi)
+{
+    struct head_rows *rows = head_rows_create(arena, world, N, classes, D, multi);
+    float *x = arena_array(arena, float, N *D);
+    int32_t *label = arena_array(arena, int32_t, N);
+    int8_t *labels = arena_array(arena, int8_t, N * C);
+    for (int i = 0; i < N; i++) {
+        for (int d = 0; d < D; d++)
+            x[i * D + d] = (float)rng_normal(&RNG, (uint64_t)i, (uint64_t)d);
+        label[i] = (int32_t)rng_below(&RNG, (uint64_t)i, 100, (uint64_t)classes);
+        for (int c = 0; c < C; c++)
+            labels[i * C + c] = (int8_t)((int)rng_below(&RNG, (uint64_t)i, 200 + (uint64_t)c, 4) - 2);
+    }
+    rows->x = x;
+    rows->label = multi ? NULL : label;
+    rows->labels = multi ? labels : NULL;
+    return rows;
+}
+
+static void gradients_are_those_of_the_objective(void **state)
+{
+    (void)state;
+    const int classes[] = { C, 2, C };
+    for (int k = 0; k < 3; k++, arena_reset(arena)) {
+        struct head_rows *rows = make_rows(classes[k], k == 2);
+        struct head head = head_create(arena, classes[k], D);
+        int n = classes[k] * (D + 1);
+        for (int i = 0; i < n; i++)
+            head.weight[i] = rng_normal(&RNG, 9, (uint64_t)i);
+        double *gradient = arena_array(arena, double, n);
+        head_objective(gradient, &head, rows, 0.7, arena);
+        for (int i = 0; i < n; i++) {
+            double at = head.weight[i], h = 1e-5;
+            head.weight[i] = at + h;
+            double up = head_objective(NULL, &head, rows, 0.7, arena);
+            head.weight[i] = at - h;
+            double down = head_objective(NULL, &head, rows, 0.7, arena);
+            head.weight[i] = at;
+            if (!(fabs((up - down) / (2 * h) - gradient[i]) <= 1e-5 * fmax(1, fabs(gradient[i]))))
+                fail_msg("parameter %d: difference %.9g, gradient %.9g", i, (up - down) / (2 * h), gradient[i]);
+        }
+    }
+}
+
+static void unknown_labels_do_not_count(void **state)
+{
+    (void)state;
+    struct head_rows *rows = make_rows(C, true);
+    struct head head = head_create(arena, C, D);
+    for (int i = 0; i < C * (D + 1); i++)
+        head.weight[i] = rng_normal(&RNG, 9, (uint64_t)i);
+    double before = head_objective(NULL, &head, rows, 1, arena), gradient[C * (D + 1)];
+    float *x = arena_array(arena, float, N *D);
+    int8_t *labels = arena_array(arena, int8_t, N * C);
+    memcpy(x, rows->x, N * D * sizeof *x);
+    /* A row known for nothing may hold anything. */
+    memcpy(labels, rows->labels, N * C);
+    memset(labels + 5 * C, -1, C);
+    labels[5 * C + 1] = -2;
+    rows->labels = labels;
+    double without = head_objective(gradient, &head, rows, 1, arena), again[C * (D + 1)];
+    assert_true(without < before);
+    for (int d = 0; d < D; d++)
+        x[5 * D + d] = 1000;
+    rows->x = x;
+    assert_true(head_objective(again, &head, rows, 1, arena) == without);
+    assert_memory_equal(gradient, again, sizeof again);
+    arena_reset(arena);
+}
+
+/* A score that depends on C alone, through the norm of the weights. */
+struct judge {
+    double wanted;
+    int calls;
+};
+static double nearness(void *data, const struct head *head)
+{
+    struct judge *judge = data;
+    double norm = 0;
+    for (int i = 0; i < head->classes * head->dim; i++)
+        norm += head->weight[i] * head->weight[i];
+    judge->calls++;
+    return judge->wanted < 0 ? 0.5 : -fabs(sqrt(norm) - judge->wanted);
+}
+
+static double norm_at(const struct head_rows *rows, double c)
+{
+    struct head head = head_create(arena, C, D);
+    head_fit(&head, rows, c, 1e-9, 10000, arena);
+    double norm = 0;
+    for (int i = 0; i < C * D; i++)
+        norm += head.weight[i] * head.weight[i];
+    return sqrt(norm);
+}
+
+static void the_search_finds_the_best_c(void **state)
+{
+    (void)state;
+    struct head_rows *rows = make_rows(C, false);
+    struct judge judge = { .wanted = norm_at(rows, pow(10, -2.3)) };
+    struct head head;
+    struct head_search s = head_search(&head, rows, 1e-7, 10000, nearness, &judge, arena, arena);
+    assert_true(fabs(log10(s.c) + 2.3) < 0.02); /* the last interval is 2 / 2^8 wide */
+    assert_int_equal(judge.calls, s.fits);
+    assert_true(s.fits <= 17);
+    for (int a = 0; a < s.fits; a++) /* nothing is fitted twice */
+        for (int b = 0; b < a; b++)
+            assert_true(s.trials[a].log10_c != s.trials[b].log10_c);
+    assert_true(fabs(nearness(&judge, &head) - s.score) == 0);
+    arena_reset(arena);
+}
+
+/* When every C is as good, the first of the grid wins, and each step keeps the left end: 10^5. */
+static void ties_go_as_published(void **state)
+{
+    (void)state;
+    struct head_rows *rows = make_rows(C, false);
+    struct judge judge = { .wanted = -1 };
+    struct head head;
+    struct head_search s = head_search(&head, rows, 1e-4, 50, nearness, &judge, arena, arena);
+    assert_true(fabs(s.c / 1e5 - 1) < 1e-12);
+    assert_int_equal(s.fits, 7 + 2 + 6); /* the grid, both ends, and what lies between them but 10^6 */
+    arena_reset(arena);
+}
+
+int main(int argc, char **argv)
+{
+    world = world_start(&argc, &argv);
+    blas_start(1);
+    arena = arena_create("test", 1 << 20);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gradients_are_those_of_the_objective),
+        cmocka_unit_test(unknown_labels_do_not_count),
+        cmocka_unit_test(the_search_finds_the_best_c),
+        cmocka_unit_test(ties_go_as_published),
+    };
+    return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
+}
