@@ -84,6 +84,7 @@ struct head_search head_search(struct head *head, const struct head_rows *rows, 
             right = middle;
     }
     int chosen = trial(&s, left);
+    progress_end();
     *head = s.heads[chosen];
     return (
         struct head_search){ .c = pow(10, left), .score = s.trials[chosen].score, .fits = s.fits, .trials = s.trials };

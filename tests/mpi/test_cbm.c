@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/log.h"
 #include "base/rng.h"
 #include "concept/cbm.h"
 #include "concept/score.h"
@@ -111,6 +112,7 @@ static void results_are_those_of_one_rank(void **state)
 int main(int argc, char **argv)
 {
     world = world_start(&argc, &argv);
+    log_setup(world->rank, LOG_QUIET);
     blas_start(1);
     arena = arena_create("test", 1 << 20);
     const struct CMUnitTest tests[] = { cmocka_unit_test(results_are_those_of_one_rank) };

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/log.h"
 #include "base/rng.h"
 #include "concept/coverage.h"
 #include "concept/greedy.h"
@@ -73,6 +74,7 @@ static void picks_and_gains_are_those_of_one_rank(void **state)
 int main(int argc, char **argv)
 {
     world = world_start(&argc, &argv);
+    log_setup(world->rank, LOG_QUIET);
     blas_start(1);
     arena = arena_create("test", 1 << 20);
     const struct CMUnitTest tests[] = { cmocka_unit_test(picks_and_gains_are_those_of_one_rank) };

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/log.h"
 #include "concept/cbm.h"
 #include "concept/score.h"
 #include "dist/world.h"
@@ -114,6 +115,7 @@ static void heads_are_those_of_scikit_learn(void **state)
 int main(int argc, char **argv)
 {
     world = world_start(&argc, &argv);
+    log_setup(world->rank, LOG_QUIET);
     blas_start(1);
     arena = arena_create("test", 1 << 20);
     const struct CMUnitTest tests[] = { cmocka_unit_test(heads_are_those_of_scikit_learn) };

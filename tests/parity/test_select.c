@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/log.h"
 #include "concept/coverage.h"
 #include "concept/greedy.h"
 #include "dist/world.h"
@@ -83,6 +84,7 @@ static void picks_are_those_of_a_plain_greedy(void **state)
 int main(int argc, char **argv)
 {
     world = world_start(&argc, &argv);
+    log_setup(world->rank, LOG_QUIET);
     blas_start(1);
     arena = arena_create("test", 1 << 20);
     const struct CMUnitTest tests[] = { cmocka_unit_test(picks_are_those_of_a_plain_greedy) };

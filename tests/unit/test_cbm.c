@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/log.h"
 #include "base/rng.h"
 #include "concept/cbm.h"
 #include "dist/world.h"
@@ -147,6 +148,7 @@ static void ties_go_as_published(void **state)
 int main(int argc, char **argv)
 {
     world = world_start(&argc, &argv);
+    log_setup(world->rank, LOG_QUIET);
     blas_start(1);
     arena = arena_create("test", 1 << 20);
     const struct CMUnitTest tests[] = {
