@@ -2,10 +2,12 @@
 #include "dist/progress.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "base/timer.h"
 #include "dist/internal.h"
 
@@ -25,11 +27,24 @@ void progress_set_interval(double seconds)
     state.interval = seconds;
 }
 
+/* mpirun gives its ranks a terminal of their own even where its output goes to a file: then its own stdout, which
+ * is our parent's, decides. */
+static bool launcher_on_terminal(void)
+{
+    char link[64], target[64];
+    snprintf(link, sizeof link, "/proc/%d/fd/1", (int)getppid());
+    ssize_t length = readlink(link, target, sizeof target - 1);
+    if (length < 0)
+        return false;
+    target[length] = '\0';
+    return text_starts(target, "/dev/pts/") || text_starts(target, "/dev/tty");
+}
+
 static bool on_terminal(void)
 {
     static int terminal = -1;
     if (terminal < 0)
-        terminal = isatty(STDOUT_FILENO);
+        terminal = isatty(STDOUT_FILENO) && (!getenv("OMPI_COMM_WORLD_SIZE") || launcher_on_terminal());
     return terminal;
 }
 
