@@ -91,15 +91,15 @@ static void add_bounds(struct text *out, const struct key *key)
     unsigned b = key->bounds;
     bool low = b & (KEY_AT_LEAST | KEY_ABOVE), high = b & (KEY_AT_MOST | KEY_BELOW);
     if ((b & KEY_AT_LEAST) && (b & KEY_AT_MOST)) {
-        text_add(out, " from %.10g to %.10g", key->low, key->high);
+        text_add(out, " from %.15g to %.15g", key->low, key->high);
         return;
     }
     if (low)
-        text_add(out, " %s %.10g", b & KEY_ABOVE ? ">" : ">=", key->low);
+        text_add(out, " %s %.15g", b & KEY_ABOVE ? ">" : ">=", key->low);
     if (low && high)
         text_add(out, " and");
     if (high)
-        text_add(out, " %s %.10g", b & KEY_BELOW ? "<" : "<=", key->high);
+        text_add(out, " %s %.15g", b & KEY_BELOW ? "<" : "<=", key->high);
 }
 
 static void add_choices(struct text *out, const struct key *key)

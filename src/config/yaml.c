@@ -131,7 +131,13 @@ static bool read_key(struct reader *r, const char *text, const char *section)
     const char *path = *section ? arena_printf(draft->arena, "%s.%s", section, name) : arena_strdup(draft->arena, name);
     int k = key_find(path);
     size_t count;
-    if (k < 0 || !key_in(&config_keys(&count)[k], section)) {
+    if (k >= 0 && !key_in(&config_keys(&count)[k], section)) {
+        const char *dot = strrchr(path, '.');
+        draft_fail(draft, EXIT_BAD_CONFIG, "%s: %s: unknown key here: write `%s:` below `%.*s:`", place(r, at), path,
+                   dot + 1, (int)(dot - path), path);
+        return false;
+    }
+    if (k < 0) {
         draft_unknown(draft, place(r, at), path);
         return false;
     }
