@@ -10,10 +10,11 @@ mkdir -p "$tmp"
 cd "$tmp" || exit 1
 case $CFN in /*) ;; *) CFN=$top/$CFN ;; esac
 
+all_ranks="1 4"
 wrong() { # exit code, message, arguments...: run.yml is the configuration
     local expected=$1 message=$2 code ranks
     shift 2
-    for ranks in 1 4; do
+    for ranks in $all_ranks; do
         if [ $ranks = 1 ]; then "$CFN" embed "$@" > out 2> err
         else mpirun -n $ranks "$CFN" embed "$@" > out 2> err; fi
         code=$?
@@ -30,6 +31,7 @@ yaml '2:7: train.lr: expected a number > 0, found "fast"' 'train:\n  lr: fast\n'
 yaml '2:3: train.learning: unknown key' 'train:\n  learning: 1\n'
 yaml '1:1: tran: unknown key (did you mean train?)' 'tran:\n  lr: 1\n'
 yaml '3:3: train.lr: given twice, first at line 2' 'train:\n  lr: 1\n  lr: 2\n'
+all_ranks=1   # the path to the message is the same: 4 ranks for each kind of origin are enough
 yaml '2:11: sae.epochs: expected an integer from 1 to 1000000, found "1.5"' 'sae:\n  epochs: 1.5\n'
 yaml '2:16: train.reduction: expected one of exact, fast, found "exat" (did you mean exact?)' 'train:\n  reduction:   exat\n'
 yaml '2:11: sae.shards: expected a power of two from 1 to 1024, found "3"' 'sae:\n  shards: 3\n'
@@ -38,6 +40,7 @@ yaml '1:7: anchors and aliases' 'data: &a ham\n'
 yaml '1:1: expected lines of `key: value`' '- 1\n'
 yaml "1:7: data: expected a name of letters, digits, '-', '_' and '.', found \"../x\"" 'data: ../x\n'
 yaml '1:1: a line of 1000000 characters, 8192 at most' "$(head -c 1000000 /dev/zero | tr '\0' a)"
+all_ranks="1 4"
 printf 'train: {batch: 6}\n' > run.yml
 wrong 78 'train.batch: expected a multiple of train.shards (4), found 6 (run.yml:1)' run.yml
 wrong 66 'missing.yml: No such file or directory' missing.yml
