@@ -250,7 +250,8 @@ void plot_matrix(struct text *out, const struct plot_matrix *plot)
     for (int i = 0; i < n; i++)
         longest = strlen(plot->names[i]) > longest ? strlen(plot->names[i]) : longest;
     int room = 22 + (int)(7 * (longest < 30 ? longest : 30)), below = 8 + (int)(0.75 * room) + 18, side = n * cell;
-    svg_begin(out, plot->title, room + side + room / 2, 20 + side + below);
+    int caption = room + 7 * (int)strlen(plot->column_axis ? plot->column_axis : ""), width = room + side + room / 2;
+    svg_begin(out, plot->title, width > caption ? width : caption, 20 + side + below);
     svg_text(out, room - 6, 13, "end", "#555", plot->row_axis ? plot->row_axis : "");
     for (int i = 0; i < n; i++) {
         int64_t total = 0;

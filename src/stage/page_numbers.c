@@ -1,0 +1,268 @@
+/* Sections of the page about the whole: how good the models are, what the
+ * corpus can show, where the errors are, how the page was made. */
+#include <math.h>
+
+#include "base/timer.h"
+#include "base/version.h"
+#include "image/corpus.h"
+#include "report/html.h"
+#include "report/json.h"
+#include "report/plot.h"
+#include "stage/page.h"
+
+struct model {
+    const char *key, *name, *what;
+};
+static const struct model models[] = {
+    { "backbone", "Network", "the original, opaque model" },
+    { "cbm", "Concept model", "decides from the concepts alone" },
+    { "random_concepts", "Random control", "the same steps with random directions instead of concepts" },
+    { "majority", "Floor", "always answers with the most frequent class" },
+};
+enum { MODELS = sizeof models / sizeof models[0] };
+
+/* The metric that says most: accuracy, or AUROC where several findings can be present. */
+static const char *main_metric(const struct page *page)
+{
+    return page->corpus->multi_label ? "auroc" : "accuracy";
+}
+static const char *main_name(const struct page *page)
+{
+    return page->corpus->multi_label ? "AUROC" : "accuracy";
+}
+
+/* ---- numbers ---- */
+
+static void card(struct text *out, double value, const char *name, const char *what)
+{
+    text_add(out, "<div class=\"card\"><b>");
+    page_number(out, 100 * value, 1, false);
+    html_add(out, " %%</b>%s<span>%s</span></div>\n", name, what);
+}
+
+static void cards(struct page *page, struct text *out)
+{
+    double low, high, value[MODELS];
+    for (int m = 0; m < MODELS; m++)
+        value[m] = page_metric(page, models[m].key, main_metric(page), &low, &high);
+    struct arena *a = page->arena;
+    const char *split = split_name((enum split)page->split);
+    text_add(out, "<div class=\"cards\">\n");
+    card(out, value[0], arena_printf(a, "%s of the network", main_name(page)),
+         arena_printf(a, "%s images it was not trained on", split));
+    card(out, value[1], arena_printf(a, "%s of the concept model", main_name(page)),
+         arena_printf(a, "%d concepts, %d per image", page->concepts, page->atoms));
+    card(out, value[1] / value[0], "retained", "concept model divided by network");
+    card(out, value[2], "random control", "random directions instead of concepts");
+    card(out, value[3], "floor", page->corpus->multi_label ? "no information" : "always the most frequent class");
+    text_add(out, "</div>\n");
+}
+
+static void cell(struct page *page, struct text *out, const char *model, const char *metric)
+{
+    double low, high, value = page_metric(page, model, metric, &low, &high);
+    text_add(out, "<td class=\"n\">");
+    page_number(out, value, 3, false);
+    if (isfinite(low) && isfinite(high))
+        html_add(out, "<br><i>%.3f\xe2\x80\x93%.3f</i>", low, high);
+    text_add(out, "</td>");
+}
+
+static void table(struct page *page, struct text *out)
+{
+    static const char *const metrics[] = { "accuracy", "balanced_accuracy", "auroc", "auprc", "f1" };
+    static const char *const heads[] = { "Accuracy", "Balanced accuracy", "AUROC", "AUPRC", "F1" };
+    text_add(out, "<table><tr><th>Model</th>");
+    for (int k = 0; k < 5; k++)
+        html_add(out, "<th class=\"n\">%s</th>", heads[k]);
+    text_add(out, "</tr>\n");
+    for (int m = 0; m < MODELS; m++) {
+        html_add(out, "<tr><td>%s<br><i>%s</i></td>", models[m].name, models[m].what);
+        for (int k = 0; k < 5; k++)
+            cell(page, out, models[m].key, metrics[k]);
+        text_add(out, "</tr>\n");
+    }
+    text_add(out, "</table>\n");
+}
+
+static void bars(struct page *page, struct text *out)
+{
+    struct plot_bar bar[MODELS];
+    for (int m = 0; m < MODELS; m++) {
+        bar[m].label = models[m].name;
+        bar[m].value = page_metric(page, models[m].key, main_metric(page), &bar[m].low, &bar[m].high);
+    }
+    plot_bars(out, &(struct plot_bars){ .title = arena_printf(page->arena, "%s of the models", main_name(page)),
+                                        .axis = arena_printf(page->arena, "%s, %s split; whiskers: 95 %% interval",
+                                                             main_name(page), split_name((enum split)page->split)),
+                                        .bars = bar,
+                                        .count = MODELS,
+                                        .width = 620,
+                                        .label_width = 130,
+                                        .low = 0,
+                                        .high = 1,
+                                        .digits = 3 });
+}
+
+void page_numbers(struct page *page, struct text *out)
+{
+    text_add(out, "<section id=\"numbers\">\n<h2>How good is it?</h2>\n");
+    if (!page->metrics) {
+        text_add(out, "<p>metrics.json is not there: <code>cfn classify</code> writes it.</p></section>\n");
+        return;
+    }
+    html_add(out, "<p>Measured on the %s split: %lld images%s.</p>\n", split_name((enum split)page->split),
+             (long long)page->split_rows, page->split == SPLIT_TEST ? " that no step of the method has seen" : "");
+    cards(page, out);
+    bars(page, out);
+    table(page, out);
+    text_add(out,
+             "<p class=\"soft small\">Small figures: 95 %% interval from resampling the images. The random control "
+             "shows what the numbers would be if the concepts meant nothing: with many directions a representation "
+             "can be rebuilt from noise too, so look at the distance between the two.</p>\n</section>\n");
+}
+
+/* ---- limits ---- */
+
+static void audit_findings(struct page *page, struct text *out)
+{
+    const struct json *findings = json_member(page->audit, "findings");
+    for (int64_t i = 0; i < json_count(findings); i++) {
+        const struct json *f = json_item(findings, i);
+        const char *said =
+            json_as_text(f, json_as_text(json_member(f, "text"), json_as_text(json_member(f, "message"), NULL)));
+        if (said)
+            html_add(out, "<li>Audit: %s</li>\n", said);
+    }
+}
+
+void page_limits(struct page *page, struct text *out)
+{
+    text_add(out, "<section id=\"limits\">\n<h2>What this page can and cannot show</h2>\n<div class=\"note\"><ul>\n");
+    if (text_starts(page->job->config->run.data, "demo"))
+        text_add(
+            out,
+            "<li><b>All images come from the head of one person.</b> The training images are slices of one half, "
+            "the test images slices of the other, and the two halves of a brain mirror each other. Good numbers "
+            "here show that the program works; they do not show that the model would work on another "
+            "person.</li>\n<li>The classes are places in a brain, not diseases: nothing here is a diagnosis.</li>\n"
+            "<li>Because an atlas says what is in every image, found concepts can be checked against ground "
+            "truth. Few medical collections allow that.</li>\n");
+    else
+        text_add(out, "<li>Numbers hold for images like those of this collection. Other scanners, hospitals, patients "
+                      "or labelling habits can give other numbers.</li>\n"
+                      "<li>A concept is what a neuron reacts to. It may be anatomy or disease, but also a ruler, a "
+                      "marker, a view or a scanner: look at the images before believing a name.</li>\n"
+                      "<li>Explanations describe how the concept model decides. They do not prove that the finding "
+                      "causes the disease, nor that the label is right.</li>\n");
+    text_add(out, "<li>Names are made from correlations with labels%s; nobody has checked them by eye.</li>\n",
+             page->corpus->attributes > 0 ? " and measured attributes" : "");
+    audit_findings(page, out);
+    text_add(out, "</ul></div>\n</section>\n");
+}
+
+/* ---- errors and training ---- */
+
+static int argmax(const float *v, int n)
+{
+    int best = 0;
+    for (int i = 1; i < n; i++)
+        if (v[i] > v[best])
+            best = i;
+    return best;
+}
+
+static void confusion(struct page *page, struct text *out)
+{
+    int C = page->classes;
+    int64_t *counts = arena_array(page->arena, int64_t, (int64_t)C * C);
+    for (int64_t i = 0; i < page->corpus->rows; i++)
+        if (page->corpus->split[i] == page->split)
+            counts[(int64_t)page->corpus->label[i] * C + argmax(page->logits + i * C, C)]++;
+    text_add(out, "<div><h3>Concept model: true and predicted class</h3>\n");
+    plot_matrix(out, &(struct plot_matrix){ .title = "confusion matrix of the concept model",
+                                            .row_axis = "true",
+                                            .column_axis = "predicted (shade: share of the true class)",
+                                            .names = page->corpus->class_names,
+                                            .counts = counts,
+                                            .size = C });
+    text_add(out, "</div>\n");
+}
+
+/* Right and wrong answers per finding, at probability one half. */
+static void findings_table(struct page *page, struct text *out)
+{
+    text_add(out, "<div><h3>Concept model: each finding at probability \xc2\xbd</h3>\n<table><tr><th>Finding</th><th "
+                  "class=\"n\">present</th>"
+                  "<th class=\"n\">found</th><th class=\"n\">absent</th><th class=\"n\">false alarms</th></tr>\n");
+    for (int c = 0; c < page->classes; c++) {
+        int64_t present = 0, found = 0, absent = 0, alarms = 0;
+        for (int64_t i = 0; i < page->corpus->rows; i++) {
+            int8_t state = page->corpus->labels[i * page->classes + c];
+            if (page->corpus->split[i] != page->split || state == LABEL_UNCERTAIN)
+                continue;
+            bool said = page->logits[i * page->classes + c] > 0;
+            present += state == LABEL_POSITIVE, found += state == LABEL_POSITIVE && said;
+            absent += state != LABEL_POSITIVE, alarms += state != LABEL_POSITIVE && said;
+        }
+        html_add(out,
+                 "<tr><td>%s</td><td class=\"n\">%lld</td><td class=\"n\">%lld</td><td class=\"n\">%lld</td><td "
+                 "class=\"n\">%lld</td></tr>\n",
+                 page_class(page, c), (long long)present, (long long)found, (long long)absent, (long long)alarms);
+    }
+    text_add(out, "</table></div>\n");
+}
+
+static void curve(struct page *page, struct text *out, const char *dataset, const char *what)
+{
+    int64_t dims[4];
+    if (store_dims(page->backbone, dataset, dims) != 1 || dims[0] < 1 || dims[0] > 100000 ||
+        store_typeof(page->backbone, dataset) != STORE_F64)
+        return;
+    double *y = arena_array(page->arena, double, dims[0]), *x = arena_array(page->arena, double, dims[0]);
+    store_read_range(page->backbone, dataset, 0, dims[0], y);
+    for (int64_t i = 0; i < dims[0]; i++)
+        x[i] = (double)(i + 1);
+    struct plot_series series = { what, x, y, dims[0], dims[0] == 1 };
+    plot_xy(out,
+            &(struct plot_xy){ arena_printf(page->arena, "%s by epoch", what), "epoch", what, &series, 1, 460, 230 });
+}
+
+void page_errors(struct page *page, struct text *out)
+{
+    text_add(out, "<section id=\"errors\">\n<h2>Where it errs, and how it was trained</h2>\n<div class=\"figures\">\n");
+    if (page->corpus->multi_label)
+        findings_table(page, out);
+    else
+        confusion(page, out);
+    if (page->backbone) {
+        text_add(out, "<div><h3>Training of the network</h3>\n");
+        curve(page, out, "/history/loss", "training loss");
+        curve(page, out, "/history/val_accuracy", "validation accuracy");
+        text_add(out, "</div>\n");
+    }
+    text_add(out, "</div>\n</section>\n");
+}
+
+/* ---- provenance ---- */
+
+void page_made(struct page *page, struct text *out)
+{
+    const struct job *job = page->job;
+    char now[32];
+    timer_utc(now, sizeof now);
+    text_add(out, "<section id=\"made\">\n<h2>How this page was made</h2>\n<table>\n");
+    html_add(out, "<tr><th>Command</th><td><code>%s</code></td></tr>\n", job->command_line ? job->command_line : "");
+    html_add(out, "<tr><th>Seed</th><td>%lld, trial %d</td></tr>\n", (long long)job->config->run.seed,
+             job->config->run.trial);
+    html_add(out, "<tr><th>Program</th><td>cfn %s, revision %s</td></tr>\n", version_number(), version_revision());
+    html_add(out, "<tr><th>Built with</th><td>%s; %s</td></tr>\n", version_compiler(), store_library());
+    html_add(out, "<tr><th>Made</th><td>%s</td></tr>\n</table>\n", now);
+    text_add(out,
+             "<p>All numbers behind it are in HDF5 files beside this page: <code>explanations.h5</code> has the "
+             "contributions "
+             "of every image, <code>cbm.h5</code> the weights, <code>metrics.json</code> the measurements, and each "
+             "file says in <code>/run</code> how it was made.</p>\n<details><summary>All settings</summary>\n<pre>");
+    html_escape(out, config_used(page->arena, job->config));
+    text_add(out, "</pre></details>\n</section>\n");
+}
