@@ -17,7 +17,6 @@ struct page_concept {
     int neuron;
     const char *name;
     double used; /* share of the images of the explained split whose code holds it */
-    bool shown;  /* its strip is on the page */
 };
 
 /* An explained image. */
@@ -45,6 +44,7 @@ struct page {
     int64_t *top_index;                         /* [K x T] */
     float *top_value;
     int neurons, T;
+    bool *defined;        /* [K] its strip is among the defs */
     struct tiles *thumbs; /* of strips */
     struct tiles *views;  /* of explained images */
     struct page_image *image;
@@ -66,8 +66,8 @@ void page_made(struct page *page, struct text *out);
 
 /* Shared by the sections. */
 const char *page_class(const struct page *page, int c);
-/* The strip of top images of a concept (defined on first use). */
-void page_strip(struct page *page, struct text *out, int concept);
+/* The strip of top images of a neuron, kept on the page once. */
+void page_strip(struct page *page, struct text *out, int neuron, const char *name);
 /* A number with a real minus sign: value with `digits` after the point, "+" in front when `sign`. */
 void page_number(struct text *out, double value, int digits, bool sign);
 /* metrics.json: value of model/split/metric; NaN when it is not there. *low, *high: its interval or NaN. */

@@ -109,24 +109,23 @@ double page_metric(const struct page *page, const char *model, const char *metri
     return isfinite(plain) ? plain : json_as_number(first_of(value, "value", "mean"), NAN);
 }
 
-void page_strip(struct page *page, struct text *out, int concept)
+void page_strip(struct page *page, struct text *out, int neuron, const char *name)
 {
-    struct page_concept *c = &page->concept[concept];
     struct sheet_style style = { STRIP_IMAGES, 0, 3 };
-    int64_t rows[STRIP_IMAGES], at = (int64_t)c->neuron * page->T;
+    int64_t rows[STRIP_IMAGES], at = (int64_t)neuron * page->T;
     int count = tiles_top_rows(rows, STRIP_IMAGES, page->top_index + at, page->top_value + at, page->T);
     struct arena *scratch = page->job->scratch;
     struct arena_mark mark = arena_mark(scratch);
     struct picture sheet = tiles_sheet(page->thumbs, scratch, rows, count, style);
     char id[32];
-    snprintf(id, sizeof id, "c%d", concept);
-    if (!c->shown) {
+    snprintf(id, sizeof id, "n%d", neuron);
+    if (!page->defined[neuron]) {
         size_t length;
         uint8_t *png = picture_png(scratch, sheet, NULL, NULL, &length);
         html_define(&page->defs, id, png, length, sheet.width, sheet.height);
-        c->shown = true;
+        page->defined[neuron] = true;
     }
-    html_use(out, id, "strip", arena_printf(scratch, "images that activate it most: %s", c->name), sheet.width,
+    html_use(out, id, "strip", arena_printf(scratch, "images that activate it most: %s", name), sheet.width,
              sheet.height);
     arena_release(scratch, mark);
 }
@@ -152,6 +151,7 @@ char *page_make(struct page *page, size_t *length)
 {
     struct text out = text_new(page->arena);
     page->defs = text_new(page->arena);
+    page->defined = arena_array(page->arena, bool, page->neurons);
     html_begin(
         &out,
         arena_printf(page->arena, "Concepts of %s, %s", page->job->config->run.data, page->job->config->run.backbone),

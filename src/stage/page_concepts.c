@@ -46,7 +46,7 @@ static void concept_row(struct page *page, struct text *out, int c, int m)
     int64_t at = (int64_t)c * page->concepts + m;
     double effect = page->effect[at], weight = (double)page->weight[at];
     text_add(out, "<div class=\"row\">");
-    page_strip(page, out, m);
+    page_strip(page, out, page->concept[m].neuron, page->concept[m].name);
     struct text extra = text_new(page->arena);
     text_add(&extra, " \xc2\xb7 weight ");
     page_number(&extra, weight, 2, true);
@@ -93,14 +93,21 @@ static void number_cell(struct text *out, const struct json *value)
     text_add(out, "</td>");
 }
 
-static void region_row(struct text *out, const char *name, const struct json *r)
+/* The neuron chosen without the test split is the one whose images are shown. */
+static void region_row(struct page *page, struct text *out, const char *name, const struct json *r)
 {
     const struct json *honest = json_member(r, "chosen_without_test");
+    double neuron = json_as_number(json_member(honest, "neuron"), -1);
     html_add(out, "<tr><td>%s</td>", name);
     number_cell(out, json_member(r, "r_test"));
-    html_add(out, "<td class=\"n\">%.0f</td>", json_as_number(json_member(r, "neuron"), -1));
     number_cell(out, json_member(honest, "r_test"));
-    html_add(out, "<td class=\"n\">%.0f</td></tr>\n", json_as_number(json_member(honest, "neuron"), -1));
+    if (neuron >= 0 && neuron < page->neurons) {
+        html_add(out, "<td class=\"n\">%.0f</td><td>", neuron);
+        page_strip(page, out, (int)neuron, name);
+        text_add(out, "</td></tr>\n");
+    } else {
+        text_add(out, "<td class=\"n\">none</td><td></td></tr>\n");
+    }
 }
 
 void page_regions(struct page *page, struct text *out)
@@ -118,15 +125,17 @@ void page_regions(struct page *page, struct text *out)
         "<section id=\"regions\">\n<h2>Do neurons follow ground truth?</h2>\n"
         "<p>For every measured attribute of the images: the neuron whose activation follows it best on the test "
         "images, as |correlation| (1 = perfectly). %lld of %lld reach 0.6. Picking the best of many neurons on the "
-        "test images flatters; the right half picks the neuron on training and validation images and only then "
+        "test images flatters; the second column picks it on training and validation images and only then "
         "looks at the test images.</p>\n",
         (long long)clear, (long long)count);
-    text_add(out, "<table><tr><th>Attribute</th><th class=\"n\">best on test</th><th class=\"n\">neuron</th>"
-                  "<th class=\"n\">chosen without test</th><th class=\"n\">neuron</th></tr>\n");
+    text_add(
+        out,
+        "<table><tr><th>Attribute</th><th class=\"n\">best of all<br>on test</th><th class=\"n\">chosen without<br>"
+        "looking at test</th><th class=\"n\">its neuron</th><th>the images that activate it most</th></tr>\n");
     for (int64_t i = 0; i < count; i++) {
         const char *key = "";
         const struct json *r = json_element(regions, i, &key);
-        region_row(out, key, r);
+        region_row(page, out, key, r);
     }
     text_add(out, "</table>\n</section>\n");
 }

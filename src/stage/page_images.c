@@ -176,7 +176,7 @@ static void concept_line(struct page *page, struct text *out, int m, double valu
 {
     const char *name = page->concept[m].name, *rest = strchr(name, ';');
     text_add(out, "<div class=\"row\">");
-    page_strip(page, out, m);
+    page_strip(page, out, page->concept[m].neuron, page->concept[m].name);
     html_add(out, "<div class=\"what\"><b>%s</b><span>%s</span></div>",
              rest ? arena_printf(page->arena, "%.*s", (int)(rest - name), name) : name,
              rest ? rest + 1 + (rest[1] == ' ') : "");
@@ -185,29 +185,30 @@ static void concept_line(struct page *page, struct text *out, int m, double valu
     text_add(out, "</div>\n");
 }
 
-/* How the logit of class c adds up for this image. */
+/* How the logit of class c adds up for this image: the strongest concepts, the others, the constant, the sum. */
 static void put_sum(struct page *page, struct text *out, const struct code *code, int64_t row, int c)
 {
-    int S = page->atoms, used = 0, shown = 0;
-    double logit = (double)page->logits[row * page->classes + c], scale = 0, left;
-    left = explain_class(code->part, code->atom, code->value, page->weight, c, page->concepts, S);
-    double constant = logit - left;
+    int S = page->atoms, used = 0, shown = 0, order[ROWS];
+    double logit = (double)page->logits[row * page->classes + c];
+    double others = explain_class(code->part, code->atom, code->value, page->weight, c, page->concepts, S);
+    double constant = logit - others;
     bool *taken = arena_array(page->arena, bool, S + 1);
     for (int s = 0; s < S; s++)
         used += code->atom[s] >= 0;
     int limit = page->job->config->explain.top < ROWS ? page->job->config->explain.top : ROWS;
-    int first = by_size(code->part, code->atom, S, taken);
-    scale = fmax(first < 0 ? 0 : fabs(code->part[first]), fabs(constant));
-    for (; shown < limit; shown++) {
+    while (shown < limit && shown < used) {
         int s = by_size(code->part, code->atom, S, taken);
-        if (s < 0)
-            break;
         taken[s] = true;
-        left -= code->part[s];
-        concept_line(page, out, code->atom[s], code->part[s], scale);
+        others -= code->part[s];
+        order[shown++] = s;
     }
+    double scale = fmax(fabs(constant), used > shown ? fabs(others) : 0);
+    for (int i = 0; i < shown; i++)
+        scale = fmax(scale, fabs(code->part[order[i]]));
+    for (int i = 0; i < shown; i++)
+        concept_line(page, out, code->atom[order[i]], code->part[order[i]], scale);
     if (used > shown)
-        plain_row(out, "", arena_printf(page->arena, "%d other concepts together", used - shown), left, scale, true);
+        plain_row(out, "", arena_printf(page->arena, "%d other concepts together", used - shown), others, scale, true);
     plain_row(out, "", "not from concepts (constant part)", constant, scale, true);
     plain_row(out, "sum", arena_printf(page->arena, "score (logit) for %s", page_class(page, c)), logit, 0, false);
 }

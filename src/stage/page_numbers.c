@@ -126,11 +126,9 @@ void page_numbers(struct page *page, struct text *out)
 
 static void audit_findings(struct page *page, struct text *out)
 {
-    const struct json *findings = json_member(page->audit, "findings");
-    for (int64_t i = 0; i < json_count(findings); i++) {
-        const struct json *f = json_item(findings, i);
-        const char *said =
-            json_as_text(f, json_as_text(json_member(f, "text"), json_as_text(json_member(f, "message"), NULL)));
+    const struct json *notes = json_member(page->audit, "notes");
+    for (int64_t i = 0; i < json_count(notes); i++) {
+        const char *said = json_as_text(json_item(notes, i), NULL);
         if (said)
             html_add(out, "<li>Audit: %s</li>\n", said);
     }

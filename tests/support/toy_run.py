@@ -157,4 +157,4 @@ if not a.plain:
         json.dump({"backbone": model(0.862), "cbm": model(0.847), "random_concepts": model(0.611), "majority": model(0.25),
                    "retention": {"test": {"accuracy": 0.847 / 0.862}}}, f)
     with open(base + "/audit.json", "w") as f:
-        json.dump({"findings": ["3 images occur twice <in> the train split"]}, f)
+        json.dump({"notes": ["3 images occur twice <in> the train split"]}, f)
