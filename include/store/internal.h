@@ -36,6 +36,7 @@ struct store {
 /* What went wrong on this rank, for `agree`. */
 struct failure {
     bool failed;
+    bool broken; /* HDF5 itself can no longer be ended in order: the job is aborted */
     enum exit_code code;
     char text[4096];
 };
@@ -51,8 +52,9 @@ const char *h5_why(void);                /* the reason kept last: HDF5 forgets i
 int64_t h5_native(enum store_type type); /* memory type; not for texts */
 int64_t h5_text_type(size_t width);      /* fixed width, padded by NUL, UTF-8; H5Tclose */
 bool h5_type_of(int64_t type, enum store_type *out, size_t *width);
-size_t h5_width(enum store_type type, size_t text_width); /* bytes of an element */
-int64_t h5_open(const char *path, bool write);            /* serial; hid_t or -1 */
+size_t h5_width(enum store_type type, size_t text_width);               /* bytes of an element */
+int64_t h5_open(const char *path, bool write);                          /* serial; hid_t or -1 */
+void h5_close(int64_t file, const char *path, struct failure *failure); /* a failure that is broken when it fails */
 int64_t h5_dataset(struct store *store, struct dataset *set);
 
 /* Bytes of `rows` rows; ends the job when they do not fit an int64_t. */

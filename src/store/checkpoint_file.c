@@ -90,8 +90,10 @@ bool checkpoint_file_write(const char *path, int64_t step, const char *identity,
         fine = write_field(file, &fields[f]);
     if (!fine)
         no_room(path, needed, h5_why(), failure);
-    if (!h5_ok(H5Fclose(file)))
+    if (!h5_ok(H5Fclose(file))) {
         no_room(path, needed, h5_why(), failure);
+        failure->broken = true;
+    }
     if (!failure->failed && !sync_path(path))
         no_room(path, needed, strerror(errno), failure);
     return !failure->failed;

@@ -126,6 +126,16 @@ int64_t h5_open(const char *path, bool write)
     return file;
 }
 
+/* HDF5 1.10 keeps a file it could not close and crashes on it when MPI ends. */
+void h5_close(int64_t file, const char *path, struct failure *failure)
+{
+    if (h5_ok(H5Fclose(file)))
+        return;
+    failure->broken = true;
+    failure_set(failure, EXIT_IO, "%s: cannot write: %s\nthe file system has %lld bytes free", path, h5_why(),
+                (long long)disk_free(path));
+}
+
 int64_t h5_dataset(struct store *store, struct dataset *set)
 {
     if (set->id < 0)
@@ -148,5 +158,7 @@ void failure_set(struct failure *failure, enum exit_code code, const char *fmt, 
 
 void failure_agree(struct world *world, const struct failure *failure)
 {
+    if (failure->broken)
+        fatal(failure->code, "%s", failure->text);
     agree(world, !failure->failed, failure->code, "%s", failure->text);
 }

@@ -81,8 +81,7 @@ void skeleton_write(const struct store *store, struct failure *failure)
                         store->sets[i].name, h5_why());
     H5Pclose(links);
     H5Pclose(properties);
-    if (!h5_ok(H5Fclose(file)))
-        failure_set(failure, EXIT_IO, "%s: cannot write: %s", store->part, h5_why());
+    h5_close(file, store->part, failure);
     if (failure->failed)
         unlink(store->part);
 }

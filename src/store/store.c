@@ -176,8 +176,8 @@ static void close_handles(struct store *store, struct failure *failure)
             H5Dclose(store->sets[i].id);
             store->sets[i].id = -1;
         }
-    if (store->file >= 0 && !h5_ok(H5Fclose(store->file)))
-        failure_set(failure, EXIT_IO, "%s: cannot close: %s", store->part ? store->part : store->path, h5_why());
+    if (store->file >= 0)
+        h5_close(store->file, store->part ? store->part : store->path, failure);
     store->file = -1;
 }
 
@@ -190,9 +190,7 @@ static void finish(struct store *store, struct failure *failure)
         return;
     }
     attributes_write(store, file, failure);
-    if (!h5_ok(H5Fclose(file)))
-        failure_set(failure, EXIT_IO, "%s: cannot close: %s (%lld bytes free)", store->part, h5_why(),
-                    (long long)disk_free(store->part));
+    h5_close(file, store->part, failure);
     if (!failure->failed &&
         (!sync_path(store->part) || rename(store->part, store->path) != 0 || !sync_parent(store->arena, store->path)))
         failure_set(failure, EXIT_IO, "%s: cannot sync or rename: %s", store->part, strerror(errno));

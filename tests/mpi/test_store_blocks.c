@@ -3,6 +3,7 @@
  *
  * With arguments it is one life of a file, for tests/cli/test_store_errors.sh:
  *   create PATH MEGABYTES [replace]   makes a file of that size
+ *   slow PATH MEGABYTES               the same, values some seconds after the file
  *   hold PATH SECONDS                 keeps it unfinished for a while */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -112,11 +113,21 @@ static void uneven_blocks(void **state)
     arena_release(arena, mark);
 }
 
-static void create_file(const char *path, int64_t megabytes, bool replace)
+static void say_held(unsigned seconds)
+{
+    if (world->rank == 0)
+        puts("held");
+    fflush(stdout);
+    sleep(seconds);
+}
+
+static void create_file(const char *path, int64_t megabytes, bool replace, unsigned pause)
 {
     static const struct layout table[] = { { "/x", STORE_F32, "N,D", "1", "filling", NULL, false } };
     const struct extent sizes[] = { { "N", megabytes * 4 }, { "D", 65536 } };
     struct store *store = store_create(world, arena, path, table, 1, sizes, 2, replace);
+    if (pause)
+        say_held(pause);
     const struct span mine = shard_rows(megabytes * 4, world->size, world->rank);
     float *row = arena_array(arena, float, 65536);
     for (int64_t i = 0; i < (megabytes * 4 + world->size - 1) / world->size; i++)
@@ -130,10 +141,7 @@ static void hold_file(const char *path, unsigned seconds)
     const struct extent sizes[] = { { "N", 4 } };
     struct store *store = store_create(world, arena, path, table, 1, sizes, 1, false);
     const int32_t x[4] = { 1, 2, 3, 4 };
-    if (world->rank == 0)
-        puts("held");
-    fflush(stdout);
-    sleep(seconds);
+    say_held(seconds);
     store_write_all(store, "/x", x);
     store_publish(store);
 }
@@ -142,7 +150,9 @@ static void one_life(int argc, char **argv)
 {
     const long number = argc > 3 ? strtol(argv[3], NULL, 10) : 0;
     if (strcmp(argv[1], "create") == 0)
-        create_file(argv[2], number, argc > 4);
+        create_file(argv[2], number, argc > 4, 0);
+    else if (strcmp(argv[1], "slow") == 0)
+        create_file(argv[2], number, false, 3);
     else if (strcmp(argv[1], "hold") == 0)
         hold_file(argv[2], (unsigned)number);
 }
