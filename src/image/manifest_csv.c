@@ -173,7 +173,8 @@ static bool take_splits(struct arena *arena, struct manifest *out, const struct 
     out->split = arena_array(arena, uint8_t, t->rows);
     for (int64_t i = 0; i < t->rows; i++) {
         if (c->split < 0) {
-            const char *name = table_cell(t, i, c->group >= 0 ? c->group : c->path);
+            const char *group = c->group >= 0 ? table_cell(t, i, c->group) : "";
+            const char *name = *group ? group : table_cell(t, i, c->path);
             out->split[i] = manifest_hash_split(name, request->val_fraction, request->test_fraction);
             continue;
         }
