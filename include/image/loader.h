@@ -13,12 +13,17 @@ struct arena;
 struct store;
 struct loader;
 
-/* Keeps the store (borrowed until the arena ends). Collective. */
+/* Keeps the store (borrowed until the arena ends). Reads the offsets of an encoded corpus, and small corpora whole.
+ * Ends the job with EXIT_BAD_DATA when the file is no corpus. Collective. */
 struct loader *loader_open(struct store *corpus, struct arena *arena, int image_size, uint64_t seed);
 
 /* out [count x 3 x S x S] float, normalised; rows [count] global rows, any order. With `augment` the training
  * transform of `epoch`, otherwise the evaluation transform. Local; reads files, decodes with this rank's threads. */
 void loader_fill(struct loader *loader, float *out, const int64_t *rows, int64_t count, int epoch, bool augment);
+
+/* Corpora of at most this many bytes are kept in memory by every rank (1 GiB unless set); larger ones are read batch by
+ * batch. Before loader_open. */
+void loader_set_cache(int64_t bytes);
 
 /* The evaluation view in 8 bits for people: out [S x S x 3] RGB, resized and cropped, not normalised. Local. */
 void loader_view(struct loader *loader, uint8_t *out, int64_t row, int size);

@@ -14,7 +14,14 @@
 #include "image/resize.h"
 #include "store/store.h"
 
-enum { CACHE_LIMIT = 1 << 30, WORKERS = 256, SCRATCH_BLOCK = 1 << 20, DECODE_MEGAPIXELS = 2000 };
+enum { WORKERS = 256, SCRATCH_BLOCK = 1 << 20, DECODE_MEGAPIXELS = 2000 };
+
+static int64_t cache_limit = (int64_t)1 << 30;
+
+void loader_set_cache(int64_t bytes)
+{
+    cache_limit = bytes;
+}
 
 struct loader {
     struct store *store;
@@ -58,7 +65,7 @@ static void open_pixels(struct loader *loader, struct arena *arena)
     loader->width = (int)dims[2];
     loader->channels = (int)dims[3];
     int64_t bytes = dims[0] * dims[1] * dims[2] * dims[3];
-    if (bytes > CACHE_LIMIT)
+    if (bytes > cache_limit)
         return;
     loader->cache = arena_take_raw(arena, (size_t)bytes + 1, 1);
     store_read_all(loader->store, "/images", loader->cache);
@@ -79,7 +86,7 @@ static void open_encoded(struct loader *loader, struct arena *arena)
         ok = loader->offset[i] >= loader->offset[i - 1];
     require(ok, EXIT_BAD_DATA, "%s: /encoded_offset: expected rising offsets from 0 to %lld", store_path(loader->store),
             (long long)bytes);
-    if (bytes > CACHE_LIMIT)
+    if (bytes > cache_limit)
         return;
     loader->cache = arena_take_raw(arena, (size_t)bytes + 1, 1);
     store_read_all(loader->store, "/encoded", loader->cache);
