@@ -58,7 +58,8 @@ int64_t sae_trainer_bytes(const struct sae_options *options, int dim, int neuron
  * EXIT_INTERNAL. Collective: one gradient sum, rows fetched when not resident. */
 double sae_step(struct sae_trainer *trainer);
 bool sae_epoch_done(const struct sae_trainer *trainer); /* all batches of the epoch taken */
-/* Evaluates, resamples when due, begins the next epoch. Collective. */
+/* Compares the weights of all ranks (a difference ends the job with EXIT_INTERNAL), evaluates, resamples when due,
+ * begins the next epoch. Collective. */
 struct sae_metrics sae_end_epoch(struct sae_trainer *trainer);
 
 int sae_epoch(const struct sae_trainer *trainer);         /* epochs done */

@@ -70,12 +70,17 @@ struct omp *omp_create(struct arena *arena, const float *atoms, int M, int D, in
 /* Index of the largest |alpha|, the lowest among equals. */
 static int strongest(const double *alpha, int M)
 {
-    double most = 0;
-#pragma omp simd reduction(max : most)
-    for (int k = 0; k < M; k++)
-        most = fmax(most, fabs(alpha[k]));
+    enum { LANES = 8 };
+    double lane[LANES] = { 0 }, most = 0;
     int k = 0;
-    while (k < M - 1 && !(fabs(alpha[k]) == most))
+    for (; k + LANES <= M; k += LANES)
+        for (int l = 0; l < LANES; l++)
+            lane[l] = fabs(alpha[k + l]) > lane[l] ? fabs(alpha[k + l]) : lane[l];
+    for (; k < M; k++)
+        lane[0] = fabs(alpha[k]) > lane[0] ? fabs(alpha[k]) : lane[0];
+    for (int l = 0; l < LANES; l++)
+        most = fmax(most, lane[l]);
+    for (k = 0; k < M - 1 && !(fabs(alpha[k]) >= most);)
         k++;
     return k;
 }

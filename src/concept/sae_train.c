@@ -211,6 +211,25 @@ void sae_forward(struct sae_trainer *t, struct sae_source *source, double *leaf_
     }
 }
 
+/* All ranks must hold the same weights: a silent difference would spoil everything built on them. */
+static void check_ranks(struct sae_trainer *t)
+{
+    uint64_t hash = 1469598103934665603u, first;
+    if (t->world->size == 1)
+        return;
+    for (int64_t i = 0; i < t->sae.count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &t->sae.flat[i], sizeof bits);
+        hash = (hash ^ bits) * 1099511628211u;
+    }
+    first = hash;
+    world_broadcast(t->world, &first, sizeof first, 0);
+    agree(t->world, first == hash, EXIT_INTERNAL,
+          "sae: weights differ from rank 0 after epoch %lld (hash %016llx, rank 0 %016llx)\n"
+          "A node may be faulty; the same command goes on from the last checkpoint.",
+          (long long)t->at[SAE_EPOCH] + 1, (unsigned long long)hash, (unsigned long long)first);
+}
+
 void sae_evaluate(struct sae_trainer *t, double *fvu, double *l0)
 {
     enum phase before = phase_enter(PHASE_EVALUATE);
@@ -232,6 +251,7 @@ struct sae_metrics sae_end_epoch(struct sae_trainer *t)
 {
     int epoch = (int)t->at[SAE_EPOCH] + 1, K = t->sae.neurons, dead = 0, dense = 0;
     int64_t n = t->train.set.rows;
+    check_ranks(t);
     sae_settle(t);
     for (int k = 0; k < K; k++) {
         dead += t->fired_epoch[k] == 0;

@@ -89,6 +89,9 @@ static void setup(struct sae_stage *s, struct job *job)
     s->eval = pack_split(job, s->features, SPLIT_VAL);
     agree(job->world, s->train.rows > 0, EXIT_BAD_DATA, "%s: no row is in the training split\nLook at `cfn audit`.",
           job_path(job, "embeddings.h5"));
+    if (c->shards < job->world->size)
+        log_warn("sae: %d of %d ranks have no part in a step; set sae.shards to a power of two >= %d",
+                 job->world->size - c->shards, job->world->size, job->world->size);
     if (s->eval.rows == 0) {
         log_warn("sae: no validation rows; FVU and L0 are those of the training rows");
         s->eval = s->train;
