@@ -261,16 +261,20 @@ static void fill_page(struct task *t, struct page *page, struct store *pixels)
     }
 }
 
+/* The same values on every rank, so that all of them stop at the same one. */
 static void check_neurons(const struct task *t, const struct page *page)
 {
-    for (int m = 0; m < t->M; m++)
-        require(t->neuron[m] >= 0 && t->neuron[m] < page->neurons, EXIT_BAD_DATA,
-                "cav.h5: /neuron holds %d, but sae.h5 has %d neurons\nrun `cfn cav` again", t->neuron[m],
-                page->neurons);
-    for (int64_t i = 0; i < (int64_t)page->neurons * page->T; i++)
-        require(page->top_index[i] >= -1 && page->top_index[i] < t->corpus->rows, EXIT_BAD_DATA,
-                "%s: /top/index holds row %lld of %lld", store_path(page->sae), (long long)page->top_index[i],
-                (long long)t->corpus->rows);
+    int m = 0;
+    while (m < t->M && t->neuron[m] >= 0 && t->neuron[m] < page->neurons)
+        m++;
+    agree(t->job->world, m == t->M, EXIT_BAD_DATA,
+          "cav.h5: /neuron holds %d, but sae.h5 has %d neurons\nrun `cfn cav` again", m < t->M ? t->neuron[m] : 0,
+          page->neurons);
+    int64_t i = 0, all = (int64_t)page->neurons * page->T;
+    while (i < all && page->top_index[i] >= -1 && page->top_index[i] < t->corpus->rows)
+        i++;
+    agree(t->job->world, i == all, EXIT_BAD_DATA, "%s: /top/index holds row %lld of %lld\nrun `cfn sae` again",
+          store_path(page->sae), i < all ? (long long)page->top_index[i] : 0, (long long)t->corpus->rows);
 }
 
 /* Returns the page's path. Collective. */

@@ -96,10 +96,11 @@ static void read_tops(struct task *t)
     store_read_all(t->sae, "/top/value", t->top_value);
     store_expect(t->sae, "/top/index", STORE_I64, 2, dims);
     store_read_all(t->sae, "/top/index", t->top_index);
-    for (int64_t i = 0; i < count; i++)
-        require(t->top_index[i] >= -1 && t->top_index[i] < t->corpus->rows, EXIT_BAD_DATA,
-                "%s: /top/index holds row %lld, expected -1 to %lld", store_path(t->sae), (long long)t->top_index[i],
-                (long long)t->corpus->rows - 1);
+    int64_t i = 0; /* the same on every rank */
+    while (i < count && t->top_index[i] >= -1 && t->top_index[i] < t->corpus->rows)
+        i++;
+    agree(t->job->world, i == count, EXIT_BAD_DATA, "%s: /top/index holds row %lld of %lld\nrun `cfn sae` again",
+          store_path(t->sae), i < count ? (long long)t->top_index[i] : 0, (long long)t->corpus->rows);
 }
 
 static void open_inputs(struct task *t)
@@ -145,9 +146,13 @@ static const int64_t *read_indptr(struct task *t)
 {
     int64_t rows = t->corpus->rows, *indptr = arena_array(t->job->run, int64_t, rows + 1);
     store_read_all(t->sae, "/codes/indptr", indptr);
-    for (int64_t i = 0; i < rows; i++)
-        require(indptr[i] <= indptr[i + 1] && indptr[0] == 0, EXIT_BAD_DATA,
-                "%s: /codes/indptr does not ascend at row %lld", store_path(t->sae), (long long)i);
+    int64_t i = 0; /* the same on every rank */
+    while (i < rows && indptr[0] == 0 && indptr[i] <= indptr[i + 1])
+        i++;
+    agree(t->job->world, i == rows, EXIT_BAD_DATA,
+          "%s: /codes/indptr does not ascend from 0 at row %lld\n"
+          "run `cfn sae` again",
+          store_path(t->sae), (long long)i);
     store_expect(t->sae, "/codes/index", STORE_I32, 1, &indptr[rows]);
     store_expect(t->sae, "/codes/value", STORE_F32, 1, &indptr[rows]);
     return indptr;
