@@ -121,16 +121,11 @@ static void place_training_rows(struct task *t)
     const struct features *f = t->features;
     struct job *job = t->job;
     t->train = arena_array(job->run, int64_t, f->rows);
-    int64_t bad = -1;
     for (int64_t row = 0; row < f->rows; row++) {
-        if (f->label && (f->label[row] < 0 || f->label[row] >= f->classes) && bad < 0)
-            bad = row;
         if (f->split[row] == SPLIT_TRAIN)
             t->train[t->train_rows++] = row;
         t->val_rows += f->split[row] == SPLIT_VAL;
     }
-    agree(job->world, bad < 0, EXIT_BAD_DATA, "embeddings.h5: /label[%lld] is %d, expected 0 to %d", (long long)bad,
-          bad < 0 ? 0 : f->label[bad], f->classes - 1);
     agree(job->world, t->train_rows > 0, EXIT_BAD_DATA, "classify: no training rows");
     agree(job->world, t->val_rows > 0 || strcmp(job->config->classify.search, "published") != 0, EXIT_BAD_DATA,
           "classify: the search for C needs a validation split, and this corpus has none\n"
