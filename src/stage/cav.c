@@ -251,7 +251,9 @@ static void fit_block(struct task *t, struct fits *f, const int32_t *neurons, in
         t->neuron[t->kept++] = neurons[b];
     }
     t->done += count;
-    progress("cav", "vectors", (double)t->done * t->job->world->size, (double)t->alive_count, "neuron");
+    /* Rank 0 speaks for all: every rank has as many neurons, within one. */
+    double share = t->mine.count > 0 ? (double)t->done / (double)t->mine.count : 1;
+    progress("cav", "vectors", share * (double)t->alive_count, (double)t->alive_count, "neuron");
 }
 
 /* The largest of a number over all ranks. */
