@@ -9,8 +9,8 @@ python=/usr/bin/python3
 flags="--data t --backbone resnet18 --set threads=1 --set sae.epochs=12 --set sae.batch=64 --set sae.expansion=6
        --set decompose.nonzeros=7"
 
-make_run() { # name, fault: a run directory
-    $python tests/support/make_run.py "$tmp/$1/t/resnet18/1" 300 16 3 12 ${2:-}
+make_run() { # name, fault, rows: a run directory
+    $python tests/support/make_run.py "$tmp/$1/t/resnet18/1" "${3:-300}" 16 3 12 ${2:-}
 }
 stage() { # ranks, name, stage, more flags: output in $tmp/out
     local ranks=$1 name=$2
@@ -32,6 +32,17 @@ for ranks in 3 4; do
         say $? "$name at $ranks ranks is that of 1 rank, bit by bit"
     done
 done
+
+# Fewer chunks of rows than ranks, no validation rows; several labels per image.
+for ranks in 1 4; do
+    make_run few$ranks few 20 && stage $ranks few$ranks sae && grep -q "no validation rows" "$tmp/out" &&
+        stage $ranks few$ranks decompose
+    say $? "20 images without validation split at $ranks ranks"
+done
+$python tests/support/same_data.py "$(file few1 sae.h5)" "$(file few4 sae.h5)" &&
+    $python tests/support/same_data.py "$(file few1 codes.h5)" "$(file few4 codes.h5)"
+say $? "ranks without rows change nothing"
+make_run multi multi && stage 2 multi sae; say $? "several labels per image"
 
 # Stopped again and again at other rank counts, in the middle of epochs.
 make_run stop; touch "$tmp/stop-now"

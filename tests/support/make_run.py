@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Makes the inputs of the concept stages in a run directory: embeddings.h5, cav.h5, selection.h5.
-Usage: make_run.py DIR ROWS D CLASSES CONCEPTS [nan|no-train|empty|foreign]   (the last: a fault to plant)"""
+Usage: make_run.py DIR ROWS D CLASSES CONCEPTS [nan|no-train|empty|foreign|multi|few]
+(the last: a fault to plant, several labels per image, or few rows and no validation split)"""
 import os
 import sys
 
@@ -21,12 +22,17 @@ if fault == "no-train":
     split[:] = 2
 if fault == "empty":
     index = index[:0]
+if fault == "few":
+    split[:] = [0, 2] * (N // 2)
 if fault == "foreign":
     index[1] = 2 * M
 with h5py.File(out + "/embeddings.h5", "w") as f:
     f["features"] = x
     f["logits"] = r.normal(size=(N, C)).astype("f4")
-    f["label"] = r.integers(0, C, N).astype("i4")
+    if fault == "multi":
+        f["labels"] = r.integers(-2, 2, (N, C)).astype("i1")
+    else:
+        f["label"] = r.integers(0, C, N).astype("i4")
     f["split"] = split
     f.attrs["class_names"] = [f"class {i}" for i in range(C)]
 cav = r.normal(size=(2 * M, D))
