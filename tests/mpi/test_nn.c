@@ -1,0 +1,137 @@
+/* A network's training steps have the same bits at any rank count: weights, moments, running statistics and
+ * losses of three steps, for whole and ragged numbers of shards, both losses, batch-norm statistics of the global
+ * batch and of a shard. Launches at other rank counts are compared through a digest. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/arena.h"
+#include "digest.h"
+#include "dist/tree.h"
+#include "dist/world.h"
+#include "formula.h"
+#include "math/adam.h"
+#include "nn/network.h"
+
+enum { SIZE = 33, CLASSES = 3, STEPS = 3 };
+
+static struct world *world;
+static uint64_t global_hash;
+
+/* This rank's part of the global batch of step `step`. */
+struct batch {
+    float *images, *targets, *mask;
+    int32_t *labels;
+};
+
+static struct batch make_batch(struct arena *arena, struct network *net, int step)
+{
+    struct span mine = tree_leaves(network_tree(net));
+    int64_t rows = mine.count * network_shard_rows(net), first = mine.first * network_shard_rows(net);
+    int64_t pixels = 3 * SIZE * SIZE;
+    struct batch b = { arena_array(arena, float, rows *pixels), arena_array(arena, float, rows *CLASSES),
+                       arena_array(arena, float, rows *CLASSES), arena_array(arena, int32_t, rows) };
+    for (int64_t i = 0; i < rows * pixels; i++)
+        b.images[i] = formula(first * pixels + i, 11 + step);
+    for (int64_t i = 0; i < rows * CLASSES; i++) {
+        b.targets[i] = formula(first * CLASSES + i, 21 + step) > 0 ? 1.0f : 0.0f;
+        b.mask[i] = formula(first * CLASSES + i, 31 + step) > -0.8f ? 1.0f : 0.0f;
+    }
+    for (int64_t i = 0; i < rows; i++)
+        b.labels[i] = (int32_t)((first + i) % CLASSES);
+    return b;
+}
+
+/* Eight bytes at a time: there are 11 million weights. */
+static uint64_t digest_floats(uint64_t hash, const float *x, int64_t count)
+{
+    for (int64_t i = 0; i + 1 < count; i += 2) {
+        uint64_t word;
+        memcpy(&word, x + i, sizeof word);
+        hash = (hash ^ word) * 1099511628211u;
+        hash ^= hash >> 29;
+    }
+    return digest(hash, x + count - 1, sizeof *x);
+}
+
+static uint64_t digest_state(struct network *net, uint64_t hash)
+{
+    int64_t weights, buffers;
+    float *w = network_weights(net, &weights), *b = network_buffers(net, &buffers);
+    network_moment1(net);
+    network_sync(net);
+    hash = digest_floats(hash, w, weights);
+    hash = digest_floats(hash, b, buffers);
+    return digest_floats(hash, network_moment1(net), weights);
+}
+
+static uint64_t train(struct network_spec spec)
+{
+    struct arena *arena = arena_create("test", 1 << 20);
+    spec.backbone = "resnet18";
+    spec.classes = CLASSES;
+    spec.image_size = SIZE;
+    spec.train = true;
+    spec.seed = 7;
+    struct network *net = network_create(world, arena, &spec);
+    struct adam adam = { .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 1e-2 };
+    uint64_t hash = 1469598103934665603u;
+    bool bce = spec.loss == LOSS_BCE;
+    double losses[STEPS];
+    for (int step = 0; step < STEPS; step++) {
+        struct batch b = make_batch(arena, net, step);
+        int64_t correct = -1;
+        losses[step] = network_gradient(net, b.images, bce ? NULL : b.labels, bce ? b.targets : NULL,
+                                        bce ? b.mask : NULL, &correct);
+        network_update(net, &adam, step + 1);
+        hash = digest(digest(hash, &losses[step], sizeof(double)), &correct, sizeof correct);
+    }
+    hash = digest_state(net, hash);
+    network_close(net);
+    arena_destroy(arena);
+    return hash;
+}
+
+/* The same on all ranks of this launch, and as in launches before it. */
+static void expect_same(const char *name, uint64_t hash)
+{
+    uint64_t first = hash;
+    world_broadcast(world, &first, sizeof first, 0);
+    assert_true(first == hash);
+    if (world->rank == 0)
+        assert_true(digest_same(name, hash));
+}
+
+static void global_statistics(void **state)
+{
+    (void)state;
+    global_hash = train((struct network_spec){ .batch = 8, .shards = 4 });
+    expect_same("nn_global", global_hash);
+}
+
+static void one_image_a_shard(void **state)
+{
+    (void)state;
+    expect_same("nn_single", train((struct network_spec){ .batch = 8, .shards = 8, .loss = LOSS_BCE }));
+}
+
+static void shard_statistics(void **state)
+{
+    (void)state;
+    uint64_t hash = train((struct network_spec){ .batch = 8, .shards = 4, .local_batchnorm = true });
+    expect_same("nn_local", hash);
+    assert_true(hash != global_hash); /* the switch does something */
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(global_statistics), cmocka_unit_test(one_image_a_shard),
+                                        cmocka_unit_test(shard_statistics) };
+    world = world_start(&argc, &argv);
+    return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
+}
