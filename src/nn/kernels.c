@@ -119,19 +119,23 @@ INLINE void backward_sums(double *restrict sum, double *restrict dot, float *res
                           int lanes, int relu)
 {
     for (int64_t p = 0; p < pixels; p++) {
+        /* Two loops: mixed widths in one would not become vectors. */
 #pragma omp simd
         for (int l = 0; l < lanes; l++) {
             int64_t i = p * lanes + l;
-            float v = g[i], centred = x[i] - c.mean[l];
-            if (g2)
-                v += g2[i];
+            float v = g2 ? g[i] + g2[i] : g[i];
             if (relu) {
-                float y = out ? out[i] : c.scale[l] * centred + c.bias[l];
+                float y = out ? out[i] : c.scale[l] * (x[i] - c.mean[l]) + c.bias[l];
                 v = y > 0.0f ? v : 0.0f;
             }
             g[i] = v;
-            sum[l] += (double)v;
-            dot[l] += (double)v * (double)centred;
+        }
+#pragma omp simd
+        for (int l = 0; l < lanes; l++) {
+            int64_t i = p * lanes + l;
+            double v = (double)g[i];
+            sum[l] += v;
+            dot[l] += v * ((double)x[i] - (double)c.mean[l]);
         }
     }
 }
