@@ -68,6 +68,8 @@ void page_made(struct page *page, struct text *out);
 const char *page_class(const struct page *page, int c);
 /* The strip of top images of a neuron, kept on the page once. */
 void page_strip(struct page *page, struct text *out, int neuron, const char *name);
+/* The name of a concept for readers: what it is in bold, the figures behind it small, then `extra` (escaped). */
+void page_name(struct page *page, struct text *out, int concept, const char *extra);
 /* A number with a real minus sign: value with `digits` after the point, "+" in front when `sign`. */
 void page_number(struct text *out, double value, int digits, bool sign);
 /* metrics.json: value of model/split/metric; NaN when it is not there. *low, *high: its interval or NaN. */

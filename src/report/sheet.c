@@ -105,7 +105,7 @@ uint8_t *picture_png(struct arena *arena, struct picture picture, const char *ti
     png_set_IHDR(png, info, (png_uint_32)picture.width, (png_uint_32)picture.height, 8,
                  picture.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
                  PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
-    png_set_compression_level(png, 9);
+    png_set_compression_level(png, 6);
     png_set_filter(png, PNG_FILTER_TYPE_BASE, PNG_ALL_FILTERS);
     png_texts(png, info, title, description);
     png_write_info(png, info);

@@ -109,6 +109,27 @@ double page_metric(const struct page *page, const char *model, const char *metri
     return isfinite(plain) ? plain : json_as_number(first_of(value, "value", "mean"), NAN);
 }
 
+void page_name(struct page *page, struct text *out, int concept, const char *extra)
+{
+    const char *name = page->concept[concept].name, *brace = strstr(name, " ("), *rest = strchr(name, ';');
+    const char *end = name + strlen(name), *stop = rest ? rest : end, *what = brace && brace < stop ? brace : stop;
+    struct arena *a = page->arena;
+    html_add(out, "<div class=\"what\"><b>%s</b><span>", arena_printf(a, "%.*s", (int)(what - name), name));
+    const char *dot = "";
+    if (what < stop) { /* what stands in the parentheses */
+        int length = (int)(stop - what) - 2;
+        html_add(out, "%s", arena_printf(a, "%.*s", stop[-1] == ')' ? length - 1 : length, what + 2));
+        dot = " \xc2\xb7 ";
+    }
+    if (rest) {
+        html_add(out, "%s%s", dot, rest + 1 + (rest[1] == ' '));
+        dot = " \xc2\xb7 ";
+    }
+    if (extra)
+        html_add(out, "%s%s", dot, extra);
+    text_add(out, "</span></div>");
+}
+
 void page_strip(struct page *page, struct text *out, int neuron, const char *name)
 {
     struct sheet_style style = { STRIP_IMAGES, 0, 3 };

@@ -10,16 +10,6 @@
 
 enum { FOR = 4, AGAINST = 2 }; /* concepts shown per class */
 
-/* The name in bold up to its semicolon, then what follows it. */
-static void put_name(const struct page *page, struct text *out, int m, const char *extra)
-{
-    const char *name = page->concept[m].name, *rest = strchr(name, ';');
-    struct arena *a = page->arena;
-    html_add(out, "<div class=\"what\"><b>%s</b><span>%s%sneuron %d%s</span></div>",
-             rest ? arena_printf(a, "%.*s", (int)(rest - name), name) : name, rest ? rest + 1 + (rest[1] == ' ') : "",
-             rest ? " \xc2\xb7 " : "", page->concept[m].neuron, extra);
-}
-
 /* Concepts of class c by mean contribution: `count` strongest of one sign, out [count]; returns how many there are. */
 static int strongest(const struct page *page, int c, int sign, int *out, int count)
 {
@@ -48,10 +38,10 @@ static void concept_row(struct page *page, struct text *out, int c, int m)
     text_add(out, "<div class=\"row\">");
     page_strip(page, out, page->concept[m].neuron, page->concept[m].name);
     struct text extra = text_new(page->arena);
-    text_add(&extra, " \xc2\xb7 weight ");
+    text_add(&extra, "neuron %d \xc2\xb7 weight ", page->concept[m].neuron);
     page_number(&extra, weight, 2, true);
     text_add(&extra, " \xc2\xb7 used in %.0f %% of images", 100 * page->concept[m].used);
-    put_name(page, out, m, extra.data);
+    page_name(page, out, m, extra.data);
     text_add(out, "<div class=\"amount %s\">", effect < 0 ? "neg" : "pos");
     page_number(out, effect, 2, true);
     text_add(out, "</div></div>\n");

@@ -174,12 +174,9 @@ static int by_size(const double *part, const int32_t *atom, int S, const bool *t
 
 static void concept_line(struct page *page, struct text *out, int m, double value, double scale)
 {
-    const char *name = page->concept[m].name, *rest = strchr(name, ';');
     text_add(out, "<div class=\"row\">");
     page_strip(page, out, page->concept[m].neuron, page->concept[m].name);
-    html_add(out, "<div class=\"what\"><b>%s</b><span>%s</span></div>",
-             rest ? arena_printf(page->arena, "%.*s", (int)(rest - name), name) : name,
-             rest ? rest + 1 + (rest[1] == ' ') : "");
+    page_name(page, out, m, NULL);
     put_bar(out, value, scale, value < 0 ? "m" : "p");
     put_amount(out, value);
     text_add(out, "</div>\n");

@@ -33,28 +33,30 @@ static const char *main_name(const struct page *page)
 
 /* ---- numbers ---- */
 
-static void card(struct text *out, double value, const char *name, const char *what)
+static void card(struct text *out, double value, bool percent, const char *name, const char *what)
 {
     text_add(out, "<div class=\"card\"><b>");
-    page_number(out, 100 * value, 1, false);
-    html_add(out, " %%</b>%s<span>%s</span></div>\n", name, what);
+    page_number(out, percent ? 100 * value : value, percent ? 1 : 3, false);
+    html_add(out, "%s</b>%s<span>%s</span></div>\n", percent && isfinite(value) ? " %" : "", name, what);
 }
 
 static void cards(struct page *page, struct text *out)
 {
     double low, high, value[MODELS];
+    bool percent = !page->corpus->multi_label;
     for (int m = 0; m < MODELS; m++)
         value[m] = page_metric(page, models[m].key, main_metric(page), &low, &high);
     struct arena *a = page->arena;
     const char *split = split_name((enum split)page->split);
     text_add(out, "<div class=\"cards\">\n");
-    card(out, value[0], arena_printf(a, "%s of the network", main_name(page)),
+    card(out, value[0], percent, arena_printf(a, "%s of the network", main_name(page)),
          arena_printf(a, "%s images it was not trained on", split));
-    card(out, value[1], arena_printf(a, "%s of the concept model", main_name(page)),
+    card(out, value[1], percent, arena_printf(a, "%s of the concept model", main_name(page)),
          arena_printf(a, "%d concepts, %d per image", page->concepts, page->atoms));
-    card(out, value[1] / value[0], "retained", "concept model divided by network");
-    card(out, value[2], "random control", "random directions instead of concepts");
-    card(out, value[3], "floor", page->corpus->multi_label ? "no information" : "always the most frequent class");
+    card(out, value[1] / value[0], true, "retained", "concept model divided by network");
+    card(out, value[2], percent, "random control", "random directions instead of concepts");
+    card(out, value[3], percent, "floor",
+         page->corpus->multi_label ? "no information" : "always the most frequent class");
     text_add(out, "</div>\n");
 }
 
