@@ -89,24 +89,15 @@ void page_number(struct text *out, double value, int digits, bool sign)
     text_add(out, "%s%.*f", lead, digits, size);
 }
 
-/* The member of `object` under the first of the names that is there. */
-static const struct json *first_of(const struct json *object, const char *a, const char *b)
-{
-    const struct json *found = json_member(object, a);
-    return found ? found : json_member(object, b);
-}
-
 double page_metric(const struct page *page, const char *model, const char *metric, double *low, double *high)
 {
+    char name[64];
+    snprintf(name, sizeof name, "%s_interval", metric);
     const struct json *m = json_member(json_member(page->metrics, model), split_name((enum split)page->split));
-    const struct json *value = json_member(m, metric);
-    if (json_member(value, "macro"))
-        value = json_member(value, "macro");
-    const struct json *interval = json_member(value, "interval");
-    *low = json_as_number(interval ? json_item(interval, 0) : json_member(value, "low"), NAN);
-    *high = json_as_number(interval ? json_item(interval, 1) : json_member(value, "high"), NAN);
-    double plain = json_as_number(value, NAN);
-    return isfinite(plain) ? plain : json_as_number(first_of(value, "value", "mean"), NAN);
+    const struct json *interval = json_member(m, name);
+    *low = json_as_number(json_item(interval, 0), NAN);
+    *high = json_as_number(json_item(interval, 1), NAN);
+    return json_as_number(json_member(m, metric), NAN);
 }
 
 void page_name(struct page *page, struct text *out, int concept, const char *extra)

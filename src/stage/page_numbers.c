@@ -53,7 +53,8 @@ static void cards(struct page *page, struct text *out)
          arena_printf(a, "%s images it was not trained on", split));
     card(out, value[1], percent, arena_printf(a, "%s of the concept model", main_name(page)),
          arena_printf(a, "%d concepts, %d per image", page->concepts, page->atoms));
-    card(out, value[1] / value[0], true, "retained", "concept model divided by network");
+    card(out, page_metric(page, "retention", main_metric(page), &low, &high), true, "retained",
+         "concept model divided by network");
     card(out, value[2], percent, "random control", "random directions instead of concepts");
     card(out, value[3], percent, "floor",
          page->corpus->multi_label ? "no information" : "always the most frequent class");

@@ -80,8 +80,7 @@ for r in rows:
 if os.path.exists(run + "/metrics.json"):
     metrics = json.load(open(run + "/metrics.json"))
     for model in ("backbone", "cbm"):
-        value = metrics[model]["test"]["accuracy"]
-        wanted(f"{value['value'] if isinstance(value, dict) else value:.3f}", f"accuracy of {model}")
+        wanted(f"{metrics[model]['test']['accuracy']:.3f}", f"accuracy of {model}")
 names = json.load(open(run + "/names.json"))
 for name, region in names["regions"].items():
     wanted(name, "attribute")
