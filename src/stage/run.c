@@ -85,12 +85,10 @@ static int run_stage(struct job *job, struct pipeline *p, int s)
     return code;
 }
 
-/* A measure of metrics.json: a number, or an object with its interval. NAN when it is not there. */
+/* A measure of metrics.json; NAN when it is not there. */
 static double measure(const struct json *metrics, const char *model, const char *split, const char *name)
 {
-    const struct json *value = json_member(json_member(json_member(metrics, model), split), name);
-    const struct json *inner = json_member(value, "value");
-    return json_as_number(inner ? inner : value, NAN);
+    return json_as_number(json_member(json_member(json_member(metrics, model), split), name), NAN);
 }
 
 static void print_measure(const char *label, double value)
