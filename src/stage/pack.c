@@ -58,6 +58,23 @@ static int count_threads(void)
     return threads < WORKERS ? threads : WORKERS;
 }
 
+/* Tables below root that the manifest may have been read from: their checksums are recorded, so that `cfn run` packs
+ * again when one has changed. */
+static int find_tables(struct job *job, const char *tables[4])
+{
+    const char *const names[] = { job->config->pack.labels, "class2images_train.p", "class2images_val.p",
+                                  "class2images_test.p" };
+    int count = 0;
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+        const char *path = text_path(job->run, job->config->run.root, names[n]);
+        char there = job->world->rank == 0 && *names[n] && text_file_exists(path);
+        world_broadcast(job->world, &there, 1, 0);
+        if (there)
+            tables[count++] = path;
+    }
+    return count;
+}
+
 int stage_pack(struct job *job)
 {
     bool write = job_may_write(job, "corpus.h5");
@@ -81,7 +98,9 @@ int stage_pack(struct job *job)
     struct store *store = create(pack);
     write_images(pack, store);
     write_rest(pack, store);
-    job_publish(job, store, "pack", NULL, 0);
+    const char *tables[4];
+    int count = find_tables(job, tables);
+    job_publish(job, store, "pack", tables, count);
     for (int w = 0; w < pack->workers; w++) {
         arena_destroy(pack->scratch[w]);
         arena_destroy(pack->keep[w]);

@@ -190,7 +190,8 @@ static const char *difference(struct arena *arena, const char *then, const char 
     }
 }
 
-/* The first recorded input whose file is another one today, or NULL. Collective. */
+/* The first recorded input whose file is another one today, or NULL. Images and tables that were packed may be gone:
+ * that changes nothing about what was made of them. Collective. */
 static const char *changed_input(struct job *job, const char *lines)
 {
     for (const char *at = lines; *at;) {
@@ -198,7 +199,8 @@ static const char *changed_input(struct job *job, const char *lines)
         if (sum + 2 < length) {
             char *name = arena_printf(job->run, "%.*s", (int)(length - sum - 2), at + sum + 2);
             const char *now = checksum(job, input_path(job, name));
-            if (strlen(now) != sum || strncmp(now, at, sum) != 0)
+            bool is_gone = strchr(name, '/') && strcmp(now, "missing") == 0;
+            if (!is_gone && (strlen(now) != sum || strncmp(now, at, sum) != 0))
                 return name;
         }
         at += length + (at[length] == '\n');
@@ -209,10 +211,13 @@ static const char *changed_input(struct job *job, const char *lines)
 bool record_is_valid(struct job *job, const struct command *command, const char **why)
 {
     static const char *const names[] = { "settings", "inputs" };
-    const char *notes[2], *output = command_word(job->run, command->outputs, 0);
-    *why = "not there";
-    if (!home_has(job, job_path(job, output)))
-        return false;
+    const char *notes[2], *output;
+    for (int o = 0; (output = command_word(job->run, command->outputs, o)); o++)
+        if (!home_has(job, job_path(job, output))) {
+            *why = arena_printf(job->run, "no %s yet", output);
+            return false;
+        }
+    output = command_word(job->run, command->outputs, 0);
     read_notes(job, output, names, notes, 2);
     *why = "not known how it was made";
     if (!notes[0] || !notes[1])

@@ -59,3 +59,69 @@ ends 0 'run: explain   would run' run --dry-run --result_dir dry
 ends 66 'dry/ham/corpus.h5: no such file' train --dry-run --result_dir dry
 test ! -e dry
 say $? "a dry run writes nothing"
+
+# What is valid is skipped; what a change reaches is made again. Packing and the audit take a second here.
+mkdir -p images/a images/b
+/usr/bin/python3 - <<'PY'
+import struct, zlib
+def png(path, value, size=40):
+    rows = b"".join(b"\0" + bytes((value * (x + 1) + y) % 256 for x in range(size)) for y in range(size))
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    open(path, "wb").write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 0, 0, 0, 0))
+                           + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+lines = ["path,label,split"]
+for i in range(12):
+    name = f"{'ab'[i % 2]}/{i}.png"
+    png("images/" + name, i + 1)
+    lines.append(f"{name},{'ab'[i % 2]},{('train', 'train', 'val', 'test')[i // 2 % 4]}")
+open("images/labels.csv", "w").write("\n".join(lines) + "\n")
+PY
+set -- --data tiny --root images --result_dir skip --set image.size=32
+both() { "$CFN" pack "$@" > out 2>&1 && "$CFN" audit "$@" >> out 2>&1; }
+both "$@"
+say $? "pack and audit"
+plan() { # what a run would do: pack and audit only
+    "$CFN" run "$@" --dry-run 2>&1 | grep -E 'run: (pack|audit) ' | sed -E 's/^run: ([a-z]+) +/\1 /; s/, writes.*//' |
+        paste -sd ';'
+}
+expect() { # text of the plan, what, arguments...
+    local expected=$1 what=$2 got
+    shift 2
+    got=$(plan "$@")
+    test "$got" = "$expected"
+    say $? "$what"
+    [ "$got" = "$expected" ] || echo "found: $got"
+}
+expect 'pack done before;audit done before' 'nothing has changed' "$@"
+expect 'pack would run (made with pack.on_bad=fail, now pack.on_bad=skip);audit would run (corpus.h5 is made again)' \
+    'another setting' "$@" --set pack.on_bad=skip
+expect 'pack done before;audit done before' 'threads, image.size and training do not reach the corpus' "$@" \
+    --set threads=2 --set image.size=64 --set train.lr=1
+expect 'pack would run (--force);audit would run (--force)' '--force' "$@" --force
+mv images moved
+expect 'pack done before;audit done before' 'images that are gone' "$@"
+mv moved images
+sed -i '2s/train/val/' images/labels.csv
+expect 'pack would run (images/labels.csv has changed);audit would run (corpus.h5 is made again)' 'another table' "$@"
+"$CFN" pack "$@" --force > out 2>&1
+expect 'pack done before;audit would run (corpus.h5 has changed)' 'a corpus packed again reaches the audit' "$@"
+rm skip/tiny/audit.json
+expect 'pack done before;audit would run (no audit.json yet)' 'an output that was removed' "$@"
+
+# The corpus is shared: a run waits while another job packs it.
+exec 9>> skip/tiny/.lock
+flock 9
+timeout 60 "$CFN" run "$@" --trial 4 --epoch 1 --set train.batch=4 --max-hours 0.00001 > waiting 2>&1 9>&- &
+waiter=$!
+for _ in $(seq 100); do
+    grep -q 'waiting for another job' waiting && break
+    sleep 0.1
+done
+grep -q 'skip/tiny: waiting for another job' waiting
+say $? "a run waits for the job that packs the same corpus"
+exec 9>&-
+wait $waiter
+code=$?
+test $code = 75 && grep -q 'run: stopped (time limit) after pack' waiting
+say $? "then goes on, and stops between stages when its time is over (75)"
+[ $code = 75 ] || { echo "exit $code"; tail -5 waiting; }
