@@ -285,6 +285,8 @@ static void publication_is_atomic(void **state)
     static const struct layout table[] = { { "/x", STORE_I32, "N", "1", "x", NULL, false } };
     const struct extent sizes[] = { { "N", 4 } };
     const char *path = text_path(arena, dir, "atomic.h5");
+    if (world->rank == 0)
+        unlink(path);
     for (int version = 0; version < 3; version++) {
         struct store *store = store_create(world, arena, path, table, 1, sizes, 1, version > 0);
         const int32_t x[4] = { version, 1, 2, 3 };
@@ -314,6 +316,7 @@ static void left_over_part_is_replaced(void **state)
     const struct extent sizes[] = { { "N", 4 } };
     const char *path = text_path(arena, dir, "stale.h5"), *why;
     if (world->rank == 0) {
+        unlink(path);
         char *junk = arena_array(arena, char, 100000);
         assert_true(text_write_file(arena, arena_printf(arena, "%s.part", path), junk, 100000, &why));
         assert_true(text_write_file(arena, arena_printf(arena, "%s.lock", path), "", 0, &why));

@@ -3,8 +3,8 @@
  *
  * With arguments it is one life of a file, for tests/cli/test_store_errors.sh:
  *   create PATH MEGABYTES [replace]   makes a file of that size
- *   slow PATH MEGABYTES               the same, values some seconds after the file
- *   hold PATH SECONDS                 keeps it unfinished for a while */
+ *   slow PATH MEGABYTES               the same, values only when PATH.go is there
+ *   hold PATH                         a small file, unfinished until PATH.go is there */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -113,21 +113,26 @@ static void uneven_blocks(void **state)
     arena_release(arena, mark);
 }
 
-static void say_held(unsigned seconds)
+/* Says so, then waits until PATH.go is there, a minute at most. */
+static void hold(const char *path)
 {
-    if (world->rank == 0)
+    const char *go = arena_printf(arena, "%s.go", path);
+    if (world->rank == 0) {
         puts("held");
-    fflush(stdout);
-    sleep(seconds);
+        fflush(stdout);
+        for (int i = 0; i < 1200 && !text_file_exists(go); i++)
+            usleep(50000);
+    }
+    world_barrier(world);
 }
 
-static void create_file(const char *path, int64_t megabytes, bool replace, unsigned pause)
+static void create_file(const char *path, int64_t megabytes, bool replace, bool slow)
 {
     static const struct layout table[] = { { "/x", STORE_F32, "N,D", "1", "filling", NULL, false } };
     const struct extent sizes[] = { { "N", megabytes * 4 }, { "D", 65536 } };
     struct store *store = store_create(world, arena, path, table, 1, sizes, 2, replace);
-    if (pause)
-        say_held(pause);
+    if (slow)
+        hold(path);
     const struct span mine = shard_rows(megabytes * 4, world->size, world->rank);
     float *row = arena_array(arena, float, 65536);
     for (int64_t i = 0; i < (megabytes * 4 + world->size - 1) / world->size; i++)
@@ -135,13 +140,13 @@ static void create_file(const char *path, int64_t megabytes, bool replace, unsig
     store_publish(store);
 }
 
-static void hold_file(const char *path, unsigned seconds)
+static void hold_file(const char *path)
 {
     static const struct layout table[] = { { "/x", STORE_I32, "N", "1", "held", NULL, false } };
     const struct extent sizes[] = { { "N", 4 } };
     struct store *store = store_create(world, arena, path, table, 1, sizes, 1, false);
     const int32_t x[4] = { 1, 2, 3, 4 };
-    say_held(seconds);
+    hold(path);
     store_write_all(store, "/x", x);
     store_publish(store);
 }
@@ -150,11 +155,11 @@ static void one_life(int argc, char **argv)
 {
     const long number = argc > 3 ? strtol(argv[3], NULL, 10) : 0;
     if (strcmp(argv[1], "create") == 0)
-        create_file(argv[2], number, argc > 4, 0);
+        create_file(argv[2], number, argc > 4, false);
     else if (strcmp(argv[1], "slow") == 0)
-        create_file(argv[2], number, false, 3);
+        create_file(argv[2], number, false, true);
     else if (strcmp(argv[1], "hold") == 0)
-        hold_file(argv[2], (unsigned)number);
+        hold_file(argv[2]);
 }
 
 int main(int argc, char **argv)
