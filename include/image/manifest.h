@@ -62,6 +62,12 @@ bool manifest_from_table(struct arena *arena, struct manifest *out, const struct
                          struct manifest_problem *problem);
 bool manifest_from_classes(struct arena *arena, struct manifest *out, const struct manifest_request *request,
                            struct manifest_problem *problem);
+/* Groups for a source that has none, from column pack.group of the table pack.labels, whose rows are found by file
+ * name without folder and ending: its column path, id or image_id. */
+bool manifest_join_groups(struct arena *arena, struct manifest *out, const struct manifest_request *request,
+                          struct manifest_problem *problem);
+/* Numbers by first appearance [rows]; an empty text is a group of its own. Arena. */
+int64_t *manifest_number_groups(struct arena *arena, const char *const *texts, int64_t rows);
 /* Split of a name by its hash: the same on every machine, whatever else is in the corpus. */
 uint8_t manifest_hash_split(const char *name, double val_fraction, double test_fraction);
 /* enum split of a name as people write it ("train", "val", "valid", "validate", "validation", "test"), or -1. */

@@ -37,7 +37,8 @@ bool manifest_read(struct arena *arena, struct manifest *out, const struct manif
         manifest_fail(&problem, EXIT_NO_INPUT,
                       "%s: expected a folder of images\nset root: in the configuration, or --root", request->root);
     else
-        ok = choose(arena, out, request, &problem) && check(arena, out, &problem);
+        ok = choose(arena, out, request, &problem) && check(arena, out, &problem) &&
+             (out->group || !request->group || !*request->group || manifest_join_groups(arena, out, request, &problem));
     *code = problem.code;
     *why = problem.why;
     return ok;

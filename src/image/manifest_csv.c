@@ -32,7 +32,6 @@ static bool take_label(struct arena *arena, struct manifest *out, const struct t
                        struct manifest_problem *problem);
 static bool take_labels(struct arena *arena, struct manifest *out, const struct table *t, const struct columns *c,
                         struct manifest_problem *problem);
-static void take_groups(struct arena *arena, struct manifest *out, const struct table *t, int column);
 static void take_attributes(struct arena *arena, struct manifest *out, const struct table *t, const struct columns *c);
 
 bool manifest_from_table(struct arena *arena, struct manifest *out, const struct manifest_request *request,
@@ -59,7 +58,7 @@ bool manifest_from_table(struct arena *arena, struct manifest *out, const struct
     out->line = arena_array(arena, int64_t, table.rows);
     memcpy(out->line, table.line, (size_t)table.rows * sizeof *out->line);
     if (columns.group >= 0)
-        take_groups(arena, out, &table, columns.group);
+        out->group = manifest_number_groups(arena, column_texts(arena, &table, columns.group), table.rows);
     take_attributes(arena, out, &table, &columns);
     return take_splits(arena, out, &table, &columns, request, problem) &&
            (out->multi_label ? take_labels(arena, out, &table, &columns, problem)
@@ -298,41 +297,6 @@ static bool take_labels(struct arena *arena, struct manifest *out, const struct 
             out->labels[i * out->classes + k] = (int8_t)value;
         }
     return true;
-}
-
-struct keyed {
-    const char *text;
-    int64_t row, number;
-};
-static int keyed_by_text(const void *a, const void *b)
-{
-    const struct keyed *x = a, *y = b;
-    int order = strcmp(x->text, y->text);
-    return order ? order : (x->row > y->row) - (x->row < y->row);
-}
-static int keyed_by_row(const void *a, const void *b)
-{
-    const struct keyed *x = a, *y = b;
-    return (x->row > y->row) - (x->row < y->row);
-}
-
-/* Groups are numbered by first appearance. An empty cell is a group of its own. */
-static void take_groups(struct arena *arena, struct manifest *out, const struct table *t, int column)
-{
-    struct keyed *rows = arena_array(arena, struct keyed, t->rows);
-    int64_t *first = arena_array(arena, int64_t, t->rows); /* first row of the same text */
-    out->group = arena_array(arena, int64_t, t->rows);
-    for (int64_t i = 0; i < t->rows; i++)
-        rows[i] = (struct keyed){ table_cell(t, i, column), i, 0 };
-    qsort(rows, (size_t)t->rows, sizeof *rows, keyed_by_text);
-    for (int64_t i = 0; i < t->rows; i++) {
-        bool same = i > 0 && *rows[i].text && strcmp(rows[i].text, rows[i - 1].text) == 0;
-        first[rows[i].row] = same ? first[rows[i - 1].row] : rows[i].row;
-    }
-    qsort(rows, (size_t)t->rows, sizeof *rows, keyed_by_row);
-    int64_t groups = 0;
-    for (int64_t i = 0; i < t->rows; i++)
-        out->group[i] = first[i] == i ? groups++ : out->group[first[i]];
 }
 
 /* Names that can be part of a dataset's path. */

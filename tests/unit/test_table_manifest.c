@@ -258,6 +258,29 @@ static void test_class2images(void **state)
     assert_non_null(strstr(why, "class 'nv' has no list"));
 }
 
+/* The published splits have no groups: they come from the table of metadata, by file name. */
+static void test_groups_from_metadata(void **state)
+{
+    (void)state;
+    put("class2images_train.p", "(dVnv\n(lVp/a.jpg\naVb.jpg\nas.");
+    put("class2images_val.p", "(dVnv\n(lVc.jpg\nas.");
+    put("class2images_test.p", "(dVnv\n(lVd.jpg\nas.");
+    put("labels.csv", "lesion_id,image_id,dx\nL9,d,nv\nL1,a,nv\nL7,b,nv\n,c,nv\n");
+    assert_true(manifest("auto", "ham", "lesion_id"));
+    const int64_t expected[4] = { 0, 1, 2, 3 };
+    assert_memory_equal(m.group, expected, sizeof expected);
+    put("labels.csv", "lesion_id,image_id,dx\nL9,d,nv\nL9,a,nv\nL7,b,nv\nL9,c,nv\n");
+    assert_true(manifest("auto", "ham", "lesion_id"));
+    const int64_t shared[4] = { 0, 1, 0, 0 };
+    assert_memory_equal(m.group, shared, sizeof shared);
+    assert_false(manifest("auto", "ham", "patient"));
+    assert_int_equal(code, EXIT_BAD_CONFIG);
+    put("labels.csv", "lesion_id,image_id,dx\nL9,d,nv\n");
+    assert_false(manifest("auto", "ham", "lesion_id"));
+    assert_int_equal(code, EXIT_BAD_DATA);
+    assert_non_null(strstr(why, "does not hold this image"));
+}
+
 static void test_mimic(void **state)
 {
     (void)state;
@@ -317,6 +340,7 @@ int main(void)
         IN_FOLDER(test_folders_without_splits),
         IN_FOLDER(test_nothing_there),
         IN_FOLDER(test_class2images),
+        IN_FOLDER(test_groups_from_metadata),
         IN_FOLDER(test_mimic),
         IN_FOLDER(test_open_below_root),
     };
