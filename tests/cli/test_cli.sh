@@ -4,6 +4,7 @@
 cd "$(dirname "$0")/../.." || exit 1
 . scripts/mpi-env
 . tests/support/say.sh
+: "${CFN_TEST_TMP:?run the tests by make check}"
 tmp=$CFN_TEST_TMP/cli
 mkdir -p "$tmp"
 

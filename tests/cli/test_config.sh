@@ -5,10 +5,8 @@ cd "$(dirname "$0")/../.." || exit 1
 top=$PWD
 . scripts/mpi-env
 . tests/support/say.sh
-tmp=$CFN_TEST_TMP/config
-mkdir -p "$tmp"
-cd "$tmp" || exit 1
-case $CFN in /*) ;; *) CFN=$top/$CFN ;; esac
+. tests/support/place.sh
+place config
 
 all_ranks="1 4"
 wrong() { # exit code, message, arguments...: run.yml is the configuration

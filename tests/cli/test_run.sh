@@ -1,13 +1,10 @@
 #!/bin/bash
 # Run directories: locks, existing outputs, places that cannot be written, dry runs.
 cd "$(dirname "$0")/../.." || exit 1
-top=$PWD
 . scripts/mpi-env
 . tests/support/say.sh
-tmp=$CFN_TEST_TMP/run
-mkdir -p "$tmp"
-cd "$tmp" || exit 1
-case $CFN in /*) ;; *) CFN=$top/$CFN ;; esac
+. tests/support/place.sh
+place run
 
 ends() { # exit code, message, arguments...: at 1 and 4 ranks, said once
     local expected=$1 message=$2 code ranks
