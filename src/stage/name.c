@@ -3,53 +3,14 @@
  * activation with ground truth beside the images and with the classes. Sums go
  * over fixed chunks of rows and the fixed tree, so names do not depend on the
  * rank count; the ranks share the sheets. Method: docs/methods/name.md. */
-#include <dirent.h>
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "concept/names.h"
 #include "dist/tree.h"
-#include "image/corpus.h"
-#include "image/loader.h"
-#include "report/json.h"
-#include "stage/stage.h"
+#include "stage/name.h"
 #include "stage/tiles.h"
 
-enum {
-    LEAVES = 64,     /* chunks of rows whose sums are added up the tree */
-    SHEET_TILE = 96, /* pixels, or image.size if that is smaller */
-    TILES_KEPT = 1 << 12,
-    TRAIN = 1 << SPLIT_TRAIN,
-    TEST = 1 << SPLIT_TEST,
-    CHOOSE = TRAIN | 1 << SPLIT_VAL
-};
-
-/* What is known of one neuron. */
-struct neuron {
-    int attribute, class_match; /* targets, -1 = none */
-    double r, class_r;          /* on the training split */
-    double score;               /* |r| of the match the name is made of */
-    int top_class;              /* -1 = none */
-    double top_share;
-    int tops;
-    const char *text; /* NULL = never fires */
-};
-
-struct task {
-    struct job *job;
-    struct store *sae, *pixels;
-    struct corpus *corpus;
-    struct names_targets targets;
-    int neurons;           /* K */
-    int T;                 /* length of /top */
-    int top;               /* images per neuron wanted */
-    float *fire_rate;      /* [K] */
-    int64_t *top_index;    /* [K x T] */
-    float *top_value;      /* [K x T] */
-    double *sums;          /* of names_add_rows, over all rows */
-    struct neuron *neuron; /* [K] */
-};
+enum { LEAVES = 64 }; /* chunks of rows whose sums are added up the tree */
 
 /* ---- input ---- */
 
@@ -63,7 +24,7 @@ static float class_value(const struct corpus *c, int64_t row, int k)
 }
 
 /* Attributes, then classes, as columns; attributes are summed around their mean over the rows that know them. */
-static void make_targets(struct task *t)
+static void make_targets(struct name_task *t)
 {
     const struct corpus *c = t->corpus;
     struct arena *arena = t->job->run;
@@ -86,7 +47,7 @@ static void make_targets(struct task *t)
     t->targets = (struct names_targets){ J, c->attributes, name, value, centre };
 }
 
-static void read_tops(struct task *t)
+static void read_tops(struct name_task *t)
 {
     int64_t dims[4], count = (int64_t)t->neurons * t->T;
     store_dims(t->sae, "/top/index", dims);
@@ -103,7 +64,7 @@ static void read_tops(struct task *t)
           store_path(t->sae), i < count ? (long long)t->top_index[i] : 0, (long long)t->corpus->rows);
 }
 
-static void open_inputs(struct task *t)
+static void open_inputs(struct name_task *t)
 {
     struct job *job = t->job;
     t->pixels = job_open(job, "corpus.h5", "pack");
@@ -126,7 +87,7 @@ static void open_inputs(struct task *t)
 /* ---- sums over all rows ---- */
 
 /* The codes of one leaf; memory from scratch. */
-static struct names_codes read_leaf(struct task *t, const int64_t *indptr, struct span rows)
+static struct names_codes read_leaf(struct name_task *t, const int64_t *indptr, struct span rows)
 {
     struct arena *scratch = t->job->scratch;
     int64_t first = indptr[rows.first], entries = indptr[rows.first + rows.count] - first;
@@ -142,7 +103,7 @@ static struct names_codes read_leaf(struct task *t, const int64_t *indptr, struc
     return (struct names_codes){ rows.count, indptr + rows.first, index, value };
 }
 
-static const int64_t *read_indptr(struct task *t)
+static const int64_t *read_indptr(struct name_task *t)
 {
     int64_t rows = t->corpus->rows, *indptr = arena_array(t->job->run, int64_t, rows + 1);
     store_read_all(t->sae, "/codes/indptr", indptr);
@@ -158,7 +119,7 @@ static const int64_t *read_indptr(struct task *t)
     return indptr;
 }
 
-static void add_up(struct task *t)
+static void add_up(struct name_task *t)
 {
     struct job *job = t->job;
     const int64_t *indptr = read_indptr(t);
@@ -186,13 +147,13 @@ static void add_up(struct task *t)
 
 /* ---- names ---- */
 
-static double correlation(const struct task *t, unsigned mask, int k, int j)
+double name_correlation(const struct name_task *t, unsigned mask, int k, int j)
 {
     return j < 0 ? NAN : names_correlation(t->sums, t->neurons, t->targets.count, mask, k, j);
 }
 
 /* The most frequent class among the top images and its share. */
-static void find_top_class(const struct task *t, int k, struct neuron *n)
+static void find_top_class(const struct name_task *t, int k, struct name_neuron *n)
 {
     const struct corpus *c = t->corpus;
     struct arena_mark mark = arena_mark(t->job->scratch);
@@ -211,14 +172,14 @@ static void find_top_class(const struct task *t, int k, struct neuron *n)
     arena_release(t->job->scratch, mark);
 }
 
-static void name_one(struct task *t, int k)
+static void name_one(struct name_task *t, int k)
 {
-    struct neuron *n = &t->neuron[k];
+    struct name_neuron *n = &t->neuron[k];
     int A = t->targets.attributes, C = t->corpus->classes, J = t->targets.count;
-    n->attribute = names_best_target(t->sums, t->neurons, J, TRAIN, k, 0, A);
-    n->class_match = names_best_target(t->sums, t->neurons, J, TRAIN, k, A, C);
-    n->r = correlation(t, TRAIN, k, n->attribute);
-    n->class_r = correlation(t, TRAIN, k, n->class_match);
+    n->attribute = names_best_target(t->sums, t->neurons, J, NAME_TRAIN, k, 0, A);
+    n->class_match = names_best_target(t->sums, t->neurons, J, NAME_TRAIN, k, A, C);
+    n->r = name_correlation(t, NAME_TRAIN, k, n->attribute);
+    n->class_r = name_correlation(t, NAME_TRAIN, k, n->class_match);
     double a = n->attribute < 0 ? 0 : fabs(n->r), c = n->class_match < 0 ? 0 : fabs(n->class_r);
     n->score = a >= NAMES_CLEAR ? a : fmax(a, c);
     find_top_class(t, k, n);
@@ -232,184 +193,19 @@ static void name_one(struct task *t, int k)
     n->text = names_text(t->job->run, &facts);
 }
 
-static void name_all(struct task *t)
+static void name_all(struct name_task *t)
 {
-    t->neuron = arena_array(t->job->run, struct neuron, t->neurons);
+    t->neuron = arena_array(t->job->run, struct name_neuron, t->neurons);
     for (int k = 0; k < t->neurons; k++)
         if (t->fire_rate[k] > 0)
             name_one(t, k);
         else
-            t->neuron[k] = (struct neuron){ .attribute = -1, .class_match = -1, .top_class = -1 };
-}
-
-/* ---- contact sheets ---- */
-
-/* Neurons that get a sheet: all that fire, or the `sheets` that fire most often; in ascending order. */
-static int64_t choose_sheets(const struct task *t, int32_t *out)
-{
-    int limit = t->job->config->name.sheets;
-    int64_t alive = 0, count = 0;
-    bool *taken = arena_array(t->job->run, bool, t->neurons);
-    for (int k = 0; k < t->neurons; k++)
-        alive += t->neuron[k].text != NULL;
-    for (int64_t pick = 0; limit > 0 && pick < limit && pick < alive; pick++) {
-        int best = -1;
-        for (int k = 0; k < t->neurons; k++)
-            if (t->neuron[k].text && !taken[k] && (best < 0 || t->fire_rate[k] > t->fire_rate[best]))
-                best = k;
-        taken[best] = true;
-    }
-    for (int k = 0; k < t->neurons; k++)
-        if (t->neuron[k].text && (limit <= 0 || taken[k]))
-            out[count++] = k;
-    return count;
-}
-
-static const char *sheet_name(struct arena *arena, int k)
-{
-    return arena_printf(arena, "sheets/neuron-%05d.png", k);
-}
-
-/* Sheets of an earlier run do not belong to these neurons. Rank 0. */
-static void remove_old_sheets(struct job *job, const char *dir)
-{
-    DIR *open = opendir(dir);
-    for (struct dirent *e = open ? readdir(open) : NULL; e; e = readdir(open))
-        if (text_starts(e->d_name, "neuron-") && (text_ends(e->d_name, ".png") || text_ends(e->d_name, ".part")))
-            unlink(text_path(job->scratch, dir, e->d_name));
-    if (open)
-        closedir(open);
-}
-
-static void prepare_sheets(struct job *job)
-{
-    const char *dir = job_path(job, "sheets"), *why = "";
-    bool ok = true;
-    if (job->world->rank == 0) {
-        ok = text_make_dirs(job->scratch, dir, &why);
-        if (ok && !job->resume)
-            remove_old_sheets(job, dir);
-    }
-    agree(job->world, ok, EXIT_CANNOT_CREATE, "%s: %s\nname writes one contact sheet per neuron there", dir, why);
-}
-
-static void write_sheet(struct task *t, struct tiles *tiles, int k)
-{
-    struct arena *scratch = t->job->scratch;
-    const char *path = job_path(t->job, sheet_name(scratch, k)), *why = "";
-    if (t->job->resume && text_file_exists(path))
-        return;
-    int64_t *rows = arena_array(scratch, int64_t, t->top + 1);
-    int count = tiles_top_rows(rows, t->top, t->top_index + (int64_t)k * t->T, t->top_value + (int64_t)k * t->T, t->T);
-    int columns = (int)ceil(sqrt((double)count));
-    struct picture sheet = tiles_sheet(tiles, scratch, rows, count, (struct sheet_style){ columns, 1, 3 });
-    size_t length;
-    uint8_t *png = picture_png(scratch, sheet, arena_printf(scratch, "neuron %d", k), t->neuron[k].text, &length);
-    require(text_write_file(scratch, path, (const char *)png, length, &why), EXIT_IO, "%s: %s", path, why);
-}
-
-/* Each rank draws its block of the sheets. */
-static int64_t write_sheets(struct task *t)
-{
-    struct job *job = t->job;
-    int32_t *chosen = arena_array(job->run, int32_t, t->neurons);
-    int64_t count = choose_sheets(t, chosen);
-    struct span mine = shard_rows(count, job->world->size, job->world->rank);
-    struct loader *loader = loader_open(t->pixels, job->run, job->config->image.size, (uint64_t)job->config->run.seed);
-    int size = job->config->image.size < SHEET_TILE ? job->config->image.size : SHEET_TILE;
-    int64_t room = t->corpus->rows < TILES_KEPT ? t->corpus->rows : TILES_KEPT;
-    prepare_sheets(job);
-    if (mine.count > 0) {
-        struct tiles *tiles = tiles_create(job->run, loader, size, room);
-        for (int64_t i = 0; i < mine.count; i++) {
-            struct arena_mark mark = arena_mark(job->scratch);
-            write_sheet(t, tiles, chosen[mine.first + i]);
-            arena_release(job->scratch, mark);
-            progress("name", "sheets", (double)(i + 1) * job->world->size, (double)count, "sheet");
-        }
-    }
-    progress_end();
-    world_barrier(job->world); /* names.json says that all sheets are there */
-    phase_count("sheets", (double)mine.count);
-    return count;
-}
-
-/* ---- names.json ---- */
-
-static void put_neuron(const struct task *t, struct json_writer *w, int k)
-{
-    const struct neuron *n = &t->neuron[k];
-    json_object(w, NULL);
-    json_integer(w, "neuron", k);
-    json_text(w, "name", n->text ? n->text : "never fires");
-    json_number(w, "fire_rate", (double)t->fire_rate[k]);
-    if (n->text) {
-        json_number(w, "score", n->score);
-        if (n->attribute >= 0) {
-            json_text(w, "attribute", t->targets.name[n->attribute]);
-            json_number(w, "r_train", n->r);
-            json_number(w, "r_test", correlation(t, TEST, k, n->attribute));
-        }
-        if (n->class_match >= 0) {
-            json_text(w, "class", t->targets.name[n->class_match]);
-            json_number(w, "class_r_train", n->class_r);
-            json_number(w, "class_r_test", correlation(t, TEST, k, n->class_match));
-            json_number(w, "class_lift", names_lift(t->sums, t->neurons, &t->targets, TRAIN, k, n->class_match));
-        }
-        if (n->top_class >= 0) {
-            json_text(w, "top_class", t->corpus->class_names[n->top_class]);
-            json_number(w, "top_class_share", n->top_share);
-        }
-        json_integer(w, "top_images", n->tops);
-    }
-    json_end_object(w);
-}
-
-/* For one attribute: the neuron that follows it best on the test split, and honestly, the neuron chosen without
- * looking at the test split. */
-static void put_region(const struct task *t, struct json_writer *w, int j)
-{
-    int best = names_best_neuron(t->sums, t->neurons, t->targets.count, TEST, j);
-    int chosen = names_best_neuron(t->sums, t->neurons, t->targets.count, CHOOSE, j);
-    json_object(w, t->targets.name[j]);
-    json_integer(w, "neuron", best);
-    json_number(w, "r_test", best < 0 ? NAN : correlation(t, TEST, best, j));
-    json_object(w, "chosen_without_test");
-    json_integer(w, "neuron", chosen);
-    json_number(w, "r_train_val", chosen < 0 ? NAN : correlation(t, CHOOSE, chosen, j));
-    json_number(w, "r_test", chosen < 0 ? NAN : correlation(t, TEST, chosen, j));
-    json_end_object(w);
-    json_end_object(w);
-}
-
-static void write_names(struct task *t, int64_t sheets)
-{
-    struct job *job = t->job;
-    const char *path = job_path(job, "names.json"), *why = "";
-    bool ok = true;
-    if (job->world->rank == 0) {
-        struct text out = text_new(job->run);
-        struct json_writer w = json_start(&out);
-        json_object(&w, NULL);
-        json_text(&w, "method", "offline: correlation of activations with attributes and classes, training split");
-        json_integer(&w, "sheets", sheets);
-        json_object(&w, "regions");
-        for (int j = 0; j < t->targets.attributes; j++)
-            put_region(t, &w, j);
-        json_end_object(&w);
-        json_array(&w, "neurons");
-        for (int k = 0; k < t->neurons; k++)
-            put_neuron(t, &w, k);
-        json_end_array(&w);
-        json_end_object(&w);
-        ok = text_write_file(job->scratch, path, out.data, out.length, &why);
-    }
-    agree(job->world, ok, EXIT_IO, "%s: %s", path, why);
+            t->neuron[k] = (struct name_neuron){ .attribute = -1, .class_match = -1, .top_class = -1 };
 }
 
 /* ---- the stage ---- */
 
-static void summarise(const struct task *t, int64_t sheets)
+static void summarise(const struct name_task *t, int64_t sheets)
 {
     int64_t alive = 0, clear = 0;
     for (int k = 0; k < t->neurons; k++) {
@@ -419,12 +215,12 @@ static void summarise(const struct task *t, int64_t sheets)
     log_info("name: %lld of %d neurons fire, %lld with a clear match (|r| >= %.1f); %lld contact sheets",
              (long long)alive, t->neurons, (long long)clear, NAMES_CLEAR, (long long)sheets);
     for (int j = 0; j < t->targets.attributes; j++) {
-        int best = names_best_neuron(t->sums, t->neurons, t->targets.count, TEST, j);
-        int chosen = names_best_neuron(t->sums, t->neurons, t->targets.count, CHOOSE, j);
+        int best = names_best_neuron(t->sums, t->neurons, t->targets.count, NAME_TEST, j);
+        int chosen = names_best_neuron(t->sums, t->neurons, t->targets.count, NAME_CHOOSE, j);
         if (best >= 0 && chosen >= 0)
             log_info("name: %-24s best |r| on test %.2f (neuron %d); chosen without test %.2f (neuron %d)",
-                     t->targets.name[j], fabs(correlation(t, TEST, best, j)), best,
-                     fabs(correlation(t, TEST, chosen, j)), chosen);
+                     t->targets.name[j], fabs(name_correlation(t, NAME_TEST, best, j)), best,
+                     fabs(name_correlation(t, NAME_TEST, chosen, j)), chosen);
     }
 }
 
@@ -438,7 +234,7 @@ int stage_name(struct job *job)
     if (!job->dry_run && !job_may_write(job, "names.json"))
         return EXIT_DONE;
     phase_start("name");
-    struct task task = { .job = job };
+    struct name_task task = { .job = job };
     phase_enter(PHASE_READ);
     open_inputs(&task);
     phase_enter(PHASE_COMPUTE);
@@ -450,8 +246,8 @@ int stage_name(struct job *job)
     add_up(&task);
     name_all(&task);
     phase_enter(PHASE_WRITE);
-    int64_t sheets = write_sheets(&task);
-    write_names(&task, sheets);
+    int64_t sheets = name_write_sheets(&task);
+    name_write_json(&task, sheets);
     summarise(&task, sheets);
     return job_done(job);
 }
