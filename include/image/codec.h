@@ -14,7 +14,7 @@ bool png_read(struct arena *arena, struct image *out, int *orientation, const ui
 /* Tag 0x0112 of the first directory of a TIFF header, 1 when it is absent or damaged. */
 int exif_orientation(const uint8_t *tiff, size_t size);
 
-/* The reason for a size beyond the limit, NULL when width x height is fine. */
+/* What is wrong with a size: beyond the limit, or a side a thousand times the other. NULL when it is fine. */
 const char *image_size_problem(struct arena *arena, int64_t width, int64_t height, int64_t max_pixels);
 
 #endif

@@ -47,6 +47,9 @@ bool image_decode(struct arena *arena, struct image *out, const uint8_t *bytes, 
     return true;
 }
 
+/* Thinner images would be blown up without bound when their short side is scaled to the network's input. */
+enum { LONGEST = 1000 };
+
 const char *image_size_problem(struct arena *arena, int64_t width, int64_t height, int64_t max_pixels)
 {
     if (width < 1 || height < 1)
@@ -54,6 +57,9 @@ const char *image_size_problem(struct arena *arena, int64_t width, int64_t heigh
     if (width > max_pixels / height)
         return arena_printf(arena, "%lld x %lld pixels, above the limit of %lld megapixels (pack.max_megapixels)",
                             (long long)width, (long long)height, (long long)(max_pixels / 1000000));
+    if (width / LONGEST >= height || height / LONGEST >= width)
+        return arena_printf(arena, "%lld x %lld pixels: one side is %d times the other or more", (long long)width,
+                            (long long)height, LONGEST);
     return NULL;
 }
 

@@ -10,11 +10,12 @@
 #include "base/error.h"
 #include "dist/progress.h"
 #include "image/augment.h"
+#include "image/codec.h"
 #include "image/decode.h"
 #include "image/resize.h"
 #include "store/store.h"
 
-enum { WORKERS = 256, SCRATCH_BLOCK = 1 << 20, DECODE_MEGAPIXELS = 2000 };
+enum { WORKERS = 256, SCRATCH_BLOCK = 1 << 20, DECODE_MEGAPIXELS = 4000 };
 
 static int64_t cache_limit = (int64_t)1 << 30;
 
@@ -60,6 +61,8 @@ static void open_pixels(struct loader *loader, struct arena *arena)
     require(rank == 4 && dims[1] > 0 && dims[2] > 0 && dims[1] < 1 << 24 && dims[2] < 1 << 24 &&
                 (dims[3] == 1 || dims[3] == 3) && store_typeof(loader->store, "/images") == STORE_U8,
             EXIT_BAD_DATA, "%s: /images: expected 8-bit pixels (N, H, W, 1 or 3)", store_path(loader->store));
+    const char *problem = image_size_problem(arena, dims[2], dims[1], (int64_t)DECODE_MEGAPIXELS * 1000000);
+    require(!problem, EXIT_BAD_DATA, "%s: /images: %s", store_path(loader->store), problem);
     loader->rows = dims[0];
     loader->height = (int)dims[1];
     loader->width = (int)dims[2];

@@ -16,7 +16,7 @@ static const struct command commands[] = {
     { SHARED("pack", "decodes, checks, splits and labels an image folder: corpus.h5", stage_pack),
       .outputs = "corpus.h5", .keys = "data root pack image.store image.short_side" },
     { SHARED("audit", "says what is wrong with a corpus or its splits", stage_audit),
-      .outputs = "audit.json", .inputs = "corpus.h5", .keys = "data" },
+      .outputs = "audit.json", .inputs = "corpus.h5", .keys = "data image.size" },
     { STAGE("train", "trains the backbone, data-parallel", stage_train),
       .outputs = "backbone.h5", .inputs = "corpus.h5", .keys = "data backbone trial seed image.size train" },
     { STAGE("embed", "representations of all images", stage_embed),

@@ -503,6 +503,13 @@ static void write_rest(struct pack *pack, struct store *store)
     store_set_text(store, "/", "data", pack->job->config->run.data);
     store_set_text(store, "/", "source", m->source);
     store_set_i64(store, "/", "rejected", m->rows - pack->good);
+    const char *source = text_path(run, pack->job->config->run.root, m->source);
+    char is_file =
+        pack->job->world->rank == 0 && strcmp(m->source, pack->job->config->run.root) != 0 && text_file_exists(source);
+    world_broadcast(pack->job->world, &is_file, 1, 0);
+    if (is_file)
+        store_note(store, "manifest",
+                   arena_printf(run, "%s %s", m->source, store_checksum(pack->job->world, run, source)));
 }
 
 static void summary(const struct pack *pack)

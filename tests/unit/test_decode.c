@@ -154,6 +154,11 @@ static void test_bombs(void **state)
     put_u32(png + 29, crc(png + 12, 17));
     assert_false(decode(&out, png, size));
     assert_non_null(strstr(why, "1001 x 1000"));
+    put_u32(png + 16, 1);
+    put_u32(png + 20, 5000);
+    put_u32(png + 29, crc(png + 12, 17));
+    assert_false(decode(&out, png, size));
+    assert_non_null(strstr(why, "one side is 1000 times the other"));
     assert_true(arena_bytes(arena) < before + ((size_t)4 << 20));
 }
 
