@@ -40,17 +40,24 @@ struct head_rows {
     const float *x;       /* [mine.count x D] borrowed */
     const int32_t *label; /* [mine.count], or NULL when multi_label */
     const int8_t *labels; /* [mine.count x C] 1, 0, other = not known; or NULL */
+    int64_t total;        /* training rows of all ranks */
+    double *mean, *gram;  /* [D], [D x D] of all centred rows, once prepared */
+    bool prepared;
 };
 /* Which of `rows` training rows this rank holds; the caller then fills x and label(s). Owned by the arena. */
 struct head_rows *head_rows_create(struct arena *arena, struct world *world, int64_t rows, int classes, int dim,
                                    bool multi_label);
+
+/* Mean and Gram matrix of the inputs; after x has been filled, before the first fit. Collective. */
+void head_rows_prepare(struct head_rows *rows, struct arena *scratch);
 
 /* The objective at `head`, and its gradient (same layout; may be NULL). Collective: one sum of C (D + 1) + 1 doubles.
  */
 double head_objective(double *gradient, const struct head *head, const struct head_rows *rows, double c,
                       struct arena *scratch);
 
-/* Minimises from `head` as it stands; stops when the largest |gradient| <= tolerance (scikit-learn: 1e-4) or after
+/* Minimises from `head` as it stands, in the coordinates of concept/cbm_scale.h; stops when the largest |gradient|
+ * there is at most `tolerance` (the objective is then within about C D tolerance^2 / 2 of its minimum) or after
  * max_iter iterations. Returns iterations. Collective. */
 int head_fit(struct head *head, const struct head_rows *rows, double c, double tolerance, int max_iter,
              struct arena *scratch);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "concept/cbm_scale.h"
 #include "dist/progress.h"
 #include "dist/tree.h"
 #include "dist/world.h"
@@ -41,12 +42,14 @@ static struct block block_take(struct arena *scratch, int classes, int dim)
                            .z = arena_take_raw(scratch, (size_t)BLOCK * (size_t)classes, sizeof(double)) };
 }
 
-/* z = x weight' + bias for `rows` rows of floats. */
-static void block_logits(struct block *b, const double *weight, const double *bias, const float *x, int rows,
+/* z = (x - mean) weight' + bias for `rows` rows of floats; no mean when it is NULL. */
+static void block_logits(struct block *b, const double *weight, const double *mean, const float *x, int rows,
                          int classes, int dim)
 {
-    for (int64_t i = 0; i < (int64_t)rows * dim; i++)
-        b->x[i] = (double)x[i];
+    const double *bias = weight + (int64_t)classes * dim;
+    for (int i = 0; i < rows; i++)
+        for (int d = 0; d < dim; d++)
+            b->x[i * dim + d] = (double)x[i * dim + d] - (mean ? mean[d] : 0);
     blas_dgemm('N', 'T', rows, classes, dim, 1, b->x, dim, weight, dim, 0, b->z, classes);
     for (int i = 0; i < rows; i++)
         for (int c = 0; c < classes; c++)
@@ -64,7 +67,7 @@ void head_logits(float *logits, const struct head *head, const float *x, int64_t
     struct block b = block_take(scratch, head->classes, head->dim);
     for (int64_t first = 0; first < rows; first += BLOCK) {
         int count = block_rows(rows - first);
-        block_logits(&b, head->weight, head->bias, x + first * head->dim, count, head->classes, head->dim);
+        block_logits(&b, head->weight, NULL, x + first * head->dim, count, head->classes, head->dim);
         for (int64_t i = 0; i < (int64_t)count * head->classes; i++)
             logits[first * head->classes + i] = (float)b.z[i];
     }
@@ -84,7 +87,10 @@ struct head_rows *head_rows_create(struct arena *arena, struct world *world, int
                                    bool multi_label)
 {
     struct head_rows *r = arena_array(arena, struct head_rows, 1);
-    *r = (struct head_rows){ .world = world, .classes = classes, .dim = dim, .multi_label = multi_label };
+    *r =
+        (struct head_rows){ .world = world, .classes = classes, .dim = dim, .multi_label = multi_label, .total = rows };
+    r->mean = arena_array(arena, double, dim);
+    r->gram = arena_array(arena, double, (int64_t)dim *dim);
     int leaves = leaf_count(rows);
     r->tree = tree_create(arena, world, leaves);
     struct span own = tree_leaves(r->tree);
@@ -127,16 +133,15 @@ static double sigmoid_loss(double *z, int classes, const int8_t *labels)
 }
 
 /* sum [C (D + 1) + 1] = gradient, then loss, of rows from..from+count-1 of this rank. */
-static void leaf_sums(double *sum, const double *weight, const struct head_rows *r, struct block *b, int64_t from,
-                      int64_t count)
+static void leaf_sums(double *sum, const double *weight, const double *mean, const struct head_rows *r, struct block *b,
+                      int64_t from, int64_t count)
 {
     int C = r->classes, D = r->dim;
-    const double *bias = weight + (int64_t)C * D;
     double *bias_gradient = sum + (int64_t)C * D, *loss = sum + parameters(C, D);
     memset(sum, 0, (size_t)(parameters(C, D) + 1) * sizeof *sum);
     for (int64_t first = from; first < from + count; first += BLOCK) {
         int rows = block_rows(from + count - first);
-        block_logits(b, weight, bias, r->x + first * D, rows, C, D);
+        block_logits(b, weight, mean, r->x + first * D, rows, C, D);
         for (int i = 0; i < rows; i++) {
             double *z = b->z + i * C;
             *loss += r->multi_label ? sigmoid_loss(z, C, r->labels + (first + i) * C)
@@ -151,31 +156,35 @@ static void leaf_sums(double *sum, const double *weight, const struct head_rows 
 /* What an evaluation needs, taken once per fit. */
 struct problem {
     const struct head_rows *rows;
-    double penalty; /* factor of |w|^2 / 2 */
+    const struct head_scale *scale; /* NULL: in the weights themselves, inputs not centred */
+    double penalty;                 /* factor of |w|^2 / 2 */
     struct block block;
-    double *stack; /* [depth x (C (D + 1) + 1)] */
+    double *stack;             /* [depth x (C (D + 1) + 1)] */
+    double *weight, *gradient; /* [C (D + 1)] of a scaled problem */
 };
 
 static struct problem problem_take(const struct head_rows *rows, double c, struct arena *scratch)
 {
-    size_t stride = (size_t)parameters(rows->classes, rows->dim) + 1;
+    int64_t n = parameters(rows->classes, rows->dim);
     return (struct problem){ .rows = rows,
                              .penalty = (!rows->multi_label && rows->classes == 2 ? 2 : 1) / c,
                              .block = block_take(scratch, rows->classes, rows->dim),
-                             .stack =
-                                 arena_take_raw(scratch, (size_t)tree_depth(rows->tree) * stride, sizeof(double)) };
+                             .stack = arena_take_raw(scratch, (size_t)tree_depth(rows->tree) * (size_t)(n + 1),
+                                                     sizeof(double)),
+                             .weight = arena_array(scratch, double, n),
+                             .gradient = arena_array(scratch, double, n) };
 }
 
 /* Loss and gradient summed over leaves and ranks, then the penalty. */
-static double evaluate(void *data, const double *weight, double *gradient, int64_t n)
+static double objective(struct problem *p, const double *weight, double *gradient)
 {
-    struct problem *p = data;
     const struct head_rows *r = p->rows;
-    int64_t weights = (int64_t)r->classes * r->dim, stride = n + 1;
+    int64_t n = parameters(r->classes, r->dim), weights = (int64_t)r->classes * r->dim, stride = n + 1;
+    const double *mean = p->scale ? p->scale->mean : NULL;
     struct span own = tree_leaves(r->tree);
     for (int l = 0; l < own.count; l++) {
-        leaf_sums(p->stack + tree_slot(r->tree, l) * stride, weight, r, &p->block, r->leaf[l].first - r->mine.first,
-                  r->leaf[l].count);
+        leaf_sums(p->stack + tree_slot(r->tree, l) * stride, weight, mean, r, &p->block,
+                  r->leaf[l].first - r->mine.first, r->leaf[l].count);
         tree_fold_f64(r->tree, l, p->stack, stride, stride);
     }
     enum phase before = phase_enter(PHASE_COMM);
@@ -186,25 +195,47 @@ static double evaluate(void *data, const double *weight, double *gradient, int64
     return p->stack[n] + 0.5 * p->penalty * vec_ddot(weight, weight, weights);
 }
 
+/* The same in scaled coordinates, for L-BFGS. */
+static double scaled_objective(void *data, const double *u, double *gradient, int64_t n)
+{
+    (void)n;
+    struct problem *p = data;
+    head_scale_weight(p->weight, u, p->scale);
+    double value = objective(p, p->weight, p->gradient);
+    head_scale_gradient(gradient, p->gradient, p->scale);
+    return value;
+}
+
 double head_objective(double *gradient, const struct head *head, const struct head_rows *rows, double c,
                       struct arena *scratch)
 {
     struct arena_mark mark = arena_mark(scratch);
-    int64_t n = parameters(rows->classes, rows->dim);
     struct problem problem = problem_take(rows, c, scratch);
-    double *g = gradient ? gradient : arena_array(scratch, double, n);
-    double value = evaluate(&problem, head->weight, g, n);
+    double value = objective(&problem, head->weight, gradient ? gradient : problem.gradient);
     arena_release(scratch, mark);
     return value;
+}
+
+/* bias +- <weight, mean> of each class: to centred inputs and back. */
+static void shift_bias(struct head *head, const double *mean, double sign)
+{
+    for (int c = 0; c < head->classes; c++)
+        head->bias[c] += sign * vec_ddot(head->weight + (int64_t)c * head->dim, mean, head->dim);
 }
 
 int head_fit(struct head *head, const struct head_rows *rows, double c, double tolerance, int max_iter,
              struct arena *scratch)
 {
     struct arena_mark mark = arena_mark(scratch);
+    int64_t n = parameters(rows->classes, rows->dim);
     struct problem problem = problem_take(rows, c, scratch);
-    int iterations = lbfgs_minimise(head->weight, parameters(rows->classes, rows->dim), evaluate, &problem, tolerance,
-                                    max_iter, NULL);
+    problem.scale = head_scale_create(scratch, rows, problem.penalty);
+    double *u = arena_array(scratch, double, n);
+    shift_bias(head, rows->mean, 1);
+    head_scale_start(u, head->weight, problem.scale, rows);
+    int iterations = lbfgs_minimise(u, n, scaled_objective, &problem, tolerance, max_iter, NULL);
+    head_scale_weight(head->weight, u, problem.scale);
+    shift_bias(head, rows->mean, -1);
     arena_release(scratch, mark);
     return iterations;
 }

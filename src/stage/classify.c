@@ -14,8 +14,8 @@
 #include "stage/metrics.h"
 #include "stage/stage.h"
 
-/* Largest |gradient| at the end of a fit: scikit-learn's tolerance. */
-static const double TOLERANCE = 1e-4;
+/* Largest |gradient| at the end of a fit, in coordinates of unit curvature (concept/cbm_scale.h). */
+static const double TOLERANCE = 3e-5;
 
 struct task {
     struct job *job;
@@ -237,6 +237,7 @@ static struct head_search fit_model(struct task *t, struct head *head, float *lo
         wanted[i] = t->train[t->rows->mine.first + i];
     world_fetch_rows(job->world, t->train_x, wanted, t->rows->mine.count, x, t->features->mine.first,
                      t->features->mine.count, (size_t)t->width * sizeof(float));
+    head_rows_prepare(t->rows, job->scratch);
     arena_release(job->scratch, mark);
 
     struct fitting fitting = { .task = t, .x = x, .logits = logits };

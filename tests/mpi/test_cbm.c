@@ -64,6 +64,7 @@ static void run_all(struct result *result)
         rows->x = x + rows->mine.first * D;
         rows->label = multi ? NULL : label + rows->mine.first;
         rows->labels = multi ? labels + rows->mine.first * C : NULL;
+        head_rows_prepare(rows, arena);
         if (multi) {
             head = head_create(arena, C, D);
             head_fit(&head, rows, 0.5, 1e-6, 500, arena);

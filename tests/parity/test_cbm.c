@@ -92,6 +92,7 @@ static void heads_are_those_of_scikit_learn(void **state)
         s.multi = strcmp(kind, "multi") == 0;
         struct head_rows *rows = make_rows(&s);
         struct head head = head_create(arena, s.classes, s.dim);
+        head_rows_prepare(rows, arena);
         head_fit(&head, rows, s.c, 1e-7, 10000, arena);
         double value = head_objective(NULL, &head, rows, s.c, arena);
         if (!(fabs(value - s.value) <= 1e-6 * s.value && value <= s.value * (1 + 1e-9)))

@@ -36,6 +36,7 @@ static struct head_rows *make_rows(int classes, bool multi)
     rows->x = x;
     rows->label = multi ? NULL : label;
     rows->labels = multi ? labels : NULL;
+    head_rows_prepare(rows, arena);
     return rows;
 }
 
