@@ -2,6 +2,7 @@
 """Fixtures of tests/parity/test_image.c from Pillow and torchvision: images made
 from a formula, resized, turned, blurred and cropped; and small encoded files
 with the pixels a reference decoder finds in them."""
+import base64
 import io
 import os
 import struct
@@ -18,6 +19,20 @@ from torchvision.transforms import functional as F
 warnings.filterwarnings("ignore")
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "parity", "fixtures")
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+# A YCCK file, which Pillow reads and does not write: 16 x 16, quality 70, from libjpeg with jpeg_set_colorspace(JCS_YCCK).
+YCCK = (
+    "/9j/7gAOQWRvYmUAZAAAAAAC/9sAQwAKBwcIBwYKCAgICwoKCw4YEA4NDQ4dFRYRGCMfJSQiHyIhJis3LyYpNCkhIjBBMTQ5Oz4+PiUuRElDPEg3"
+    "PT47/9sAQwEKCwsODQ4cEBAcOygiKDs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7Ozs7/8AAFAgAEAAQBAEi"
+    "AAIRAQMRAQQiAP/EAB8AAAEFAQEBAQEBAAAAAAAAAAABAgMEBQYHCAkKC//EALUQAAIBAwMCBAMFBQQEAAABfQECAwAEEQUSITFBBhNRYQcicRQy"
+    "gZGhCCNCscEVUtHwJDNicoIJChYXGBkaJSYnKCkqNDU2Nzg5OkNERUZHSElKU1RVVldYWVpjZGVmZ2hpanN0dXZ3eHl6g4SFhoeIiYqSk5SVlpeY"
+    "mZqio6Slpqeoqaqys7S1tre4ubrCw8TFxsfIycrS09TV1tfY2drh4uPk5ebn6Onq8fLz9PX29/j5+v/EAB8BAAMBAQEBAQEBAQEAAAAAAAABAgME"
+    "BQYHCAkKC//EALURAAIBAgQEAwQHBQQEAAECdwABAgMRBAUhMQYSQVEHYXETIjKBCBRCkaGxwQkjM1LwFWJy0QoWJDThJfEXGBkaJicoKSo1Njc4"
+    "OTpDREVGR0hJSlNUVVZXWFlaY2RlZmdoaWpzdHV2d3h5eoKDhIWGh4iJipKTlJWWl5iZmqKjpKWmp6ipqrKztLW2t7i5usLDxMXGx8jJytLT1NXW"
+    "19jZ2uLj5OXm5+jp6vLz9PX29/j5+v/aAA4EAQACEQMRBAAAPwDv73WMZ+asC91rGfmrDv8AWMZ+auav9axn5q9epT9iZ5vlF76HpV7e9ea5+9ve"
+    "vNF7e9ea5+9vevNf/9k="
+)
 
 
 def formula(h, w, c):
@@ -109,6 +124,7 @@ def encoded_files():
     yield "jpeg_progressive", saved(rgb, format="JPEG", quality=85, progressive=True), None
     yield "jpeg_grey", saved(grey, format="JPEG", quality=80), None
     yield "jpeg_cmyk", saved(rgb.convert("CMYK"), format="JPEG", quality=80), None
+    yield "jpeg_ycck", base64.b64decode(YCCK), None
     for orientation in range(1, 9):
         yield f"jpeg_exif_{orientation}", saved(rgb, format="JPEG", quality=50, exif=exif(orientation)), None
     yield "png", saved(rgb, format="PNG"), None
