@@ -100,8 +100,8 @@ static int run_command(struct job *job, const struct command *command)
         home_describe(job);
     }
     start_engines(job, configured);
-    if (job->dry_run && command->inputs)
-        job_check_inputs(job, command->inputs);
+    if (job->dry_run && command->flags & COMMAND_STAGE)
+        job_check(job, command);
     int code = command->function(job);
     log_file(NULL);
     return code;

@@ -22,8 +22,9 @@ void home_describe(struct job *job);
 /* Does this file exist? Rank 0 looks. Collective. */
 bool home_has(struct job *job, const char *path);
 
-/* In a dry run: names the inputs (separated by blanks), or ends with EXIT_NO_INPUT when one is missing. Collective. */
-void job_check_inputs(struct job *job, const char *names);
+/* In a dry run: names the inputs, or ends with EXIT_NO_INPUT when one is missing, and with EXIT_CANNOT_CREATE when the
+ * output exists and neither force nor resume was given. Collective. */
+void job_check(struct job *job, const struct command *command);
 
 /* How an output was made, as (name, value) pairs in the order of `/run`; values owned by job->run. Collective. */
 enum { RECORD_NOTES = 24 };

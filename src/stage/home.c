@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/timer.h"
+#include "config/key.h"
+#include "nn/graph.h"
 #include "nn/network.h"
 
 enum { LOCKS = 4 };
@@ -25,7 +27,9 @@ void home_paths(struct job *job, struct arena *arena)
     const struct run_config *run = &job->config->run;
     const char *backbone = zoo_canonical(run->backbone, run->data);
     agree(job->world, backbone, EXIT_BAD_CONFIG,
-          "backbone: \"%s\" is not a network of this program\n`cfn model` lists them", run->backbone);
+          "backbone: expected a network of this program, found \"%s\" (%s)\n"
+          "There are %s.",
+          run->backbone, job->config->values[key_find("backbone")].origin, zoo_built(arena));
     job->data_dir = text_path(arena, run->result_dir, run->data);
     job->dir = text_path(arena, text_path(arena, job->data_dir, backbone), arena_printf(arena, "%d", run->trial));
 }

@@ -24,16 +24,22 @@ struct store *job_open(struct job *job, const char *name, const char *made_by)
     return store_open(job->world, job->run, path);
 }
 
+/* Ends with EXIT_CANNOT_CREATE when an output exists and nobody said what to do about it. Returns whether it exists. */
+static bool check_free(struct job *job, const char *path)
+{
+    bool there = home_has(job, path);
+    agree(job->world, !there || job->force || job->resume || job->replace, EXIT_CANNOT_CREATE,
+          "%s: exists already\n--force makes it again, --resume keeps it.", path);
+    return there;
+}
+
 bool job_may_write(struct job *job, const char *name)
 {
     const char *path = job_path(job, name);
-    bool there = home_has(job, path);
-    if (there && job->resume) {
+    if (check_free(job, path) && job->resume) {
         log_info("%s: %s is there, nothing to do", job->stage, path);
         return false;
     }
-    agree(job->world, !there || job->force || job->replace, EXIT_CANNOT_CREATE,
-          "%s: exists already\n--force makes it again, --resume keeps it.", path);
     if (job->dry_run) {
         log_info("%s: would write %s", job->stage, path);
         return false;
@@ -61,10 +67,10 @@ void job_publish(struct job *job, struct store *store, const char *stage, const 
     store_publish(store);
 }
 
-void job_check_inputs(struct job *job, const char *names)
+void job_check(struct job *job, const struct command *command)
 {
     const char *name;
-    for (int i = 0; (name = command_word(job->run, names, i)); i++) {
+    for (int i = 0; (name = command_word(job->run, command->inputs, i)); i++) {
         const char *path = job_path(job, name);
         struct stat st = { 0 };
         if (job->world->rank == 0)
@@ -72,6 +78,8 @@ void job_check_inputs(struct job *job, const char *names)
         agree(job->world, home_has(job, path), EXIT_NO_INPUT, "%s: no such file\n`cfn run` makes it", path);
         log_info("%s: reads %s (%s)", job->stage, path, text_bytes(job->run, (double)st.st_size));
     }
+    if ((name = command_word(job->run, command->outputs, 0)))
+        check_free(job, job_path(job, name));
 }
 
 /* Outputs that are not HDF5 carry their record beside them. */
@@ -90,8 +98,11 @@ static void record_plain_output(struct job *job)
 
 int job_done(struct job *job)
 {
-    record_plain_output(job);
+    if (!job->dry_run)
+        record_plain_output(job);
     world_warnings(job->world);
+    if (job->dry_run)
+        return EXIT_DONE;
     phase_report(job->world, job->scratch, job_path(job, "perf.json"));
     return EXIT_DONE;
 }

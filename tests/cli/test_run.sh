@@ -51,13 +51,7 @@ mkdir -p part/ham
 echo > part/ham/resnet18
 ends 73 'part/ham/resnet18' run --result_dir part
 
-# Dry runs write nothing.
-ends 0 'run: explain   would run' run --dry-run --result_dir dry
-ends 66 'dry/ham/corpus.h5: no such file' train --dry-run --result_dir dry
-test ! -e dry
-say $? "a dry run writes nothing"
-
-# What is valid is skipped; what a change reaches is made again. Packing and the audit take a second here.
+# A small folder of images.
 mkdir -p images/a images/b
 /usr/bin/python3 - <<'PY'
 import struct, zlib
@@ -73,7 +67,17 @@ for i in range(12):
     lines.append(f"{name},{'ab'[i % 2]},{('train', 'train', 'val', 'test')[i // 2 % 4]}")
 open("images/labels.csv", "w").write("\n".join(lines) + "\n")
 PY
+
+# Dry runs write nothing.
+ends 66 'dry/ham/corpus.h5: no such file' train --dry-run --result_dir dry
+ends 0 'run: explain   would run' run --dry-run --result_dir dry --root images
+grep -q 'pack: 12 images in labels.csv: 8 train, 2 val, 2 test' out
+say $? "a dry run reads the manifest"
+test ! -e dry
+say $? "a dry run writes nothing"
+
 set -- --data tiny --root images --result_dir skip --set image.size=32
+# What is valid is skipped; what a change reaches is made again. Packing and the audit take a second here.
 both() { "$CFN" pack "$@" > out 2>&1 && "$CFN" audit "$@" >> out 2>&1; }
 both "$@"
 say $? "pack and audit"
@@ -104,6 +108,12 @@ expect 'pack would run (images/labels.csv has changed);audit would run (corpus.h
 expect 'pack done before;audit would run (corpus.h5 has changed)' 'a corpus packed again reaches the audit' "$@"
 rm skip/tiny/audit.json
 expect 'pack done before;audit would run (no audit.json yet)' 'an output that was removed' "$@"
+
+"$CFN" train "$@" --set train.batch=4 --dry-run > out 2>&1 && grep -q '1 steps per epoch' out &&
+    grep -q 'per rank' out && grep -q 'per allreduce' out && grep -q 'would write skip/tiny/resnet18/1/backbone.h5' out &&
+    test ! -e skip/tiny/resnet18
+say $? "train --dry-run: steps per epoch, memory, bytes per allreduce, output; writes nothing"
+ends 73 'skip/tiny/corpus.h5: exists already' pack --dry-run "$@"
 
 # The corpus is shared: a run waits while another job packs it.
 exec 9>> skip/tiny/.lock
