@@ -60,6 +60,13 @@ static double mean_alive_norm(const struct sae_trainer *t)
     return alive > 0 ? sum / alive : 1;
 }
 
+/* Short enough that all planted neurons together add at most `resample_scale` of an input: a thousand at
+ * once, each as long as a few would be, overshoot every input and the model never recovers. */
+static double planted_norm(const struct sae_trainer *t, int64_t count)
+{
+    return t->options.resample_scale * fmin(mean_alive_norm(t), 1.0 / (double)count);
+}
+
 static void forget_moments(struct sae *moment, int k)
 {
     size_t row = (size_t)moment->dim * sizeof(float);
@@ -103,7 +110,7 @@ int sae_resample(struct sae_trainer *t)
     if (dead > 0) { /* the same on every rank: counts are global */
         loss_distribution(t);
         if (t->cumulative[t->train.set.rows - 1] > 0)
-            planted = plant(t, dead, t->options.resample_scale * mean_alive_norm(t));
+            planted = plant(t, dead, planted_norm(t, dead));
     }
     memset(t->fired_before, 0, (size_t)t->sae.neurons * sizeof(int64_t));
     phase_enter(before);

@@ -127,7 +127,7 @@ static const struct key keys[] = {
     { ROW(sae, resample_every, KEY_INT, "10"), BETWEEN(0, 1000000), .unit = "epochs",
       .doc = "Neurons that never fired since the last time are restarted; 0 = never." },
     { ROW(sae, resample_scale, KEY_REAL, "0.2"), ABOVE(0),
-      .doc = "Encoder norm of a restarted neuron, relative to the mean of the alive ones." },
+      .doc = "Encoder norm of a restarted neuron, relative to the mean of the alive ones; many share it." },
     { ROW(sae, shards, KEY_INT, "8"), SHARDS,
       .doc = "Virtual shards of a batch: at least as many as ranks." },
     { ROW(sae, top, KEY_INT, "16"), BETWEEN(1, 1024), .unit = "images",
