@@ -55,7 +55,7 @@ struct names_facts {
     double top_share;      /* its share of them */
     double fire_rate;
 };
-/* "limbic region (r 0.71); fires on 12 % of images, mostly limbic"; owned by the arena. */
+/* "limbic region (r 0.71); fires on 12 % of images, strongest on limbic"; owned by the arena. */
 char *names_text(struct arena *arena, const struct names_facts *facts);
 /* |r| from which a match is worth a name: about 1/11 of the variance. */
 #define NAMES_CLEAR 0.3

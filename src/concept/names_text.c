@@ -40,8 +40,8 @@ char *names_text(struct arena *arena, const struct names_facts *facts)
     double percent = 100 * facts->fire_rate;
     text_add(&out, "; fires on %.*f %% of images", percent < 1 ? 1 : 0, percent);
     if (facts->top_class && facts->top_share >= 0.5)
-        text_add(&out, ", %s %s", facts->top_share >= 0.9 ? "nearly all" : "mostly", facts->top_class);
+        text_add(&out, ", strongest on %s", facts->top_class);
     else if (facts->top_class)
-        text_add(&out, ", mixed classes");
+        text_add(&out, ", strongest on mixed classes");
     return out.data;
 }

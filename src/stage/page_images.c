@@ -303,7 +303,8 @@ void page_images(struct page *page, struct text *out)
         "<section id=\"images\">\n<h2>Single predictions, explained</h2>\n"
         "<p>%d images of the %s split, chosen by rule and not by looks: for each %s in turn, the right and then the "
         "wrong prediction of median confidence, then those between. Bars add up, with what does not come from "
-        "concepts, exactly to the score of the predicted %s.</p>\n",
+        "concepts, exactly to the score of the predicted %s. A concept can also be subtracted: it then corrects others "
+        "that overlap with it, and can count against the very thing it is named after.</p>\n",
         n, split_name((enum split)page->split), page->corpus->multi_label ? "finding" : "class",
         page->corpus->multi_label ? "finding" : "class");
     double *part = arena_array(page->arena, double, S + 1);

@@ -88,6 +88,26 @@ static void table(struct page *page, struct text *out)
     text_add(out, "</table>\n");
 }
 
+/* What the comparison means, when it would be easy to read too much into it. */
+static void caution(struct page *page, struct text *out)
+{
+    double low, high, a, b, random = page_metric(page, "random_concepts", main_metric(page), &a, &b);
+    double model = page_metric(page, "cbm", main_metric(page), &low, &high);
+    double kept = page_metric(page, "retention", main_metric(page), &a, &b);
+    double floor = isfinite(low) ? low : model;
+    if (random >= floor)
+        text_add(out,
+                 "<div class=\"note\"><b>Random directions do about as well here.</b> The concept model is as good as "
+                 "the representation it rebuilds, and on this corpus many directions rebuild it. Its accuracy "
+                 "therefore does not show that the concepts are meaningful; look at their images and at their "
+                 "agreement with ground truth instead.</div>\n");
+    if (kept > 1)
+        text_add(out,
+                 "<p class=\"small\">More than 100 %% is retained because the concept model has a newly fitted last "
+                 "layer, with its regularisation chosen on the validation split; the network keeps the one it was "
+                 "trained with.</p>\n");
+}
+
 static void bars(struct page *page, struct text *out)
 {
     struct plot_bar bar[MODELS];
@@ -117,6 +137,7 @@ void page_numbers(struct page *page, struct text *out)
     html_add(out, "<p>Measured on the %s split: %lld images%s.</p>\n", split_name((enum split)page->split),
              (long long)page->split_rows, page->split == SPLIT_TEST ? " that no step of the method has seen" : "");
     cards(page, out);
+    caution(page, out);
     bars(page, out);
     table(page, out);
     text_add(out,

@@ -131,16 +131,17 @@ static void test_words(void **state)
     (void)state;
     struct arena *arena = arena_create("test", 1 << 14);
     struct names_facts f = { "frac_deep_grey", 0.714, "limbic", 0.4, "limbic", 0.6, 0.123 };
-    assert_string_equal(names_text(arena, &f), "deep grey region (r 0.71); fires on 12 % of images, mostly limbic");
+    assert_string_equal(names_text(arena, &f),
+                        "deep grey region (r 0.71); fires on 12 % of images, strongest on limbic");
     f.attribute_r = -0.5, f.top_share = 0.3, f.fire_rate = 0.002;
     assert_string_equal(names_text(arena, &f),
-                        "absence of deep grey region (r -0.50); fires on 0.2 % of images, mixed classes");
+                        "absence of deep grey region (r -0.50); fires on 0.2 % of images, strongest on mixed classes");
     f.attribute = NULL, f.top_class = NULL;
     assert_string_equal(names_text(arena, &f), "limbic (r 0.40); fires on 0.2 % of images");
     f.class_r = -0.1;
     assert_string_equal(names_text(arena, &f), "no clear match (nearest: limbic, r -0.10); fires on 0.2 % of images");
     f.class_match = NULL, f.top_class = "limbic", f.top_share = 0.95;
-    assert_string_equal(names_text(arena, &f), "no clear match; fires on 0.2 % of images, nearly all limbic");
+    assert_string_equal(names_text(arena, &f), "no clear match; fires on 0.2 % of images, strongest on limbic");
     arena_destroy(arena);
 }
 
