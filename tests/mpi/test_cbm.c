@@ -96,10 +96,10 @@ static void results_are_those_of_one_rank(void **state)
 
     const char *dir = getenv("CFN_TEST_TMP");
     if (!dir)
-        skip();
+        return;
     FILE *file = fopen(arena_printf(arena, "%s/cbm.digest", dir), world->size == 1 ? "wb" : "rb");
     if (world->size > 1 && !file) /* more ranks alone: nothing to compare with */
-        skip();
+        return;
     assert_non_null(file);
     if (world->size == 1) {
         assert_int_equal(fwrite(mine, sizeof *mine, 1, file), 1);

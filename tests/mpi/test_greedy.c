@@ -56,11 +56,11 @@ static void picks_and_gains_are_those_of_one_rank(void **state)
 
     const char *dir = getenv("CFN_TEST_TMP");
     if (!dir)
-        skip();
+        return;
     const char *path = arena_printf(arena, "%s/greedy.digest", dir);
     FILE *file = fopen(path, world->size == 1 ? "wb" : "rb");
     if (world->size > 1 && !file) /* more ranks alone: nothing to compare with */
-        skip();
+        return;
     assert_non_null(file);
     if (world->size == 1) {
         assert_int_equal(fwrite(mine, sizeof *mine, 1, file), 1);
