@@ -96,8 +96,8 @@ expect() { # text of the plan, what, arguments...
 expect 'pack done before;audit done before' 'nothing has changed' "$@"
 expect 'pack would run (made with pack.on_bad=fail, now pack.on_bad=skip);audit would run (corpus.h5 is made again)' \
     'another setting' "$@" --set pack.on_bad=skip
-expect 'pack done before;audit done before' 'threads, image.size and training do not reach the corpus' "$@" \
-    --set threads=2 --set image.size=64 --set train.lr=1
+expect 'pack done before;audit done before' 'threads and training do not reach the corpus' "$@" \
+    --set threads=2 --set train.lr=1
 expect 'pack would run (--force);audit would run (--force)' '--force' "$@" --force
 mv images moved
 expect 'pack done before;audit done before' 'images that are gone' "$@"
@@ -132,3 +132,23 @@ code=$?
 test $code = 75 && grep -q 'run: stopped (time limit) after pack' waiting
 say $? "then goes on, and stops between stages when its time is over (75)"
 [ $code = 75 ] || { echo "exit $code"; tail -5 waiting; }
+
+# A signal in the middle of training: the same command goes on from the checkpoint.
+long=(--trial 5 --epoch 5000 --set train.batch=4 --set threads=1)
+"$CFN" run "$@" "${long[@]}" --max-hours 0.05 > first 2>&1 &
+job=$!
+for _ in $(seq 300); do
+    grep -q 'train epoch 2/5000' first && break
+    sleep 0.1
+done
+kill -USR1 $job
+wait $job
+code=$?
+test $code = 75 && grep -q 'train: stopped (signal)' first && test ! -e skip/tiny/resnet18/5/backbone.h5 && ls skip/tiny/resnet18/5/checkpoints/train-* > /dev/null
+say $? "SIGUSR1 in training ends the run with 75 and a checkpoint"
+[ $code = 75 ] || { echo "exit $code"; tail -5 first; }
+timeout 120 "$CFN" run "$@" "${long[@]}" --set max_hours=0.0005 > second 2>&1
+code=$?
+test $code = 75 && grep -q 'pack      done before' second && grep -q 'train: going on from epoch' second
+say $? "the same command goes on from it"
+[ $code = 75 ] || { echo "exit $code"; tail -5 second; }
