@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Training steps of torchvision's resnet18, for tests/parity/test_resnet18.c.
+"""Training steps of torchvision's resnets, for tests/parity/test_resnet18.c.
 
 Usage: dump_resnet.py [DIR]     writes DIR/resnet18.txt (default tests/parity/fixtures)
 
@@ -15,13 +15,14 @@ import numpy as np
 import torch
 import torchvision
 
-CASES = [  # size, batch, classes, multi-label, steps
-    (64, 8, 7, 0, 10),
-    (65, 4, 3, 1, 3),
-    (96, 4, 2, 0, 3),
-    (224, 4, 7, 0, 2),
+CASES = [  # backbone, size, batch, classes, multi-label, steps
+    ("resnet18", 64, 8, 7, 0, 10),
+    ("resnet18", 65, 8, 3, 1, 3),
+    ("resnet18", 96, 4, 2, 0, 3),
+    ("resnet18", 224, 4, 7, 0, 2),
+    ("resnet50", 128, 4, 5, 0, 2),
 ]
-LR, DECAY = 1e-4, 1e-2
+LR, DECAY = 2e-5, 1e-2
 IMAGES, TARGETS, MASK, PROBE = 901, 902, 903, 904
 WHOLE = ("fc.bias", "bn1.weight", "bn1.bias", "layer2.0.downsample.1.weight", "layer4.1.bn2.bias", "layer4.1.bn2.weight")
 
@@ -65,14 +66,15 @@ def summary(out, kind, name, tensor):
     line(out, kind, name, number(np.linalg.norm(t)), number(t @ formula(t.size, PROBE).astype(np.float64)))
 
 
-def case(out, size, batch, classes, multi, steps):
-    line(out, "case", size, batch, classes, multi, steps)
-    net = torchvision.models.resnet18(num_classes=classes)
+def case(out, backbone, size, batch, classes, multi, steps):
+    line(out, "case", backbone, size, batch, classes, multi, steps)
+    net = getattr(torchvision.models, backbone)(num_classes=classes)
     fill(net)
-    x = torch.from_numpy(formula(batch * 3 * size * size, IMAGES).reshape(batch, 3, size, size))
+    net = net.double()  # the reference proper: single precision is as far from it as we are
+    x = torch.from_numpy(formula(batch * 3 * size * size, IMAGES).reshape(batch, 3, size, size)).double()
     labels = torch.arange(batch) * 5 % classes
-    targets = torch.from_numpy((formula(batch * classes, TARGETS) > 0).astype(np.float32).reshape(batch, classes))
-    mask = torch.from_numpy((formula(batch * classes, MASK) > -0.5).astype(np.float32).reshape(batch, classes))
+    targets = torch.from_numpy((formula(batch * classes, TARGETS) > 0).astype(np.float32).reshape(batch, classes)).double()
+    mask = torch.from_numpy((formula(batch * classes, MASK) > -0.5).astype(np.float32).reshape(batch, classes)).double()
     adam = torch.optim.AdamW(net.parameters(), lr=LR, weight_decay=DECAY)
     losses = []
     for step in range(steps):

@@ -129,6 +129,8 @@ void params_to_plain(struct network *net);
 float *gradient_row(struct network *net, int parameter, int shard);
 void gradient_fold(struct network *net, int parameter, int shard);
 void gradient_sum(struct network *net); /* over all ranks; collective */
+/* total [n] = sum of leaves [shards x n] over all shards of all ranks; collective; the leaves are overwritten. */
+void statistics_sum(struct network *net, double *total, double *leaves, int64_t n);
 
 /* src/nn/plan.c: places outputs, gradients and indices by lifetime. */
 void plan_training(struct network *net);

@@ -99,6 +99,11 @@ void world_sum_f64_any_order(const struct world *world, double *values, int n)
     allreduce(world, values, n, MPI_DOUBLE, MPI_SUM, 8);
 }
 
+void world_sum_f32_any_order(const struct world *world, float *values, int n)
+{
+    allreduce(world, values, n, MPI_FLOAT, MPI_SUM, 4);
+}
+
 /* counts [ranks] in scratch: `mine` of every rank. */
 static int64_t *gather_counts(const struct world *world, int64_t mine)
 {

@@ -6,8 +6,6 @@
 
 #include "base/arena.h"
 #include "base/error.h"
-#include "dist/tree.h"
-#include "dist/world.h"
 #include "nn/engine.h"
 #include "nn/kernels.h"
 
@@ -88,7 +86,7 @@ static void sum_images(struct network *net, const struct op *op)
     if (net->spec.local_batchnorm)
         memcpy(norm->total, norm->leaves, (size_t)(width * net->shards) * sizeof(double));
     else
-        tree_sum_f64(net->tree, norm->total, norm->leaves, width);
+        statistics_sum(net, norm->total, norm->leaves, width);
 }
 
 /* Mean, deviation and scale of every channel; running statistics from the biased and unbiased variance. */
@@ -121,7 +119,7 @@ static void update_running(struct network *net, const struct op *op)
     double share = 1.0;
     if (net->spec.local_batchnorm) { /* the mean over all shards */
         memcpy(norm->leaves, norm->total, (size_t)(2 * channels * net->shards) * sizeof(double));
-        tree_sum_f64(net->tree, norm->total, norm->leaves, 2 * channels);
+        statistics_sum(net, norm->total, norm->leaves, 2 * channels);
         share = 1.0 / net->spec.shards;
     }
     const struct parameter *list = net->graph->parameters;

@@ -7,9 +7,11 @@
 #include "base/arena.h"
 #include "base/rng.h"
 #include "dist/tree.h"
+#include "dist/world.h"
+#include "math/vec.h"
 #include "nn/engine.h"
 
-enum { ALIGN = 16 }; /* floats */
+enum { ALIGN = 16, PIECE = 1 << 24 }; /* floats */
 
 static int64_t aligned(int64_t floats)
 {
@@ -210,5 +212,27 @@ void gradient_fold(struct network *net, int parameter, int shard)
 
 void gradient_sum(struct network *net)
 {
-    tree_sum_nodes_f32(net->tree, net->g, net->g, net->flat, net->flat);
+    if (!net->spec.fast_reduction) {
+        tree_sum_nodes_f32(net->tree, net->g, net->g, net->flat, net->flat);
+        return;
+    }
+    for (int node = 1; node < net->nodes; node++)
+        vec_add(net->g, net->g + node * net->flat, net->flat);
+    for (int64_t first = 0; first < net->flat; first += PIECE) {
+        int64_t count = net->flat - first < PIECE ? net->flat - first : PIECE;
+        world_sum_f32_any_order(net->world, net->g + first, (int)count);
+    }
+}
+
+void statistics_sum(struct network *net, double *total, double *leaves, int64_t n)
+{
+    if (!net->spec.fast_reduction) {
+        tree_sum_f64(net->tree, total, leaves, n);
+        return;
+    }
+    memcpy(total, leaves, (size_t)n * sizeof *total);
+    for (int s = 1; s < net->shards; s++)
+        for (int64_t i = 0; i < n; i++)
+            total[i] += leaves[s * n + i];
+    world_sum_f64_any_order(net->world, total, (int)n);
 }

@@ -1,6 +1,9 @@
-/* Training steps and evaluation of resnet18 against torchvision's (scripts/dump_resnet.py), cut into 1, 2 and 4
- * shards. Tolerances, relative: single precision through 18 layers leaves 1e-6 to 1e-5 in scores and gradients;
- * ten AdamW steps, whose first ones move every weight by about lr whatever its gradient, leave 1e-4. */
+/* Training steps and evaluation of resnet18 and resnet50 against torchvision's (scripts/dump_resnet.py), cut into 1, 2
+ * and 4 shards. The fixture is computed in double. Tolerances, relative: single precision through 18 layers leaves 1e-6
+ * to 1e-5 in scores and gradients, seen where no relu sits within rounding of zero (the cases at 64 and 96 pixels). In
+ * the others one does; when it decides otherwise than in double, single elements of early gradients move by 1e-3 to
+ * 1e-2, in PyTorch's single precision too. AdamW's first steps move every weight by about lr whatever its gradient,
+ * which leaves 1e-4 in a loss curve. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,14 +20,19 @@
 #include "math/adam.h"
 #include "nn/network.h"
 
-static const double SCORES = 1e-4, GRADIENT = 1e-3, STATISTICS = 1e-4, LOSS = 1e-3, WEIGHTS = 1e-4, LATER = 2e-3;
-enum { IMAGES = 901, TARGETS, MASK, PROBE, STEPS_MAX = 16 };
+static const double SCORES = 1e-4, STATISTICS = 1e-4, LOSS = 1e-3, WEIGHTS = 1e-4, LATER = 2e-3;
+/* Of gradients: norm, and norm of the difference. */
+static const struct tolerance {
+    double norm, whole;
+} SMOOTH = { 1e-4, 1e-4 }, KINKED = { 5e-3, 2e-2 }, DEEP = { 2e-2, 5e-2 };
+enum { IMAGES = 901, TARGETS, MASK, PROBE, STEPS_MAX = 16, LARGE = 100 };
 
 static struct world *world;
 
 struct run {
     struct arena *arena;
     struct network *net;
+    char backbone[16];
     int size, batch, classes, multi, steps, shards;
     float *images, *targets, *mask;
     int32_t *labels;
@@ -71,7 +79,7 @@ static void make_inputs(struct run *run)
 
 static struct network *make_network(struct run *run, bool train)
 {
-    struct network_spec spec = { .backbone = "resnet18",
+    struct network_spec spec = { .backbone = run->backbone,
                                  .classes = run->classes,
                                  .image_size = run->size,
                                  .batch = run->batch,
@@ -101,9 +109,9 @@ static void expect_near(const char *what, const char *name, double found, double
                  fabs(found - expected) / scale, scale, tolerance);
 }
 
-/* Norm, and product with the probe, of `count` values. */
+/* Norm, and product with the probe, of `count` values; `along` is the tolerance of the product. */
 static void expect_summary(FILE *file, const char *what, const char *name, const float *x, int64_t count,
-                           double tolerance)
+                           double tolerance, double along)
 {
     double norm, product, sum = 0.0, dot = 0.0;
     assert_int_equal(fscanf(file, "%lf %lf", &norm, &product), 2);
@@ -112,7 +120,7 @@ static void expect_summary(FILE *file, const char *what, const char *name, const
         dot += (double)x[i] * (double)formula(i, PROBE);
     }
     expect_near(what, name, sqrt(sum), norm, norm, tolerance);
-    expect_near(what, name, dot, product, norm, 3.0 * tolerance);
+    expect_near(what, name, dot, product, norm, along);
 }
 
 /* All values; the difference is measured against the norm. */
@@ -139,19 +147,19 @@ static const struct parameter *find(const struct network *net, const char *name)
     return NULL;
 }
 
-static void expect_losses(FILE *file, const struct run *run)
+static void expect_losses(FILE *file, const struct run *run, double tolerance)
 {
     for (int s = 0; s < run->steps; s++) {
         double loss;
         assert_int_equal(fscanf(file, "%lf", &loss), 1);
-        expect_near("loss", "of a step", run->losses[s], loss, loss, LOSS);
+        expect_near("loss", "of a step", run->losses[s], loss, loss, s == 0 ? SCORES : tolerance);
     }
 }
 
 /* The rest of the training steps. */
 static void train_on(struct run *run)
 {
-    struct adam adam = { .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 1e-2 };
+    struct adam adam = { .lr = 2e-5, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 1e-2 };
     for (int s = 0; s < run->steps; s++) {
         if (s > 0)
             run->losses[s] = step_gradient(run);
@@ -177,8 +185,10 @@ static void evaluate(struct run *run, float *features, float *logits)
 static void compare_case(FILE *file, struct run *run)
 {
     char what[32], name[64];
-    float features[8 * 512], logits[64];
+    float features[4 * 2048], logits[64];
     bool trained = false;
+    bool deep = strcmp(run->backbone, "resnet50") == 0, smooth = run->size == 64 || run->size == 96;
+    struct tolerance tolerance = deep ? DEEP : smooth ? SMOOTH : KINKED;
     run->losses[0] = step_gradient(run);
     network_gradients(run->net);
     network_sync(run->net);
@@ -187,7 +197,7 @@ static void compare_case(FILE *file, struct run *run)
             train_on(run);
             trained = true;
             evaluate(run, features, logits);
-            expect_losses(file, run);
+            expect_losses(file, run, deep ? 10.0 * LOSS : LOSS);
             continue;
         }
         if (strcmp(what, "logits") == 0 || strcmp(what, "evaluated") == 0) {
@@ -198,19 +208,22 @@ static void compare_case(FILE *file, struct run *run)
         }
         assert_int_equal(fscanf(file, "%63s", name), 1);
         if (strcmp(what, "features") == 0) {
-            expect_summary(file, what, name, features, run->batch * 512, LATER);
+            expect_summary(file, what, name, features, (int64_t)run->batch * network_feature_dim(run->net), LATER,
+                           3.0 * LATER);
             continue;
         }
         const struct parameter *p = find(run->net, name);
         const float *gradient = network_gradients(run->net) + p->offset;
         if (strcmp(what, "gradient") == 0)
-            expect_summary(file, what, name, gradient, p->count, GRADIENT);
+            expect_summary(file, what, name, gradient, p->count, tolerance.norm, tolerance.whole);
         else if (strcmp(what, "whole") == 0)
-            expect_values(file, what, name, gradient, p->count, GRADIENT);
+            expect_values(file, what, name, gradient, p->count, tolerance.whole);
         else if (strcmp(what, "buffer") == 0)
-            expect_summary(file, what, name, network_buffers(run->net, NULL) + p->offset, p->count, STATISTICS);
+            expect_summary(file, what, name, network_buffers(run->net, NULL) + p->offset, p->count, STATISTICS,
+                           3.0 * STATISTICS);
         else
-            expect_summary(file, what, name, network_weights(run->net, NULL) + p->offset, p->count, WEIGHTS);
+            expect_summary(file, what, name, network_weights(run->net, NULL) + p->offset, p->count, WEIGHTS,
+                           3.0 * WEIGHTS);
     }
     assert_true(trained);
 }
@@ -224,8 +237,14 @@ static void same_as_torchvision(int shards)
     for (; fscanf(file, "%31s", word) == 1; cases++) {
         struct run run = { .shards = shards };
         assert_string_equal(word, "case");
-        assert_int_equal(fscanf(file, "%d %d %d %d %d", &run.size, &run.batch, &run.classes, &run.multi, &run.steps),
-                         5);
+        assert_int_equal(fscanf(file, "%15s %d %d %d %d %d", run.backbone, &run.size, &run.batch, &run.classes,
+                                &run.multi, &run.steps),
+                         6);
+        if (run.size > LARGE && shards != 2) { /* the slow ones once */
+            while (fscanf(file, "%31s", word) == 1 && strcmp(word, "end") != 0)
+                continue;
+            continue;
+        }
         run.arena = arena_create("test", 1 << 20);
         make_inputs(&run);
         run.net = make_network(&run, true);
@@ -234,7 +253,7 @@ static void same_as_torchvision(int shards)
         network_close(run.net);
         arena_destroy(run.arena);
     }
-    assert_int_equal(cases, 4);
+    assert_int_equal(cases, 5);
     fclose(file);
 }
 
