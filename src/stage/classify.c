@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "concept/cbm.h"
+#include "concept/cbm_basis.h"
 #include "concept/control.h"
 #include "concept/omp.h"
 #include "concept/score.h"
 #include "image/corpus.h"
 #include "math/vec.h"
+#include "stage/cbm_file.h"
 #include "stage/features.h"
 #include "stage/metrics.h"
 #include "stage/stage.h"
@@ -22,12 +24,9 @@ struct task {
     const struct features *features;
     int M, S;
     bool rebuild;       /* input is the rebuilt representation, else the codes */
-    int width;          /* of the input: D or M */
     const float *atoms; /* [M x D] selected vectors */
     int64_t *train;     /* [train_rows] */
     int64_t train_rows, val_rows;
-    struct head_rows *rows;
-    float *train_x; /* [rows->mine.count x width] */
 };
 
 /* Codes of this rank's rows. */
@@ -95,28 +94,25 @@ static struct codes read_codes(struct task *t)
     return codes;
 }
 
-/* x [mine.count x width]: what the head sees of each image. */
-static void inputs_from_codes(float *x, const struct task *t, const struct codes *codes, const float *atoms)
+/* x [mine.count x width]: what the head sees of each image; basis is NULL when that is the codes. */
+static void inputs_from_codes(float *x, const struct task *t, const struct codes *codes, const struct head_basis *basis)
 {
-    struct arena_mark mark = arena_mark(t->job->scratch);
-    int D = t->features->dim, S = t->S;
-    double *rebuilt = arena_array(t->job->scratch, double, D);
-    memset(x, 0, (size_t)(t->features->mine.count * t->width) * sizeof *x);
+    int width = basis ? basis->width : t->M;
     for (int64_t i = 0; i < t->features->mine.count; i++) {
-        const int32_t *atom = codes->atom + i * S;
-        const double *value = codes->value + i * S;
-        if (t->rebuild)
-            omp_reconstruct(rebuilt, atom, value, codes->constant[i], S, atoms, D);
-        for (int d = 0; d < D && t->rebuild; d++)
-            x[i * D + d] = (float)rebuilt[d];
-        for (int s = 0; s < S && !t->rebuild && atom[s] >= 0; s++)
-            x[i * t->M + atom[s]] = (float)value[s];
+        const int32_t *atom = codes->atom + i * t->S;
+        const double *value = codes->value + i * t->S;
+        float *row = x + i * width;
+        if (basis) {
+            head_basis_rebuild(row, basis, atom, value, t->S, codes->constant[i]);
+            continue;
+        }
+        memset(row, 0, (size_t)width * sizeof *row);
+        for (int s = 0; s < t->S && atom[s] >= 0; s++)
+            row[atom[s]] = (float)value[s];
     }
-    arena_release(t->job->scratch, mark);
 }
 
-/* Training rows of this rank's leaves: where they are, and their labels. */
-static void place_training_rows(struct task *t)
+static void find_training_rows(struct task *t)
 {
     const struct features *f = t->features;
     struct job *job = t->job;
@@ -126,26 +122,35 @@ static void place_training_rows(struct task *t)
             t->train[t->train_rows++] = row;
         t->val_rows += f->split[row] == SPLIT_VAL;
     }
-    agree(job->world, t->train_rows > 0, EXIT_BAD_DATA, "classify: no training rows");
+    agree(job->world, t->train_rows > 0, EXIT_BAD_DATA,
+          "classify: no training rows\nthe split is decided by `cfn pack`");
     agree(job->world, t->val_rows > 0 || strcmp(job->config->classify.search, "published") != 0, EXIT_BAD_DATA,
           "classify: the search for C needs a validation split, and this corpus has none\n"
           "set classify.search: fixed and classify.c");
-    struct head_rows *rows =
-        head_rows_create(job->run, job->world, t->train_rows, f->classes, t->width, f->multi_label);
+}
+
+/* Training rows of this rank's leaves: inputs fetched from the ranks that hold them (x [mine.count x width]), labels.
+ */
+static struct head_rows *place_training_rows(const struct task *t, const float *x, int width)
+{
+    const struct features *f = t->features;
+    struct job *job = t->job;
+    struct head_rows *rows = head_rows_create(job->run, job->world, t->train_rows, f->classes, width, f->multi_label);
     int64_t n = rows->mine.count;
+    const int64_t *train = t->train + rows->mine.first;
     int32_t *label = f->label ? arena_array(job->run, int32_t, n) : NULL;
     int8_t *labels = f->labels ? arena_array(job->run, int8_t, n * f->classes) : NULL;
-    for (int64_t i = 0; i < n; i++) {
-        int64_t row = t->train[rows->mine.first + i];
-        if (label)
-            label[i] = f->label[row];
-        else
-            memcpy(labels + i * f->classes, f->labels + row * f->classes, (size_t)f->classes);
-    }
+    for (int64_t i = 0; i < n && label; i++)
+        label[i] = f->label[train[i]];
+    for (int64_t i = 0; i < n && labels; i++)
+        memcpy(labels + i * f->classes, f->labels + train[i] * f->classes, (size_t)f->classes);
+    float *inputs = arena_take_raw(job->run, (size_t)n * (size_t)width, sizeof(float));
+    world_fetch_rows(job->world, inputs, train, n, x, f->mine.first, f->mine.count, (size_t)width * sizeof(float));
+    rows->x = inputs;
     rows->label = label;
     rows->labels = labels;
-    rows->x = t->train_x = arena_take_raw(job->run, (size_t)n * (size_t)t->width, sizeof(float));
-    t->rows = rows;
+    head_rows_prepare(rows, job->scratch);
+    return rows;
 }
 
 /* The inputs of a model at hand while its head is searched for. */
@@ -161,7 +166,7 @@ static void logits_of(const struct fitting *f, const struct head *head)
     const struct task *t = f->task;
     for (int64_t at = 0; at < t->features->mine.count; at += FEATURES_CHUNK) {
         int64_t left = t->features->mine.count - at;
-        head_logits(f->logits + at * head->classes, head, f->x + at * t->width,
+        head_logits(f->logits + at * head->classes, head, f->x + at * head->dim,
                     left < FEATURES_CHUNK ? left : FEATURES_CHUNK, t->job->scratch);
     }
 }
@@ -227,44 +232,44 @@ static double validate(void *data, const struct head *head)
 }
 
 /* Fits the head of one model. x [mine.count x width]; logits [mine.count x C] out. */
-static struct head_search fit_model(struct task *t, struct head *head, float *logits, const float *x)
+static struct head_search fit_model(struct task *t, struct head *head, float *logits, const float *x, int width)
 {
     struct job *job = t->job;
     const struct classify_config *config = &job->config->classify;
-    struct arena_mark mark = arena_mark(job->scratch);
-    int64_t *wanted = arena_array(job->scratch, int64_t, t->rows->mine.count);
-    for (int64_t i = 0; i < t->rows->mine.count; i++)
-        wanted[i] = t->train[t->rows->mine.first + i];
-    world_fetch_rows(job->world, t->train_x, wanted, t->rows->mine.count, x, t->features->mine.first,
-                     t->features->mine.count, (size_t)t->width * sizeof(float));
-    head_rows_prepare(t->rows, job->scratch);
-    arena_release(job->scratch, mark);
-
+    const struct head_rows *rows = place_training_rows(t, x, width);
     struct fitting fitting = { .task = t, .x = x, .logits = logits };
     struct head_search search = { .c = config->c, .score = NAN };
     if (strcmp(config->search, "fixed") == 0) {
-        *head = head_create(job->run, t->features->classes, t->width);
+        *head = head_create(job->run, t->features->classes, width);
         struct head_trial *trial = arena_array(job->run, struct head_trial, 1);
         trial->log10_c = log10(config->c);
-        trial->iterations = head_fit(head, t->rows, config->c, TOLERANCE, config->max_iter, job->scratch);
+        trial->iterations = head_fit(head, rows, config->c, TOLERANCE, config->max_iter, job->scratch);
         trial->score = t->val_rows > 0 ? validate(&fitting, head) : NAN;
         search.score = trial->score;
         search.fits = 1;
         search.trials = trial;
     } else {
-        search = head_search(head, t->rows, TOLERANCE, config->max_iter, validate, &fitting, job->run, job->scratch);
+        search = head_search(head, rows, TOLERANCE, config->max_iter, validate, &fitting, job->run, job->scratch);
     }
     logits_of(&fitting, head);
     return search;
 }
 
-/* [N x C] of all ranks, on every rank. */
-static const float *gather(const struct task *t, const float *local)
+/* all [N x C] <- local [mine.count x C] of all ranks, on every rank. */
+static void gather(const struct task *t, float *all, const float *local)
 {
-    int C = t->features->classes;
-    float *all = arena_take_raw(t->job->run, (size_t)t->features->rows * (size_t)C, sizeof *all);
-    world_allgather_rows(t->job->world, all, local, t->features->mine.count, (size_t)C * sizeof *all);
-    return all;
+    world_allgather_rows(t->job->world, all, local, t->features->mine.count,
+                         (size_t)t->features->classes * sizeof *all);
+}
+
+static float *take_logits(const struct task *t)
+{
+    return arena_take_raw(t->job->run, (size_t)t->features->rows * (size_t)t->features->classes, sizeof(float));
+}
+
+static struct head_basis *basis_of(const struct task *t, const float *atoms)
+{
+    return t->rebuild ? head_basis_create(t->job->run, t->job->world, atoms, t->M, t->features->dim) : NULL;
 }
 
 /* Codes of this rank's rows on other atoms, with the settings of cfn decompose. */
@@ -286,22 +291,28 @@ static void pursue(struct codes *codes, const struct task *t, const float *atoms
 }
 
 /* The whole pipeline with random unit vectors in place of concepts; logits [N x C] of each trial. */
-static void run_controls(struct task *t, const float **logits, float *x)
+static void run_controls(struct task *t, float **logits, float *x)
 {
     struct job *job = t->job;
     const struct features *f = t->features;
+    int trials = job->config->classify.controls;
     float *atoms = arena_array(job->run, float, (int64_t)t->M * f->dim);
     float *local = arena_array(job->run, float, f->mine.count * f->classes);
     struct codes codes = codes_take(job->run, f->mine.count, t->S);
-    for (int trial = 0; trial < job->config->classify.controls; trial++) {
+    for (int trial = 0; trial < trials; trial++)
+        logits[trial] = take_logits(t);
+    for (int trial = 0; trial < trials; trial++) {
+        struct arena_mark mark = arena_mark(job->run);
         control_random_vectors(atoms, t->M, f->dim, job_seed(job), trial);
         pursue(&codes, t, atoms);
-        inputs_from_codes(x, t, &codes, atoms);
+        struct head_basis *basis = basis_of(t, atoms);
+        inputs_from_codes(x, t, &codes, basis);
         struct head head;
-        struct head_search search = fit_model(t, &head, local, x);
-        logits[trial] = gather(t, local);
-        log_info("classify: random concepts, trial %d of %d: C = %.3g, validation score %.4f", trial + 1,
-                 job->config->classify.controls, search.c, search.score);
+        struct head_search search = fit_model(t, &head, local, x, basis ? basis->width : t->M);
+        gather(t, logits[trial], local);
+        log_info("classify: random concepts, trial %d of %d: C = %.3g, validation score %.4f", trial + 1, trials,
+                 search.c, search.score);
+        arena_release(job->run, mark);
     }
 }
 
@@ -326,114 +337,76 @@ static const float *majority_logits(const struct task *t)
     return all;
 }
 
-static const struct layout LAYOUT[] = {
-    { "/weight", STORE_F32, "C,D", "1", "weights on the representation", NULL, true },
-    { "/bias", STORE_F32, "C", "1", "bias of each class", NULL, false },
-    { "/concept_weight", STORE_F32, "C,M", "1",
-      "contribution of concept k to the logit of class c = code of k * this; <weight of c, vector of k>", NULL, false },
-    { "/logits", STORE_F32, "N,C", "1", "output of the head, corpus row order", NULL, false },
-    { "/prediction", STORE_I32, "N", "class", "class with the largest logit, the lowest on a tie", NULL, true },
-    { "/prediction", STORE_I32, "rows,C", "1", "1 where the logit is above 0", NULL, true },
-    { "/search/log10_c", STORE_F64, "F", "1", "C of each fit of the search, in the order made", NULL, false },
-    { "/search/score", STORE_F64, "F", "1", "its validation accuracy (several labels: macro AUROC)", NULL, false },
-    { "/search/iterations", STORE_I32, "F", "1", "iterations of L-BFGS", NULL, false },
-};
-
-static float *to_f32(struct arena *arena, const double *x, int64_t n)
-{
-    float *out = arena_array(arena, float, n);
-    for (int64_t i = 0; i < n; i++)
-        out[i] = (float)x[i];
-    return out;
-}
-
-/* [C x M]: <w_c, concept k>, or the weight itself when the head sees codes. */
-static const float *concept_weights(const struct task *t, const struct head *head)
-{
-    if (!t->rebuild)
-        return to_f32(t->job->run, head->weight, (int64_t)head->classes * head->dim);
-    float *out = arena_array(t->job->run, float, (int64_t)head->classes * t->M);
-    for (int c = 0; c < head->classes; c++)
-        for (int k = 0; k < t->M; k++) {
-            double sum = 0;
-            for (int d = 0; d < head->dim; d++)
-                sum += head->weight[(int64_t)c * head->dim + d] * (double)t->atoms[(int64_t)k * head->dim + d];
-            out[(int64_t)c * t->M + k] = (float)sum;
-        }
-    return out;
-}
-
-static void write_search(struct arena *arena, struct store *out, const struct head_search *search)
-{
-    double *log10_c = arena_array(arena, double, search->fits), *score = arena_array(arena, double, search->fits);
-    int32_t *iterations = arena_array(arena, int32_t, search->fits);
-    for (int i = 0; i < search->fits; i++) {
-        log10_c[i] = search->trials[i].log10_c;
-        score[i] = search->trials[i].score;
-        iterations[i] = search->trials[i].iterations;
-    }
-    store_write_all(out, "/search/log10_c", log10_c);
-    store_write_all(out, "/search/score", score);
-    store_write_all(out, "/search/iterations", iterations);
-    store_set_f64(out, "/", "c", search->c);
-}
-
-/* logits [mine.count x C] of this rank. */
-static void write_head(struct task *t, const struct head *head, const struct head_search *search, const float *logits)
+static void measure_all(struct task *t, const float *cbm, float *const *controls)
 {
     struct job *job = t->job;
-    const struct features *f = t->features;
-    int C = f->classes;
-    struct extent sizes[6] = { { "C", C }, { "M", t->M }, { "N", f->rows }, { "F", search->fits } };
-    size_t extents = 4;
-    if (t->rebuild)
-        sizes[extents++] = (struct extent){ "D", f->dim };
-    /* One of the two rows of the table that describe /prediction. */
-    struct layout layout[sizeof LAYOUT / sizeof *LAYOUT];
-    size_t datasets = 0;
-    for (size_t i = 0; i < sizeof LAYOUT / sizeof *LAYOUT; i++)
-        if (strcmp(LAYOUT[i].name, "/prediction") != 0 || (strcmp(LAYOUT[i].dims, "N") != 0) == f->multi_label)
-            layout[datasets++] = LAYOUT[i];
-    if (f->multi_label)
-        sizes[extents++] = (struct extent){ "rows", f->rows };
-    enum phase before = phase_enter(PHASE_WRITE);
-    struct store *out = job_create(job, "cbm.h5", layout, datasets, sizes, extents);
-    if (t->rebuild)
-        store_write_all(out, "/weight", to_f32(job->run, head->weight, (int64_t)C * f->dim));
-    store_write_all(out, "/bias", to_f32(job->run, head->bias, C));
-    store_write_all(out, "/concept_weight", concept_weights(t, head));
-    store_write_rows(out, "/logits", f->mine.first, f->mine.count, logits);
-    int32_t *predicted = arena_array(job->run, int32_t, f->mine.count * (f->multi_label ? C : 1));
-    score_predict(predicted, logits, f->mine.count, C, f->multi_label);
-    store_write_rows(out, "/prediction", f->mine.first, f->mine.count, predicted);
-    write_search(job->run, out, search);
-    store_set_text(out, "/", "input", job->config->classify.input);
-    store_set_texts(out, "/", "class_names", f->class_names, C);
-    job_publish(job, out, "classify", (const char *const[]){ "embeddings.h5", "cav.h5", "selection.h5", "codes.h5" },
-                4);
-    phase_enter(before);
-}
-
-static void measure_all(struct task *t, const float *cbm, const float *const *controls)
-{
-    const float *backbone = gather(t, t->features->logits), *majority = majority_logits(t);
-    struct metrics_model models[] = {
+    int trials = job->config->classify.controls;
+    float *whole = take_logits(t);
+    gather(t, whole, t->features->logits);
+    const float *backbone = whole, *majority = majority_logits(t);
+    const float **random = arena_array(job->run, const float *, trials);
+    for (int trial = 0; trial < trials; trial++)
+        random[trial] = controls[trial];
+    const struct metrics_model models[] = {
         { "backbone", 1, &backbone },
         { "cbm", 1, &cbm },
         { "majority", 1, &majority },
-        { "random_concepts", t->job->config->classify.controls, controls },
+        { "random_concepts", trials, random },
     };
     enum phase before = phase_enter(PHASE_EVALUATE);
-    metrics_write(t->job, t->features, models, t->job->config->classify.controls > 0 ? 4 : 3);
+    metrics_write(job, t->features, models, trials > 0 ? 4 : 3);
     phase_enter(before);
+}
+
+/* The head in terms of the representation and of the concepts. */
+static struct cbm describe(const struct task *t, const struct head *head, const struct head_basis *basis)
+{
+    struct arena *run = t->job->run;
+    int C = head->classes, D = t->features->dim;
+    struct cbm cbm = { .concepts = t->M, .bias = head->bias, .concept_weight = head->weight };
+    if (!basis) /* the head sees the codes */
+        return cbm;
+    double *weight = arena_array(run, double, (int64_t)C *D), *concept = arena_array(run, double, (int64_t)C * t->M);
+    head_basis_weight(weight, head->weight, basis, C);
+    for (int c = 0; c < C; c++)
+        for (int64_t k = 0; k < t->M; k++)
+    concept[c * (int64_t)t->M + k] =
+        vec_ddot(head->weight + (int64_t)c * head->dim, basis->atoms + k * head->dim, head->dim);
+    cbm.weight = weight;
+    cbm.concept_weight = concept;
+    return cbm;
 }
 
 static int dry_run(const struct task *t)
 {
-    log_info("classify: %lld training and %lld validation rows, %d concepts, %d per image, head of %d x %d",
-             (long long)t->train_rows, (long long)t->val_rows, t->M, t->S, t->features->classes, t->width + 1);
+    log_info("classify: %lld training and %lld validation rows, %d concepts, %d per image, %d classes",
+             (long long)t->train_rows, (long long)t->val_rows, t->M, t->S, t->features->classes);
     log_info("classify: would write %s and %s", job_path(t->job, "cbm.h5"), job_path(t->job, "metrics.json"));
     return EXIT_DONE;
+}
+
+static void run(struct task *t, const struct codes *codes)
+{
+    struct job *job = t->job;
+    const struct features *f = t->features;
+    int most = t->rebuild ? f->dim : t->M;
+    float *x = arena_take_raw(job->run, (size_t)f->mine.count * (size_t)most, sizeof(float));
+    float *local = arena_array(job->run, float, f->mine.count * f->classes), *logits = take_logits(t);
+    struct head_basis *basis = basis_of(t, t->atoms);
+    inputs_from_codes(x, t, codes, basis);
+    struct head head;
+    struct head_search search = fit_model(t, &head, local, x, basis ? basis->width : t->M);
+    gather(t, logits, local);
+    log_info("classify: C = %.3g after %d fits, validation %s %.4f", search.c, search.fits,
+             f->multi_label ? "AUROC" : "accuracy", search.score);
+    float **controls = arena_array(job->run, float *, job->config->classify.controls);
+    run_controls(t, controls, x);
+    progress_end();
+    measure_all(t, logits, controls);
+    struct cbm cbm = describe(t, &head, basis);
+    cbm.search = search;
+    cbm.logits = local;
+    cbm_write(job, f, &cbm);
 }
 
 int stage_classify(struct job *job)
@@ -445,25 +418,11 @@ int stage_classify(struct job *job)
     struct task t = { .job = job, .rebuild = strcmp(job->config->classify.input, "reconstruction") == 0 };
     t.features = features_load(job);
     read_atoms(&t);
-    t.width = t.rebuild ? t.features->dim : t.M;
     struct codes codes = read_codes(&t);
     phase_enter(PHASE_COMPUTE);
-    place_training_rows(&t);
+    find_training_rows(&t);
     if (job->dry_run)
         return dry_run(&t);
-
-    float *x = arena_take_raw(job->run, (size_t)t.features->mine.count * (size_t)t.width, sizeof(float));
-    float *logits = arena_array(job->run, float, t.features->mine.count *t.features->classes);
-    struct head head;
-    inputs_from_codes(x, &t, &codes, t.atoms);
-    struct head_search search = fit_model(&t, &head, logits, x);
-    const float *cbm = gather(&t, logits);
-    log_info("classify: C = %.3g after %d fits, validation %s %.4f", search.c, search.fits,
-             t.features->multi_label ? "AUROC" : "accuracy", search.score);
-    const float **controls = arena_array(job->run, const float *, job->config->classify.controls);
-    run_controls(&t, controls, x);
-    progress_end();
-    measure_all(&t, cbm, controls);
-    write_head(&t, &head, &search, logits);
+    run(&t, &codes);
     return job_done(job);
 }

@@ -12,6 +12,8 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "concept/cbm.h"
+#include "concept/cbm_basis.h"
+#include "concept/cbm_scale.h"
 #include "dist/world.h"
 #include "math/blas.h"
 
@@ -91,6 +93,119 @@ static void unknown_labels_do_not_count(void **state)
     arena_reset(arena);
 }
 
+/* Sums of concepts keep their lengths and angles in the basis, and weights come back. */
+static void the_basis_keeps_what_concepts_can_rebuild(void **state)
+{
+    (void)state;
+    enum { M = 9, DIM = 40 };
+    float atoms[M * DIM];
+    for (int i = 0; i < M * DIM; i++) /* the last two are copies: they add no direction */
+        atoms[i] = (float)rng_normal(&RNG, 50 + (uint64_t)(i / DIM % 7), (uint64_t)(i % DIM));
+    struct head_basis *basis = head_basis_create(arena, world, atoms, M, DIM);
+    assert_int_equal(basis->width, 8);
+    for (int a = 0; a < 8; a++)
+        for (int b = 0; b <= a; b++) {
+            double dot = 0;
+            for (int d = 0; d < DIM; d++)
+                dot += basis->rows[a * DIM + d] * basis->rows[b * DIM + d];
+            assert_true(fabs(dot - (a == b)) < 1e-13);
+        }
+    const int32_t atom[] = { 3, 8, 0, -1, -1 };
+    const double value[] = { 1.5, -2, 0.25, 7, 7 };
+    double w_in[2 * 8], w[2 * DIM];
+    float x[8];
+    for (int i = 0; i < 2 * 8; i++)
+        w_in[i] = rng_normal(&RNG, 70, (uint64_t)i);
+    head_basis_rebuild(x, basis, atom, value, 5, 0.3);
+    head_basis_weight(w, w_in, basis, 2);
+    for (int c = 0; c < 2; c++) {
+        double in_basis = 0, in_full = 0, norm_in = 0, norm = 0;
+        for (int d = 0; d < 8; d++) {
+            in_basis += w_in[c * 8 + d] * (double)x[d];
+            norm_in += w_in[c * 8 + d] * w_in[c * 8 + d];
+        }
+        for (int d = 0; d < DIM; d++) {
+            double rebuilt =
+                0.3 + 1.5 * (double)atoms[3 * DIM + d] - 2 * (double)atoms[8 * DIM + d] + 0.25 * (double)atoms[d];
+            in_full += w[c * DIM + d] * rebuilt;
+            norm += w[c * DIM + d] * w[c * DIM + d];
+        }
+        assert_true(fabs(in_basis - in_full) < 1e-5);
+        assert_true(fabs(norm - norm_in) < 1e-12);
+    }
+    /* Too many concepts to be worth it: the coordinates themselves. */
+    struct head_basis *plain = head_basis_create(arena, world, atoms, M, 19);
+    assert_null(plain->rows);
+    assert_int_equal(plain->width, 19);
+    float row[19];
+    head_basis_rebuild(row, plain, atom, value, 1, 0.5);
+    for (int d = 0; d < 19; d++)
+        assert_true(fabs((double)row[d] - (1.5 * (double)atoms[3 * 19 + d] + 0.5)) < 1e-6);
+    arena_reset(arena);
+}
+
+/* L-BFGS sees the same function in other coordinates: gradient by finite differences, and back to where it started. */
+static void scaled_coordinates_are_consistent(void **state)
+{
+    (void)state;
+    enum { P = C * (D + 1) };
+    struct head_rows *rows = make_rows(C, false);
+    struct head_scale *scale = head_scale_create(arena, rows, 0.3);
+    double w[P], u[P], back[P], gu[P], gw[P], v[P];
+    for (int i = 0; i < P; i++)
+        w[i] = rng_normal(&RNG, 80, (uint64_t)i);
+    head_scale_start(u, w, scale, rows);
+    head_scale_weight(back, u, scale);
+    for (int i = 0; i < P; i++)
+        assert_true(fabs(back[i] - w[i]) < 1e-12);
+    /* <gw, w> of a linear function is <gu, u>. */
+    for (int i = 0; i < P; i++)
+        gw[i] = rng_normal(&RNG, 81, (uint64_t)i);
+    head_scale_gradient(gu, gw, scale);
+    double in_w = 0, in_u = 0;
+    for (int i = 0; i < P; i++) {
+        v[i] = rng_normal(&RNG, 82, (uint64_t)i);
+        in_u += gu[i] * v[i];
+    }
+    head_scale_weight(back, v, scale);
+    for (int i = 0; i < P; i++)
+        in_w += gw[i] * back[i];
+    assert_true(fabs(in_w - in_u) < 1e-10);
+    /* inverse (0.1 X'X + penalty I) inverse' = I. */
+    for (int a = 0; a < D; a++)
+        for (int b = 0; b < D; b++) {
+            double sum = 0;
+            for (int i = 0; i < D; i++)
+                for (int j = 0; j < D; j++)
+                    sum += scale->inverse[a * D + i] * (0.1 * rows->gram[i * D + j] + (i == j ? 0.3 : 0)) *
+                           scale->inverse[b * D + j];
+            assert_true(fabs(sum - (a == b)) < 1e-10);
+        }
+    arena_reset(arena);
+}
+
+/* More columns than one block of the factor. */
+static void large_factors_are_inverted(void **state)
+{
+    (void)state;
+    enum { ROWS = 300, DIM = 150 };
+    struct head_rows *rows = head_rows_create(arena, world, ROWS, 2, DIM, false);
+    float *x = arena_array(arena, float, ROWS *DIM);
+    for (int i = 0; i < ROWS * DIM; i++)
+        x[i] = (float)rng_normal(&RNG, 90, (uint64_t)i);
+    rows->x = x;
+    head_rows_prepare(rows, arena);
+    struct head_scale *s = head_scale_create(arena, rows, 0.01);
+    for (int a = 0; a < DIM; a++)
+        for (int b = 0; b < DIM; b++) {
+            double sum = 0;
+            for (int i = 0; i < DIM; i++) /* L is the lower triangle only */
+                sum += (i <= a ? s->factor[a * DIM + i] : 0) * s->inverse[i * DIM + b];
+            assert_true(fabs(sum - (a == b)) < 1e-10);
+        }
+    arena_reset(arena);
+}
+
 /* A score that depends on C alone, through the norm of the weights. */
 struct judge {
     double wanted;
@@ -155,6 +270,9 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_those_of_the_objective),
         cmocka_unit_test(unknown_labels_do_not_count),
+        cmocka_unit_test(the_basis_keeps_what_concepts_can_rebuild),
+        cmocka_unit_test(scaled_coordinates_are_consistent),
+        cmocka_unit_test(large_factors_are_inverted),
         cmocka_unit_test(the_search_finds_the_best_c),
         cmocka_unit_test(ties_go_as_published),
     };

@@ -1,0 +1,19 @@
+/* cbm.h5: the head of the bottleneck. */
+#ifndef STAGE_CBM_FILE_H
+#define STAGE_CBM_FILE_H
+
+#include "concept/cbm.h"
+#include "stage/features.h"
+
+struct cbm {
+    int concepts;                 /* M */
+    const double *weight;         /* [C x D], or NULL when the head sees the codes */
+    const double *bias;           /* [C] */
+    const double *concept_weight; /* [C x M] */
+    struct head_search search;
+    const float *logits; /* [mine.count x C] of this rank's rows */
+};
+/* Writes and publishes the file. Collective. */
+void cbm_write(struct job *job, const struct features *features, const struct cbm *cbm);
+
+#endif

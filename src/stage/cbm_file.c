@@ -1,0 +1,83 @@
+/* cbm.h5: layout and writing. */
+#include "stage/cbm_file.h"
+
+#include <string.h>
+
+#include "concept/score.h"
+
+static const struct layout LAYOUT[] = {
+    { "/weight", STORE_F32, "C,D", "1", "weights on the representation", NULL, true },
+    { "/bias", STORE_F32, "C", "1", "bias of each class", NULL, false },
+    { "/concept_weight", STORE_F32, "C,M", "1",
+      "contribution of concept k to the logit of class c = code of k * this; <weight of c, vector of k>", NULL, false },
+    { "/logits", STORE_F32, "N,C", "1", "output of the head, corpus row order", NULL, false },
+    { "/prediction", STORE_I32, "N", "class", "class with the largest logit, the lowest on a tie", NULL, true },
+    { "/prediction", STORE_I32, "rows,C", "1", "1 where the logit is above 0", NULL, true },
+    { "/search/log10_c", STORE_F64, "F", "1", "C of each fit of the search, in the order made", NULL, false },
+    { "/search/score", STORE_F64, "F", "1", "its validation accuracy (several labels: macro AUROC)", NULL, false },
+    { "/search/iterations", STORE_I32, "F", "1", "iterations of L-BFGS", NULL, false },
+};
+
+enum { ROWS = sizeof LAYOUT / sizeof *LAYOUT };
+
+static float *to_f32(struct arena *arena, const double *x, int64_t n)
+{
+    float *out = arena_array(arena, float, n);
+    for (int64_t i = 0; i < n; i++)
+        out[i] = (float)x[i];
+    return out;
+}
+
+static void write_search(struct arena *arena, struct store *out, const struct head_search *search)
+{
+    double *log10_c = arena_array(arena, double, search->fits), *score = arena_array(arena, double, search->fits);
+    int32_t *iterations = arena_array(arena, int32_t, search->fits);
+    for (int i = 0; i < search->fits; i++) {
+        log10_c[i] = search->trials[i].log10_c;
+        score[i] = search->trials[i].score;
+        iterations[i] = search->trials[i].iterations;
+    }
+    store_write_all(out, "/search/log10_c", log10_c);
+    store_write_all(out, "/search/score", score);
+    store_write_all(out, "/search/iterations", iterations);
+    store_set_f64(out, "/", "c", search->c);
+}
+
+/* The table with the one of its two rows on /prediction that fits; returns how many. */
+static size_t layout_of(struct layout *out, bool multi_label)
+{
+    size_t datasets = 0;
+    for (size_t i = 0; i < ROWS; i++)
+        if (strcmp(LAYOUT[i].name, "/prediction") != 0 || (strcmp(LAYOUT[i].dims, "N") != 0) == multi_label)
+            out[datasets++] = LAYOUT[i];
+    return datasets;
+}
+
+void cbm_write(struct job *job, const struct features *f, const struct cbm *cbm)
+{
+    int C = f->classes;
+    struct extent sizes[6] = { { "C", C }, { "M", cbm->concepts }, { "N", f->rows }, { "F", cbm->search.fits } };
+    size_t extents = 4;
+    if (cbm->weight)
+        sizes[extents++] = (struct extent){ "D", f->dim };
+    if (f->multi_label)
+        sizes[extents++] = (struct extent){ "rows", f->rows };
+    struct layout layout[ROWS];
+    size_t datasets = layout_of(layout, f->multi_label);
+    enum phase before = phase_enter(PHASE_WRITE);
+    struct store *out = job_create(job, "cbm.h5", layout, datasets, sizes, extents);
+    if (cbm->weight)
+        store_write_all(out, "/weight", to_f32(job->run, cbm->weight, (int64_t)C * f->dim));
+    store_write_all(out, "/bias", to_f32(job->run, cbm->bias, C));
+    store_write_all(out, "/concept_weight", to_f32(job->run, cbm->concept_weight, (int64_t)C * cbm->concepts));
+    store_write_rows(out, "/logits", f->mine.first, f->mine.count, cbm->logits);
+    int32_t *predicted = arena_array(job->run, int32_t, f->mine.count * (f->multi_label ? C : 1));
+    score_predict(predicted, cbm->logits, f->mine.count, C, f->multi_label);
+    store_write_rows(out, "/prediction", f->mine.first, f->mine.count, predicted);
+    write_search(job->run, out, &cbm->search);
+    store_set_text(out, "/", "input", job->config->classify.input);
+    store_set_texts(out, "/", "class_names", f->class_names, C);
+    job_publish(job, out, "classify", (const char *const[]){ "embeddings.h5", "cav.h5", "selection.h5", "codes.h5" },
+                4);
+    phase_enter(before);
+}
