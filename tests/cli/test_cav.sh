@@ -1,0 +1,85 @@
+#!/bin/bash
+# cfn cav, select and classify on made-up representations: files against their definitions, the same bits at several
+# rank counts, several labels per image, and faulty inputs.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. scripts/mpi-env
+. tests/support/say.sh
+tmp=$CFN_TEST_TMP/cav
+python=/usr/bin/python3
+flags="--data t --backbone resnet18 --set threads=1 --set sae.epochs=8 --set sae.batch=64 --set sae.expansion=6
+       --set cav.positives=20 --set cav.negatives=20 --set select.count=12 --set decompose.nonzeros=5
+       --set classify.bootstrap=40 --set classify.controls=2"
+
+stage() { # ranks, name, stage, more flags: output in $tmp/out
+    local ranks=$1 name=$2
+    shift 2
+    # shellcheck disable=SC2086
+    timeout 60 $([ "$ranks" = 1 ] || echo mpirun -n "$ranks") "$CFN" "$1" --result_dir "$tmp/$name" $flags "${@:2}" > "$tmp/out" 2>&1
+}
+file() { echo "$tmp/$1/t/resnet18/1/$2"; }
+copy() { # from, to: the inputs of cfn cav
+    mkdir -p "$(file "$2" .)" && cp "$(file "$1" embeddings.h5)" "$(file "$1" sae.h5)" "$(file "$2" .)"
+}
+make_inputs() { # name, fault: representations and their codes
+    $python tests/support/make_run.py "$(file "$1" .)" 300 16 3 12 ${2:-} && rm "$(file "$1" cav.h5)" "$(file "$1" selection.h5)" &&
+        stage 2 "$1" sae
+}
+road() { # ranks, name, more flags
+    local ranks=$1 name=$2
+    shift 2
+    for s in cav select decompose classify; do stage "$ranks" "$name" $s "$@" || return 1; done
+}
+same() { # name, name: the files of both
+    for f in cav.h5 selection.h5 cbm.h5; do
+        $python tests/support/same_data.py "$(file "$1" $f)" "$(file "$2" $f)" || return 1
+    done
+    cmp -s "$(file "$1" metrics.json)" "$(file "$2" metrics.json)"
+}
+mkdir -p "$tmp"
+
+for kind in one multi; do
+    fault=; [ $kind = multi ] && fault=multi
+    make_inputs $kind-1 $fault && copy $kind-1 $kind-3 && road 1 $kind-1 && road 3 $kind-3
+    say $? "cav to classify, $kind label per image"
+    same $kind-1 $kind-3; say $? "$kind label: 3 ranks give the bits of 1"
+    $python tests/support/check_head.py "$(file $kind-3 .)"; say $? "$kind label: files are what they say"
+done
+stage 2 one-3 classify --force --set classify.input=codes && $python tests/support/check_head.py "$(file one-3 .)"
+say $? "head on codes"
+stage 4 one-3 classify --force --set classify.search=fixed --set classify.controls=0 && grep -q "C = 1 after 1 fits" "$tmp/out"
+say $? "fixed C without controls"
+cp "$(file one-3 selection.h5)" "$tmp/lazy.h5"
+stage 2 one-3 select --force --set select.optimizer=naive && $python tests/support/same_data.py "$tmp/lazy.h5" "$(file one-3 selection.h5)"
+say $? "naive and lazy pick alike"
+stage 2 one-3 select --force --set select.count=4000 && grep -q "warning: select.count = 4000" "$tmp/out"
+say $? "more concepts than candidates: all, with a warning"
+stage 2 one-3 cav; [ $? = 73 ]; say $? "existing cav.h5 is not overwritten"
+stage 2 one-3 cav --resume; say $? "--resume keeps it"
+before=$(md5sum "$(file one-3 cav.h5)")
+stage 2 one-3 cav --force --dry-run && [ "$before" = "$(md5sum "$(file one-3 cav.h5)")" ] && grep -q "would write" "$tmp/out"
+say $? "--dry-run writes nothing"
+
+# Faulty inputs: exit code, one line with the cause, no output; damage that one rank alone sees at 4.
+break_file() { # name, file, python that changes f
+    $python -c "import h5py, numpy as np
+with h5py.File('$(file "$1" "$2")', 'r+') as f:
+    $3"
+}
+fails() { # ranks, stage, output, file, change, words
+    rm -rf "$tmp/bad"; cp -r "$tmp/one-1" "$tmp/bad"; rm "$(file bad "$3")"
+    break_file bad "$4" "$5"
+    stage "$1" bad "$2"
+    [ $? = 65 ] && grep -q "$6" "$tmp/out" && [ ! -e "$(file bad "$3")" ]
+    say $? "$2 at $1 ranks: exit 65, \"$6\""
+}
+fails 4 cav cav.h5 sae.h5 "f['codes/index'][7] = 4096" "holds neuron 4096"
+fails 1 cav cav.h5 sae.h5 "f['codes/indptr'][3] = 99999" "does not ascend"
+fails 4 cav cav.h5 sae.h5 "f['fire_rate'][:] = 0" "no neuron has 8"
+fails 1 cav cav.h5 embeddings.h5 "f['split'][:] = 2" "0 training rows"
+fails 4 select selection.h5 cav.h5 "f['cav'][2, 1] = np.nan" "row 2 holds NaN"
+fails 1 select selection.h5 cav.h5 "f['accuracy'][:] = np.nan" "none of"
+fails 4 classify cbm.h5 codes.h5 "f['atom'][290, 0] = 77" "row 290 names concept 77"
+fails 4 classify cbm.h5 embeddings.h5 "f['split'][:] = np.where(f['split'][:] == 1, 2, f['split'][:])" "needs a validation split"
+rm "$(file bad codes.h5)"; stage 2 bad classify; [ $? = 66 ] && grep -q "cfn decompose" "$tmp/out"
+say $? "no codes.h5: exit 66, says what makes it"

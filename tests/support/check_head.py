@@ -1,0 +1,90 @@
+#!/usr/bin/python3
+"""cav.h5, selection.h5, cbm.h5 and metrics.json of a run against their definitions, computed again with numpy.
+Usage: check_head.py DIR"""
+import json
+import sys
+
+import h5py
+import numpy as np
+
+d = sys.argv[1]
+emb, sae, cav, sel, codes, cbm = (h5py.File(f"{d}/{n}.h5") for n in
+                                  ("embeddings", "sae", "cav", "selection", "codes", "cbm"))
+wrong = []
+
+
+def check(ok, what):
+    if not ok:
+        wrong.append(what)
+
+
+# Vectors: unit rows; the most activating training images lie on the positive side more than the silent ones.
+w, neuron, split = cav["cav"][()].astype("f8"), cav["neuron"][()], emb["split"][()]
+x = emb["features"][()].astype("f8")
+check(np.abs(np.linalg.norm(w, axis=1) - 1).max() < 1e-6, "unit rows")
+check((np.diff(neuron) > 0).all(), "neurons rise")
+n, k = len(x), sae["decoder"].shape[0]
+dense = np.zeros((n, k))
+indptr = sae["codes/indptr"][()]
+rows = np.repeat(np.arange(n), np.diff(indptr))
+dense[rows, sae["codes/index"][()]] = sae["codes/value"][()]
+train = dense[split == 0]
+apart = []
+for a, i in enumerate(neuron):
+    z = x[split == 0] @ w[a] + cav["bias"][a]
+    apart.append(z[np.argsort(-train[:, i], kind="stable")[:8]].mean() - z[train[:, i] == 0].mean())
+    check((train[:, i] > 0).sum() >= 8 and (train[:, i] == 0).sum() >= 8, f"examples of neuron {i}")
+check((np.array(apart) > 0).all(), "activating images lie on the positive side")
+enough = ((train > 0).sum(0) >= 8) & ((train == 0).sum(0) >= 8)
+check(len(neuron) + cav.attrs["left_out_no_direction"] == enough.sum(), "every neuron with examples has a vector")
+check(((cav["pvalue"][()] > 0) & (cav["pvalue"][()] <= 1)).all(), "p-values")
+
+# Selection: each pick has the largest gain there is, and the gain it says.
+s = (w @ w.T) ** 2
+best = np.zeros(len(s))
+index, gain = sel["index"][()], sel["gain"][()]
+for m, i in enumerate(index):
+    gains = np.maximum(s - best, 0).sum(1)
+    gains[index[:m]] = -1
+    check(gains[i] >= gains.max() - 1e-4, f"pick {m}")
+    check(abs(gains[i] - gain[m]) < 1e-4, f"gain {m}")
+    best = np.maximum(best, s[i])
+
+# Head: logits from codes, prediction from logits.
+atoms, atom, value = w[index], codes["atom"][()], codes["value"][()].astype("f8")
+coef = np.zeros((n, len(index)))
+used = atom >= 0
+np.add.at(coef, (np.nonzero(used)[0], atom[used]), value[used])
+logits = cbm["logits"][()]
+weights = cbm["concept_weight"][()].astype("f8")
+if "weight" in cbm:
+    full = cbm["weight"][()].astype("f8")
+    check(np.abs(weights - full @ atoms.T).max() < 1e-5 * np.abs(weights).max(), "concept weights")
+    rest = np.outer(codes["intercept"][()], full.sum(1))
+else:
+    rest = 0
+gap = np.abs(coef @ weights.T + rest + cbm["bias"][()] - logits).max()
+check(gap < 1e-4 * max(1, np.abs(logits).max()), f"logits from codes: off by {gap}")
+prediction = cbm["prediction"][()]
+check((prediction == (logits.argmax(1) if prediction.ndim == 1 else logits > 0)).all(), "predictions")
+
+# Metrics: accuracy, and intervals around it.
+m = json.load(open(f"{d}/metrics.json"))
+check(list(m) == ["backbone", "cbm", "majority", "random_concepts", "retention"], "models in metrics.json")
+for name, number in (("val", 1), ("test", 2)):
+    here = split == number
+    for model, z in (("cbm", logits), ("backbone", emb["logits"][()])):
+        v = m[model][name]
+        if "label" in emb:
+            accuracy = (z[here].argmax(1) == emb["label"][()][here]).mean()
+        else:
+            y = emb["labels"][()][here]
+            accuracy = ((z[here] > 0) == y)[y >= 0].mean()
+        check(v["n"] == here.sum() and abs(v["accuracy"] - accuracy) < 1e-12, f"accuracy of {model} on {name}")
+        for key in ("accuracy", "balanced_accuracy", "auroc", "auprc", "f1"):
+            low, high = v[key + "_interval"]
+            check(low <= v[key] <= high or high - low < 0.2, f"interval of {key}, {model} on {name}")
+        check(len(v["auroc_per_class"]) == len(v["auprc_per_class"]) == z.shape[1], "one value per class")
+    ratio = m["cbm"][name]["auroc"] / m["backbone"][name]["auroc"]
+    check(abs(m["retention"][name]["auroc"] - ratio) < 1e-12, "retention")
+sys.exit("wrong: " + ", ".join(wrong) if wrong else 0)
