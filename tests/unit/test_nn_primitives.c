@@ -1,0 +1,247 @@
+/* The primitives behind nn/onednn.h against plain loops, in whatever layouts they choose: convolution forward, and
+ * its gradients as the adjoint of a linear map; pooling and its winners; linear layers; views of layouts. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/arena.h"
+#include "formula.h"
+#include "nn/onednn.h"
+
+static struct arena *arena;
+
+/* Channels that fill lanes and that do not; odd pixels; windows, strides; the 7x7 of a first layer; one image. */
+static const struct conv_shape shapes[] = {
+    { 2, 16, 32, 9, 9, 9, 9, 3, 1, 1 },    { 3, 32, 16, 9, 9, 5, 5, 3, 2, 1 }, { 2, 16, 48, 7, 7, 4, 4, 1, 2, 0 },
+    { 2, 3, 16, 33, 33, 17, 17, 7, 2, 3 }, { 1, 64, 64, 2, 2, 2, 2, 3, 1, 1 }, { 2, 16, 16, 1, 1, 1, 1, 3, 1, 1 },
+};
+enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+
+static float *random_floats(int64_t count, int salt)
+{
+    float *x = arena_array(arena, float, count);
+    formula_fill(x, count, salt, 1.0f, 0.0f);
+    return x;
+}
+
+/* The plain copy of a tensor in `layout`, or the other way round. */
+static float *converted(struct dn *dn, const struct dn_layout *to, const struct dn_layout *from, const float *x)
+{
+    float *out = arena_array(arena, float, dn_floats(to));
+    dn_reorder(dn_reorder_create(dn, to, from), out, x);
+    return out;
+}
+
+static void plain_conv(double *out, const float *x, const float *w, const struct conv_shape *s)
+{
+    for (int64_t i = 0; i < (int64_t)s->images * s->out * s->oh * s->ow; i++) {
+        int64_t ox = i % s->ow, oy = i / s->ow % s->oh, o = i / s->ow / s->oh % s->out, n = i / s->ow / s->oh / s->out;
+        out[i] = 0.0;
+        for (int64_t t = 0; t < (int64_t)s->in * s->kernel * s->kernel; t++) {
+            int64_t kx = t % s->kernel, ky = t / s->kernel % s->kernel, c = t / s->kernel / s->kernel;
+            int64_t y = oy * s->stride + ky - s->pad, xx = ox * s->stride + kx - s->pad;
+            if (y >= 0 && y < s->h && xx >= 0 && xx < s->w)
+                out[i] += (double)w[o * s->in * s->kernel * s->kernel + t] *
+                          (double)x[((n * s->in + c) * s->h + y) * s->w + xx];
+        }
+    }
+}
+
+static double product(const float *a, const float *b, int64_t n)
+{
+    double sum = 0.0;
+    for (int64_t i = 0; i < n; i++)
+        sum += (double)a[i] * (double)b[i];
+    return sum;
+}
+
+struct conv_case {
+    struct dn *dn;
+    struct dn_conv *conv;
+    const struct dn_layout *src, *dst, *weights; /* plain */
+    float *x, *w, *out;                          /* plain; out as the primitive gives it */
+    float *w_own;                                /* the primitive's layout */
+};
+
+static struct conv_case make_case(const struct conv_shape *s, bool train)
+{
+    struct conv_case c = { .dn = dn_create(arena) };
+    c.src = dn_plain(c.dn, 4, (int64_t[]){ s->images, s->in, s->h, s->w });
+    c.dst = dn_plain(c.dn, 4, (int64_t[]){ s->images, s->out, s->oh, s->ow });
+    c.weights = dn_plain(c.dn, 4, (int64_t[]){ s->out, s->in, s->kernel, s->kernel });
+    struct dn_conv_spec spec = { .name = "test",
+                                 .shape = *s,
+                                 .train = train,
+                                 .data_gradient = true,
+                                 .bias = !train,
+                                 .sum = !train,
+                                 .relu = !train };
+    c.conv = dn_conv_create(c.dn, &spec, c.src); /* plain input: layouts that differ go through staging */
+    dn_finish(c.dn);
+    c.x = random_floats(dn_floats(c.src), 1);
+    c.w = random_floats(dn_floats(c.weights), 2);
+    c.out = arena_array(arena, float, dn_floats(dn_conv_dst(c.conv)));
+    c.w_own = converted(c.dn, dn_conv_weights(c.conv), c.weights, c.w);
+    return c;
+}
+
+static void convolution_is_the_plain_one(void **state)
+{
+    (void)state;
+    for (int k = 0; k < SHAPES; k++) {
+        struct conv_case c = make_case(&shapes[k], true);
+        int64_t outs = dn_floats(c.dst);
+        double *expected = arena_array(arena, double, outs);
+        plain_conv(expected, c.x, c.w, &shapes[k]);
+        dn_conv_forward(c.conv, c.out, c.x, c.w_own, NULL);
+        float *found = converted(c.dn, c.dst, dn_conv_dst(c.conv), c.out);
+        for (int64_t i = 0; i < outs; i++)
+            assert_true(fabs((double)found[i] - expected[i]) < 1e-4 * (1.0 + fabs(expected[i])));
+        dn_destroy(c.dn);
+        arena_reset(arena);
+    }
+}
+
+/* <dy, conv(x, w)> = <conv'(dy, w), x> = <conv''(x, dy), w>, for any dy. */
+static void convolution_gradients_are_adjoint(void **state)
+{
+    (void)state;
+    for (int k = 0; k < SHAPES; k++) {
+        struct conv_case c = make_case(&shapes[k], true);
+        const struct dn_layout *own = dn_conv_dst(c.conv);
+        float *dy = random_floats(dn_floats(own), 3);
+        float *dx = arena_array(arena, float, dn_floats(c.src)),
+              *dw = arena_array(arena, float, dn_floats(dn_conv_weights(c.conv)));
+        dn_conv_forward(c.conv, c.out, c.x, c.w_own, NULL);
+        dn_conv_prepare_backward(c.conv, c.w_own);
+        dn_conv_backward_data(c.conv, dx, dy);
+        dn_conv_backward_weights(c.conv, dw, c.x, dy);
+        double value = product(dy, c.out, dn_floats(own)), scale = sqrt(product(c.out, c.out, dn_floats(own)));
+        assert_true(fabs(product(dx, c.x, dn_floats(c.src)) - value) < 1e-4 * scale);
+        assert_true(fabs(product(dw, c.w_own, dn_floats(dn_conv_weights(c.conv))) - value) < 1e-4 * scale);
+        /* Linear in one weight: its gradient is an exact difference. */
+        float *w = arena_array(arena, float, dn_floats(c.weights)), *y = arena_array(arena, float, dn_floats(own));
+        memcpy(w, c.w, (size_t)dn_floats(c.weights) * sizeof *w);
+        int64_t at = dn_floats(c.weights) / 3;
+        w[at] += 1.0f;
+        dn_conv_forward(c.conv, y, c.x, converted(c.dn, dn_conv_weights(c.conv), c.weights, w), NULL);
+        float *gradient = converted(c.dn, c.weights, dn_conv_weights(c.conv), dw);
+        assert_true(fabs(product(dy, y, dn_floats(own)) - value - (double)gradient[at]) < 1e-4 * scale);
+        dn_destroy(c.dn);
+        arena_reset(arena);
+    }
+}
+
+/* Inference: relu(conv(x) + bias + what was there). */
+static void convolution_with_bias_sum_and_relu(void **state)
+{
+    (void)state;
+    for (int k = 0; k < SHAPES; k++) {
+        const struct conv_shape *s = &shapes[k];
+        struct conv_case c = make_case(s, false);
+        int64_t outs = dn_floats(c.dst);
+        double *expected = arena_array(arena, double, outs);
+        float *bias = random_floats(s->out, 4), *before = random_floats(outs, 5);
+        plain_conv(expected, c.x, c.w, s);
+        c.out = converted(c.dn, dn_conv_dst(c.conv), c.dst, before);
+        dn_conv_forward(c.conv, c.out, c.x, c.w_own, bias);
+        float *found = converted(c.dn, c.dst, dn_conv_dst(c.conv), c.out);
+        for (int64_t i = 0; i < outs; i++) {
+            double y = fmax(expected[i] + (double)bias[i / (s->oh * s->ow) % s->out] + (double)before[i], 0.0);
+            assert_true(fabs((double)found[i] - y) < 1e-4 * (1.0 + fabs(y)));
+        }
+        dn_destroy(c.dn);
+        arena_reset(arena);
+    }
+}
+
+static void pooling_takes_the_maximum(void **state)
+{
+    (void)state;
+    const struct conv_shape s = { 2, 16, 16, 9, 9, 5, 5, 3, 2, 1 };
+    struct dn *dn = dn_create(arena);
+    const struct dn_layout *src = dn_plain(dn, 4, (int64_t[]){ s.images, s.in, s.h, s.w });
+    struct dn_pool *pool = dn_pool_create(dn, "test", &s, src, true);
+    const struct dn_layout *dst = dn_pool_dst(pool),
+                           *plain = dn_plain(dn, 4, (int64_t[]){ s.images, s.out, s.oh, s.ow });
+    dn_finish(dn);
+    float *x = random_floats(dn_floats(src), 6), *out = arena_array(arena, float, dn_floats(dst));
+    float *dx = arena_array(arena, float, dn_floats(src)), *dy = random_floats(dn_floats(dst), 7);
+    for (int64_t i = 0; i < dn_floats(src); i++)
+        x[i] -= 2.0f; /* all below zero: the padding must not win */
+    void *indices = arena_take(arena, (size_t)dn_pool_index_bytes(pool) + 64, 1);
+    dn_pool_forward(pool, out, indices, x);
+    dn_pool_backward(pool, dx, dy, indices);
+    float *found = converted(dn, plain, dst, out);
+    for (int64_t i = 0; i < dn_floats(plain); i++) {
+        int64_t ox = i % s.ow, oy = i / s.ow % s.oh, image = i / s.ow / s.oh;
+        float best = -1e9f;
+        for (int64_t y = oy * 2 - 1; y <= oy * 2 + 1; y++)
+            for (int64_t c = ox * 2 - 1; c <= ox * 2 + 1; c++)
+                if (y >= 0 && y < s.h && c >= 0 && c < s.w)
+                    best = fmaxf(best, x[(image * s.h + y) * s.w + c]);
+        assert_true(found[i] == best);
+    }
+    /* Each gradient goes to a winner: it is as if the output were linear in the inputs that won. */
+    assert_true(fabs(product(dx, x, dn_floats(src)) - product(dy, out, dn_floats(dst))) < 1e-3);
+    dn_destroy(dn);
+    arena_reset(arena);
+}
+
+static void linear_is_the_plain_one(void **state)
+{
+    (void)state;
+    const int sizes[][3] = { { 4, 512, 7 }, { 1, 512, 2 }, { 3, 5, 3 }, { 16, 64, 1000 } };
+    for (int k = 0; k < 4; k++) {
+        int rows = sizes[k][0], in = sizes[k][1], out = sizes[k][2];
+        struct dn *dn = dn_create(arena);
+        struct dn_linear *linear = dn_linear_create(dn, "test", rows, in, out, true);
+        dn_finish(dn);
+        float *x = random_floats(rows * in, 8), *w = random_floats(out * in, 9), *b = random_floats(out, 10);
+        float *dy = random_floats(rows * out, 11), *y = random_floats(rows * out, 12);
+        float *dx = random_floats(rows * in, 13), *dw = random_floats(out * in, 14), *db = random_floats(out, 15);
+        dn_linear_forward(linear, y, x, w, b);
+        dn_linear_backward_data(linear, dx, dy, w);
+        dn_linear_backward_weights(linear, dw, db, x, dy);
+        for (int i = 0; i < rows * out; i++)
+            assert_true(fabs((double)y[i] - product(x + i / out * in, w + i % out * in, in) - (double)b[i % out]) <
+                        1e-4);
+        double with_bias = product(dy, y, rows * out), value = with_bias - product(db, b, out);
+        assert_true(fabs(product(dx, x, rows * in) - value) < 1e-3 * (1.0 + fabs(value)));
+        assert_true(fabs(product(dw, w, out * in) - value) < 1e-3 * (1.0 + fabs(value)));
+        dn_destroy(dn);
+        arena_reset(arena);
+    }
+}
+
+static void views_of_plain_layouts(void **state)
+{
+    (void)state;
+    struct dn *dn = dn_create(arena);
+    struct view v = dn_view(dn_plain(dn, 4, (int64_t[]){ 2, 6, 4, 5 }));
+    assert_true(v.images == 2 && v.groups == 6 && v.pixels == 20 && v.lanes == 1);
+    v = dn_view(dn_plain(dn, 2, (int64_t[]){ 3, 7 }));
+    assert_true(v.images == 3 && v.groups * v.lanes == 7 && v.pixels == 1);
+    dn_destroy(dn);
+    arena_reset(arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(convolution_is_the_plain_one),
+        cmocka_unit_test(convolution_gradients_are_adjoint),
+        cmocka_unit_test(convolution_with_bias_sum_and_relu),
+        cmocka_unit_test(pooling_takes_the_maximum),
+        cmocka_unit_test(linear_is_the_plain_one),
+        cmocka_unit_test(views_of_plain_layouts),
+    };
+    arena = arena_create("test", 1 << 20);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
