@@ -68,6 +68,8 @@ struct zoo_row {
     void (*build)(struct graph *graph, int size, int classes);
 };
 const struct zoo_row *zoo_find(const char *name); /* NULL when there is no such row */
+enum { ZOO_ROWS = 6 };
+int zoo_names(const char *names[ZOO_ROWS]); /* all names; returns their number */
 /* Names of all backbones that can be built, joined by ", ". */
 const char *zoo_built(struct arena *arena);
 

@@ -10,7 +10,7 @@ static const struct zoo_row rows[] = {
     { "resnet18", build_resnet18 }, { "resnet50", build_resnet50 }, { "densenet121", NULL },
     { "convnext_tiny", NULL },      { "convnext_base", NULL },      { "vit_b_16", NULL },
 };
-enum { ROWS = sizeof rows / sizeof rows[0] };
+_Static_assert(sizeof rows / sizeof rows[0] == ZOO_ROWS, "ZOO_ROWS counts the table");
 
 static const struct {
     const char *name, *usual, *mimic;
@@ -32,16 +32,23 @@ const char *zoo_canonical(const char *name, const char *data)
 
 const struct zoo_row *zoo_find(const char *name)
 {
-    for (int i = 0; i < ROWS; i++)
+    for (int i = 0; i < ZOO_ROWS; i++)
         if (strcmp(rows[i].name, name) == 0)
             return &rows[i];
     return NULL;
 }
 
+int zoo_names(const char *names[ZOO_ROWS])
+{
+    for (int i = 0; i < ZOO_ROWS; i++)
+        names[i] = rows[i].name;
+    return ZOO_ROWS;
+}
+
 const char *zoo_built(struct arena *arena)
 {
     struct text text = text_new(arena);
-    for (int i = 0; i < ROWS; i++)
+    for (int i = 0; i < ZOO_ROWS; i++)
         if (rows[i].build)
             text_add(&text, "%s%s", text.length ? ", " : "", rows[i].name);
     return text.data;
