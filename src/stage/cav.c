@@ -5,35 +5,42 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/timer.h"
 #include "concept/cav.h"
 #include "concept/cav_examples.h"
 #include "concept/svm.h"
+#include "dist/deadline.h"
 #include "image/corpus.h"
 #include "math/vec.h"
+#include "stage/cav_codes.h"
 #include "stage/features.h"
 #include "stage/stage.h"
+#include "store/checkpoint.h"
 
-enum { CODES_PER_READ = 1 << 20, MOST_NEURONS_PER_BLOCK = 64 };
+enum { MOST_NEURONS_PER_BLOCK = 64 };
 static const int64_t BUDGET_BYTES = INT64_C(256) << 20; /* for a pass of neurons, and for a block of fits */
+
+/* What became of a neuron. */
+enum state { PENDING, KEPT, FEW_EXAMPLES, NO_DIRECTION };
 
 struct task {
     struct job *job;
     struct features *features;
-    struct store *codes; /* sae.h5 */
+    struct cav_codes *codes;
     struct cav_spec spec;
-    int64_t neurons;   /* K */
-    int64_t *indptr;   /* [N + 1] of the codes */
     int64_t *train;    /* [train_rows] global rows */
     int64_t *position; /* [N] position in train, or -1 */
     int64_t train_rows;
     int32_t *alive; /* [alive_count] neurons that fire */
     int64_t alive_count;
     struct span mine; /* of alive */
-    /* Vectors of this rank, in the order of neurons. */
-    int64_t done, kept, few, degenerate;
-    float *cav; /* [mine.count x D] */
-    float *bias, *accuracy, *pvalue;
-    int32_t *neuron;
+    /* Of this rank's neurons, in their order. */
+    uint8_t *state; /* [mine.count] enum state */
+    float *cav;     /* [mine.count x D] */
+    struct cav_score *score;
+    int64_t done;
+    const char *identity; /* of a checkpoint */
+    double block_seconds; /* of the slowest block so far */
 };
 
 static void find_training_rows(struct task *t)
@@ -51,120 +58,86 @@ static void find_training_rows(struct task *t)
           2 * CAV_MIN_EXAMPLES);
 }
 
-static void open_codes(struct task *t)
-{
-    struct job *job = t->job;
-    t->codes = job_open(job, "sae.h5", "sae");
-    t->neurons = store_rows(t->codes, "/decoder");
-    store_expect(t->codes, "/decoder", STORE_F32, 2, (int64_t[]){ -1, t->features->dim });
-    store_expect(t->codes, "/fire_rate", STORE_F32, 1, &t->neurons);
-    store_expect(t->codes, "/codes/indptr", STORE_I64, 1, (int64_t[]){ t->features->rows + 1 });
-    t->indptr = arena_array(job->run, int64_t, t->features->rows + 1);
-    store_read_all(t->codes, "/codes/indptr", t->indptr);
-    int64_t entries = t->indptr[t->features->rows];
-    store_expect(t->codes, "/codes/index", STORE_I32, 1, &entries);
-    store_expect(t->codes, "/codes/value", STORE_F32, 1, &entries);
-    bool ordered = t->indptr[0] == 0;
-    for (int64_t row = 0; row < t->features->rows; row++)
-        ordered = ordered && t->indptr[row] <= t->indptr[row + 1];
-    agree(job->world, ordered, EXIT_BAD_DATA,
-          "%s: /codes/indptr does not ascend from 0\nthe file is damaged: cfn sae --force", store_path(t->codes));
-}
-
 static void find_alive(struct task *t)
 {
     struct job *job = t->job;
-    float *rate = arena_array(job->run, float, t->neurons);
-    store_read_all(t->codes, "/fire_rate", rate);
-    t->alive = arena_array(job->run, int32_t, t->neurons);
-    for (int64_t k = 0; k < t->neurons; k++)
+    float *rate = arena_array(job->run, float, t->codes->neurons);
+    store_read_all(t->codes->store, "/fire_rate", rate);
+    t->alive = arena_array(job->run, int32_t, t->codes->neurons);
+    for (int64_t k = 0; k < t->codes->neurons; k++)
         if (rate[k] > 0)
             t->alive[t->alive_count++] = (int32_t)k;
     t->mine = shard_rows(t->alive_count, job->world->size, job->world->rank);
-    t->cav = arena_take_raw(job->run, (size_t)t->mine.count * (size_t)t->spec.dim, sizeof(float));
-    t->bias = arena_array(job->run, float, t->mine.count);
-    t->accuracy = arena_array(job->run, float, t->mine.count);
-    t->pvalue = arena_array(job->run, float, t->mine.count);
-    t->neuron = arena_array(job->run, int32_t, t->mine.count);
+    t->state = arena_array(job->run, uint8_t, t->mine.count);
+    t->cav = arena_array(job->run, float, t->mine.count * t->spec.dim);
+    t->score = arena_array(job->run, struct cav_score, t->mine.count);
 }
 
-/* A block of whole rows of the codes. */
-struct code_block {
-    int64_t row, rows; /* first row and count */
-    int32_t *index;
-    float *value;
+static const char *identity_of(struct job *job)
+{
+    static const char *const keys[] = { "seed",  "trial",       "cav.positives", "cav.negatives",
+                                        "cav.c", "cav.holdout", "cav.random" };
+    struct text id = text_new(job->run);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        text_add(&id, "%s=%s\n", keys[i], config_value(job->run, job->config, keys[i]));
+    text_add(&id, "embeddings=%s\n", store_checksum(job->world, job->run, job_path(job, "embeddings.h5")));
+    text_add(&id, "sae=%s\n", store_checksum(job->world, job->run, job_path(job, "sae.h5")));
+    return id.data;
+}
+
+/* The state of all neurons, in checkpoints: the same on every rank, whatever the number of ranks. */
+struct whole {
+    uint8_t *state;
+    float *cav;
+    struct cav_score *score;
+    struct checkpoint_field fields[3];
 };
 
-/* The rows after `row` that fit in one read; the same on every rank. */
-static struct code_block block_at(const struct task *t, int64_t row)
+static struct whole whole_take(const struct task *t)
 {
-    struct code_block block = { .row = row };
-    while (row + block.rows < t->features->rows &&
-           (block.rows == 0 || t->indptr[row + block.rows + 1] - t->indptr[row] <= CODES_PER_READ))
-        block.rows++;
-    return block;
+    struct arena *scratch = t->job->scratch;
+    int64_t n = t->alive_count;
+    struct whole w = { .state = arena_array(scratch, uint8_t, n), .score = arena_array(scratch, struct cav_score, n) };
+    w.cav = arena_array(scratch, float, n * t->spec.dim);
+    w.fields[0] = (struct checkpoint_field){ "state", STORE_U8, w.state, n };
+    w.fields[1] = (struct checkpoint_field){ "cav", STORE_F32, w.cav, n * t->spec.dim };
+    w.fields[2] = (struct checkpoint_field){ "score", STORE_F32, w.score, n * (int64_t)(sizeof *w.score / 4) };
+    return w;
 }
 
-static int64_t entries_of(const struct task *t, const struct code_block *block)
-{
-    return t->indptr[block->row + block->rows] - t->indptr[block->row];
-}
-
-static void read_block(struct task *t, const struct code_block *block)
-{
-    int64_t entries = entries_of(t, block);
-    store_read_range(t->codes, "/codes/index", t->indptr[block->row], entries, block->index);
-    store_read_range(t->codes, "/codes/value", t->indptr[block->row], entries, block->value);
-    for (int64_t i = 0; i < entries; i++)
-        require(block->index[i] >= 0 && block->index[i] < t->neurons, EXIT_BAD_DATA,
-                "%s: /codes/index holds neuron %d, expected 0 to %lld\nthe file is damaged: cfn sae --force",
-                store_path(t->codes), block->index[i], (long long)t->neurons - 1);
-}
-
-static void collect_block(const struct task *t, const struct code_block *block, struct cav_collector *collector)
-{
-    int64_t base = t->indptr[block->row];
-    for (int64_t row = block->row; row < block->row + block->rows; row++) {
-        int64_t at = t->indptr[row] - base;
-        if (t->position[row] >= 0)
-            cav_collect(collector, t->position[row], block->index + at, block->value + at,
-                        t->indptr[row + 1] - t->indptr[row]);
-    }
-}
-
-/* All codes past all collectors: each rank reads one block a round, then the blocks of the round go round. */
-static void collect_codes(struct task *t, struct cav_collector *collector)
+static void save(struct task *t)
 {
     struct world *world = t->job->world;
-    struct arena *scratch = t->job->scratch;
-    struct arena_mark mark = arena_mark(scratch);
-    int64_t room = CODES_PER_READ > t->neurons ? CODES_PER_READ : t->neurons;
-    struct code_block own = { .index = arena_take_raw(scratch, (size_t)room, 4),
-                              .value = arena_take_raw(scratch, (size_t)room, 4) };
-    struct code_block other = { .index = arena_take_raw(scratch, (size_t)room, 4),
-                                .value = arena_take_raw(scratch, (size_t)room, 4) };
-    struct code_block *round = arena_array(scratch, struct code_block, world->size);
-    for (int64_t row = 0; row < t->features->rows;) {
-        int blocks = 0;
-        for (; blocks < world->size && row < t->features->rows; row += round[blocks++].rows) {
-            round[blocks] = block_at(t, row);
-            round[blocks].index = blocks == world->rank ? own.index : other.index;
-            round[blocks].value = blocks == world->rank ? own.value : other.value;
-        }
-        enum phase before = phase_enter(PHASE_READ);
-        if (world->rank < blocks)
-            read_block(t, &round[world->rank]);
-        for (int b = 0; b < blocks; b++) {
-            phase_enter(PHASE_COMM);
-            size_t entries = (size_t)entries_of(t, &round[b]);
-            world_broadcast(world, round[b].index, entries * sizeof(int32_t), b);
-            world_broadcast(world, round[b].value, entries * sizeof(float), b);
-            phase_enter(PHASE_COMPUTE);
-            collect_block(t, &round[b], collector);
-        }
-        phase_enter(before);
+    struct arena_mark mark = arena_mark(t->job->scratch);
+    struct whole w = whole_take(t);
+    int64_t done = t->done;
+    world_allgather_rows(world, w.state, t->state, t->mine.count, sizeof *t->state);
+    world_allgather_rows(world, w.cav, t->cav, t->mine.count, (size_t)t->spec.dim * sizeof *t->cav);
+    world_allgather_rows(world, w.score, t->score, t->mine.count, sizeof *t->score);
+    world_sum_i64(world, &done, 1);
+    checkpoint_save(world, job_path(t->job, "checkpoints"), "cav", done, t->identity, w.fields, 3);
+    arena_release(t->job->scratch, mark);
+}
+
+static void resume(struct task *t)
+{
+    struct job *job = t->job;
+    struct arena_mark mark = arena_mark(job->scratch);
+    const char *dir = job_path(job, "checkpoints");
+    if (job->force)
+        checkpoint_clear(job->world, dir, "cav");
+    struct whole w = whole_take(t);
+    int64_t done = checkpoint_load(job->world, dir, "cav", t->identity, w.fields, 3);
+    if (done >= 0) {
+        size_t first = (size_t)t->mine.first, count = (size_t)t->mine.count, dim = (size_t)t->spec.dim;
+        memcpy(t->state, w.state + first, count * sizeof *t->state);
+        memcpy(t->cav, w.cav + first * dim, count * dim * sizeof *t->cav);
+        memcpy(t->score, w.score + first, count * sizeof *t->score);
+        log_info("cav: going on after %lld of %lld neurons", (long long)done, (long long)t->alive_count);
     }
-    arena_release(scratch, mark);
+    for (int64_t i = 0; i < t->mine.count; i++)
+        t->done += t->state[i] != PENDING;
+    arena_release(job->scratch, mark);
 }
 
 /* Fits that are prepared and run together. */
@@ -176,8 +149,6 @@ struct fits {
     float *x;                /* [room x examples x D] */
     int *positives, *negatives;
     int64_t *first; /* [room] of the neuron's examples in x */
-    float *cav;     /* [room x D] */
-    struct cav_score *score;
     bool *found;
 };
 
@@ -204,8 +175,6 @@ static struct fits *fits_create(struct task *t)
     f->positives = arena_array(run, int, f->room);
     f->negatives = arena_array(run, int, f->room);
     f->first = arena_array(run, int64_t, f->room);
-    f->cav = arena_array(run, float, f->room *dim);
-    f->score = arena_array(run, struct cav_score, f->room);
     f->found = arena_array(run, bool, f->room);
     return f;
 }
@@ -231,25 +200,18 @@ static void fetch_examples(struct task *t, struct fits *f, struct cav_collector 
     phase_enter(before);
 }
 
-static void fit_block(struct task *t, struct fits *f, const int32_t *neurons, int count)
+/* Fits of `count` neurons, given by their numbers among this rank's. */
+static void fit_block(struct task *t, struct fits *f, const int64_t *slots, int count)
 {
     int dim = t->spec.dim;
 #pragma omp parallel for schedule(dynamic)
     for (int b = 0; b < count; b++)
         if (f->positives[b] > 0)
-            f->found[b] = cav_fit(f->cav + (int64_t)b * dim, &f->score[b], f->x + f->first[b] * dim, f->positives[b],
-                                  f->negatives[b], f->directions, neurons[b], &t->spec, f->work[b]);
-    for (int b = 0; b < count; b++) {
-        t->few += f->positives[b] == 0;
-        t->degenerate += f->positives[b] > 0 && !f->found[b];
-        if (f->positives[b] == 0 || !f->found[b])
-            continue;
-        memcpy(t->cav + t->kept * dim, f->cav + (int64_t)b * dim, (size_t)dim * sizeof(float));
-        t->bias[t->kept] = f->score[b].bias;
-        t->accuracy[t->kept] = f->score[b].accuracy;
-        t->pvalue[t->kept] = f->score[b].pvalue;
-        t->neuron[t->kept++] = neurons[b];
-    }
+            f->found[b] =
+                cav_fit(t->cav + slots[b] * dim, &t->score[slots[b]], f->x + f->first[b] * dim, f->positives[b],
+                        f->negatives[b], f->directions, t->alive[t->mine.first + slots[b]], &t->spec, f->work[b]);
+    for (int b = 0; b < count; b++)
+        t->state[slots[b]] = f->positives[b] == 0 ? FEW_EXAMPLES : f->found[b] ? KEPT : NO_DIRECTION;
     t->done += count;
     /* Rank 0 speaks for all: every rank has as many neurons, within one. */
     double share = t->mine.count > 0 ? (double)t->done / (double)t->mine.count : 1;
@@ -264,35 +226,52 @@ static int64_t most(const struct world *world, int64_t value)
     return (int64_t)v;
 }
 
-/* Neurons first..first+count-1 of this rank: their examples, then their fits. Collective, also with none. */
-static void run_pass(struct task *t, struct fits *f, int64_t first, int64_t count)
+/* Neurons slots[0..count-1] of this rank: their examples, then their fits. Returns false when the job has to end, with
+ * a checkpoint written. Collective, also with none. */
+static bool run_pass(struct task *t, struct fits *f, const int64_t *slots, int64_t count)
 {
-    struct arena_mark mark = arena_mark(t->job->scratch);
-    const int32_t *neurons = t->alive + t->mine.first + first;
+    struct job *job = t->job;
+    struct arena_mark mark = arena_mark(job->scratch);
+    int32_t *neurons = arena_array(job->scratch, int32_t, count);
+    for (int64_t i = 0; i < count; i++)
+        neurons[i] = t->alive[t->mine.first + slots[i]];
     struct cav_collector *collector =
-        cav_collector_create(t->job->scratch, neurons, count, t->neurons, t->train_rows, t->spec.positives);
-    collect_codes(t, collector);
-    int64_t longest = most(t->job->world, count);
-    for (int64_t at = 0; at < longest; at += f->room) {
+        cav_collector_create(job->scratch, neurons, count, t->codes->neurons, t->train_rows, t->spec.positives);
+    cav_codes_collect(job, t->codes, collector);
+    int64_t longest = most(job->world, count);
+    bool go = true;
+    for (int64_t at = 0; at < longest && go; at += f->room) {
+        double begin = timer_seconds();
         int64_t left = count > at ? count - at : 0;
         int block = left < f->room ? (int)left : f->room;
         fetch_examples(t, f, collector, at, block);
-        fit_block(t, f, neurons + at, block);
+        fit_block(t, f, slots + at, block);
+        t->block_seconds = fmax(timer_seconds() - begin, 0.9 * t->block_seconds);
+        go = !deadline_reached(job->world, t->block_seconds, 10);
     }
-    arena_release(t->job->scratch, mark);
+    if (!go)
+        save(t);
+    arena_release(job->scratch, mark);
+    return go;
 }
 
-static void fit_all(struct task *t)
+static bool fit_all(struct task *t)
 {
     struct fits *f = fits_create(t);
+    int64_t *todo = arena_array(t->job->run, int64_t, t->mine.count), count = 0;
+    for (int64_t slot = 0; slot < t->mine.count; slot++)
+        if (t->state[slot] == PENDING)
+            todo[count++] = slot;
     int64_t room = BUDGET_BYTES / cav_collector_bytes(t->train_rows, t->spec.positives);
     room = room < 1 ? 1 : room;
-    int64_t longest = most(t->job->world, t->mine.count);
-    for (int64_t first = 0; first < longest; first += room) {
-        int64_t left = t->mine.count > first ? t->mine.count - first : 0;
-        run_pass(t, f, first, left < room ? left : room);
+    int64_t longest = most(t->job->world, count);
+    bool go = true;
+    for (int64_t first = 0; first < longest && go; first += room) {
+        int64_t left = count > first ? count - first : 0;
+        go = run_pass(t, f, todo + (left > 0 ? first : 0), left < room ? left : room);
     }
     progress_end();
+    return go;
 }
 
 static const struct layout LAYOUT[] = {
@@ -303,63 +282,83 @@ static const struct layout LAYOUT[] = {
     { "/pvalue", STORE_F32, "A", "probability", "of a random direction being as accurate", NULL, false },
 };
 
-/* Totals over all ranks, and where this rank's vectors go. */
-struct totals {
-    int64_t kept, few, degenerate, first;
+/* The vectors of this rank without gaps, and totals over all ranks. */
+struct kept {
+    int64_t count, first, total, few, degenerate;
+    int32_t *neuron;
+    float *cav, *bias, *accuracy, *pvalue; /* cav: in place of the task's */
 };
 
-static struct totals add_up(const struct task *t)
-{
-    struct world *world = t->job->world;
-    int64_t sums[3] = { t->kept, t->few, t->degenerate };
-    int64_t *kept = arena_array(t->job->run, int64_t, world->size);
-    world_allgather_rows(world, kept, &t->kept, 1, sizeof *kept);
-    world_sum_i64(world, sums, 3);
-    struct totals totals = { sums[0], sums[1], sums[2], 0 };
-    for (int r = 0; r < world->rank; r++)
-        totals.first += kept[r];
-    return totals;
-}
-
-static void write_vectors(struct task *t, const struct totals *totals)
+static struct kept gather_kept(const struct task *t)
 {
     struct job *job = t->job;
-    const struct extent sizes[] = { { "A", totals->kept }, { "D", t->spec.dim } };
+    int64_t n = t->mine.count, sums[3] = { 0 }, dim = t->spec.dim;
+    struct kept k = { .cav = t->cav,
+                      .neuron = arena_array(job->run, int32_t, n),
+                      .bias = arena_array(job->run, float, n),
+                      .accuracy = arena_array(job->run, float, n),
+                      .pvalue = arena_array(job->run, float, n) };
+    for (int64_t i = 0; i < n; i++) {
+        sums[1] += t->state[i] == FEW_EXAMPLES;
+        sums[2] += t->state[i] == NO_DIRECTION;
+        if (t->state[i] != KEPT)
+            continue;
+        memmove(k.cav + k.count * dim, t->cav + i * dim, (size_t)dim * sizeof(float));
+        k.neuron[k.count] = t->alive[t->mine.first + i];
+        k.bias[k.count] = t->score[i].bias;
+        k.accuracy[k.count] = t->score[i].accuracy;
+        k.pvalue[k.count++] = t->score[i].pvalue;
+    }
+    int64_t *counts = arena_array(job->run, int64_t, job->world->size);
+    world_allgather_rows(job->world, counts, &k.count, 1, sizeof *counts);
+    for (int r = 0; r < job->world->rank; r++)
+        k.first += counts[r];
+    sums[0] = k.count;
+    world_sum_i64(job->world, sums, 3);
+    k.total = sums[0];
+    k.few = sums[1];
+    k.degenerate = sums[2];
+    return k;
+}
+
+static void write_vectors(struct task *t, const struct kept *k)
+{
+    struct job *job = t->job;
+    const struct extent sizes[] = { { "A", k->total }, { "D", t->spec.dim } };
     enum phase before = phase_enter(PHASE_WRITE);
     struct store *out = job_create(job, "cav.h5", LAYOUT, sizeof LAYOUT / sizeof *LAYOUT, sizes, 2);
-    store_write_rows(out, "/cav", totals->first, t->kept, t->cav);
-    store_write_rows(out, "/bias", totals->first, t->kept, t->bias);
-    store_write_rows(out, "/neuron", totals->first, t->kept, t->neuron);
-    store_write_rows(out, "/accuracy", totals->first, t->kept, t->accuracy);
-    store_write_rows(out, "/pvalue", totals->first, t->kept, t->pvalue);
-    store_set_i64(out, "/", "left_out_few_examples", totals->few);
-    store_set_i64(out, "/", "left_out_no_direction", totals->degenerate);
+    store_write_rows(out, "/cav", k->first, k->count, k->cav);
+    store_write_rows(out, "/bias", k->first, k->count, k->bias);
+    store_write_rows(out, "/neuron", k->first, k->count, k->neuron);
+    store_write_rows(out, "/accuracy", k->first, k->count, k->accuracy);
+    store_write_rows(out, "/pvalue", k->first, k->count, k->pvalue);
+    store_set_i64(out, "/", "left_out_few_examples", k->few);
+    store_set_i64(out, "/", "left_out_no_direction", k->degenerate);
     store_set_i64(out, "/", "min_examples", CAV_MIN_EXAMPLES);
     job_publish(job, out, "cav", (const char *const[]){ "embeddings.h5", "sae.h5" }, 2);
+    checkpoint_clear(job->world, job_path(job, "checkpoints"), "cav");
     phase_enter(before);
 }
 
-static void summarise(const struct task *t, const struct totals *totals)
+static void summarise(const struct task *t, const struct kept *k)
 {
     struct job *job = t->job;
-    float *accuracy = arena_array(job->run, float, totals->kept), *pvalue = arena_array(job->run, float, totals->kept);
-    world_allgather_rows(job->world, accuracy, t->accuracy, t->kept, sizeof *accuracy);
-    world_allgather_rows(job->world, pvalue, t->pvalue, t->kept, sizeof *pvalue);
-    double *sorted = arena_array(job->run, double, totals->kept);
+    float *accuracy = arena_array(job->run, float, k->total), *pvalue = arena_array(job->run, float, k->total);
+    world_allgather_rows(job->world, accuracy, k->accuracy, k->count, sizeof *accuracy);
+    world_allgather_rows(job->world, pvalue, k->pvalue, k->count, sizeof *pvalue);
+    double *sorted = arena_array(job->run, double, k->total);
     int64_t significant = 0;
-    for (int64_t a = 0; a < totals->kept; a++) {
+    for (int64_t a = 0; a < k->total; a++) {
         sorted[a] = (double)accuracy[a];
         significant += pvalue[a] < 0.05f;
     }
     log_info("cav: %lld vectors from %lld alive neurons; held-out accuracy %.3f (median), %lld with p < 0.05",
-             (long long)totals->kept, (long long)t->alive_count, vec_median(sorted, totals->kept),
-             (long long)significant);
-    if (totals->few > 0)
-        log_info("cav: %lld neurons left out: fewer than %d activating or silent training images",
-                 (long long)totals->few, CAV_MIN_EXAMPLES);
-    if (totals->degenerate > 0)
-        log_info("cav: %lld neurons left out: their examples have no separating direction",
-                 (long long)totals->degenerate);
+             (long long)k->total, (long long)t->alive_count, vec_median(sorted, k->total), (long long)significant);
+    if (k->few > 0)
+        log_info("cav: %lld neurons left out: fewer than %d activating or silent training images", (long long)k->few,
+                 CAV_MIN_EXAMPLES);
+    if (k->degenerate > 0)
+        log_info("cav: %lld neurons left out: their examples have no separating direction", (long long)k->degenerate);
 }
 
 /* No more examples than there are training rows. */
@@ -379,8 +378,8 @@ static struct cav_spec spec_of(const struct job *job, int dim, int64_t train_row
 static void plan(const struct task *t)
 {
     log_info("cav: %lld alive of %lld neurons, %lld training rows of %d, up to %d + %d examples each",
-             (long long)t->alive_count, (long long)t->neurons, (long long)t->train_rows, t->spec.dim, t->spec.positives,
-             t->spec.negatives);
+             (long long)t->alive_count, (long long)t->codes->neurons, (long long)t->train_rows, t->spec.dim,
+             t->spec.positives, t->spec.negatives);
 }
 
 int stage_cav(struct job *job)
@@ -393,7 +392,7 @@ int stage_cav(struct job *job)
     task.features = features_load(job);
     find_training_rows(&task);
     task.spec = spec_of(job, task.features->dim, task.train_rows);
-    open_codes(&task);
+    task.codes = cav_codes_open(job, task.features, task.position);
     find_alive(&task);
     phase_enter(PHASE_COMPUTE);
     plan(&task);
@@ -402,17 +401,22 @@ int stage_cav(struct job *job)
         return EXIT_DONE;
     }
 
+    task.identity = identity_of(job);
+    resume(&task);
     svm_start();
-    fit_all(&task);
-    store_close(task.codes);
-    struct totals totals = add_up(&task);
-    agree(
-        job->world, totals.kept > 0, EXIT_BAD_DATA,
-        "cav: no neuron has %d activating and %d silent training images\ntrain the autoencoder longer, or with another "
-        "sae.l1",
-        CAV_MIN_EXAMPLES, CAV_MIN_EXAMPLES);
-    phase_count("vectors", (double)task.kept);
-    write_vectors(&task, &totals);
-    summarise(&task, &totals);
+    if (!fit_all(&task)) {
+        log_info("cav: stopped (%s) with a checkpoint; the same command goes on from it", deadline_reason());
+        job_done(job);
+        return EXIT_STOPPED;
+    }
+    store_close(task.codes->store);
+    struct kept kept = gather_kept(&task);
+    agree(job->world, kept.total > 0, EXIT_BAD_DATA,
+          "cav: no neuron has %d activating and %d silent training images\n"
+          "train the autoencoder longer, or with another sae.l1",
+          CAV_MIN_EXAMPLES, CAV_MIN_EXAMPLES);
+    phase_count("vectors", (double)kept.count);
+    write_vectors(&task, &kept);
+    summarise(&task, &kept);
     return job_done(job);
 }

@@ -21,9 +21,9 @@ file() { echo "$tmp/$1/t/resnet18/1/$2"; }
 copy() { # from, to: the inputs of cfn cav
     mkdir -p "$(file "$2" .)" && cp "$(file "$1" embeddings.h5)" "$(file "$1" sae.h5)" "$(file "$2" .)"
 }
-make_inputs() { # name, fault: representations and their codes
+make_inputs() { # name, fault, more flags: representations and their codes
     $python tests/support/make_run.py "$(file "$1" .)" 300 16 3 12 ${2:-} && rm "$(file "$1" cav.h5)" "$(file "$1" selection.h5)" &&
-        stage 2 "$1" sae
+        stage 2 "$1" sae "${@:3}"
 }
 road() { # ranks, name, more flags
     local ranks=$1 name=$2
@@ -59,6 +59,20 @@ stage 2 one-3 cav --resume; say $? "--resume keeps it"
 before=$(md5sum "$(file one-3 cav.h5)")
 stage 2 one-3 cav --force --dry-run && [ "$before" = "$(md5sum "$(file one-3 cav.h5)")" ] && grep -q "would write" "$tmp/out"
 say $? "--dry-run writes nothing"
+
+# Stopped at other rank counts, with neurons left, then to the same bits.
+make_inputs wide "" --set sae.expansion=40 && copy wide stop && stage 3 wide cav; say $? "vectors of many neurons"
+touch "$tmp/stop-now"
+for ranks in 3 2; do
+    stage $ranks stop cav --set stop_file="$tmp/stop-now"
+    [ $? = 75 ] && [ ! -e "$(file stop cav.h5)" ]; say $? "stop file at $ranks ranks: exit 75"
+done
+rm "$tmp/stop-now"
+stage 2 stop cav --set cav.c=2
+[ $? = 78 ] && grep -q "cav.c" "$tmp/out"; say $? "other settings than the checkpoint's: exit 78 naming the key"
+stage 1 stop cav && grep -q "going on after" "$tmp/out" &&
+    $python tests/support/same_data.py "$(file wide cav.h5)" "$(file stop cav.h5)"
+say $? "went on where it stopped, to the same bits"
 
 # Faulty inputs: exit code, one line with the cause, no output; damage that one rank alone sees at 4.
 break_file() { # name, file, python that changes f
