@@ -56,6 +56,7 @@ static void embed_all(struct job *job, struct evaluator *e, struct store *store,
                        arena_array(job->run, int64_t, batch) };
     double blocks = (double)((mine.count + step - 1) / step); /* the same number of writes on every rank */
     world_max_f64(job->world, &blocks, 1);
+    enum phase before = phase_enter(PHASE_FORWARD);
     for (int64_t k = 0; k < (int64_t)blocks; k++) {
         int64_t done = k * step < mine.count ? k * step : mine.count;
         int64_t count = mine.count - done < step ? mine.count - done : step;
@@ -63,6 +64,7 @@ static void embed_all(struct job *job, struct evaluator *e, struct store *store,
         progress("embed", "", (double)(done + count) * job->world->size, (double)corpus->rows, "img");
     }
     progress_end();
+    phase_enter(before);
 }
 
 static void check_backbone(struct job *job, struct store *backbone, const struct corpus *corpus)

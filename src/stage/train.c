@@ -346,7 +346,7 @@ int stage_train(struct job *job)
     if (job->force)
         checkpoint_clear(job->world, job_path(job, "checkpoints"), "train");
     resume(&t);
-    double begin = timer_seconds(), first = t.progress[AT_EPOCH] * (double)t.steps + t.progress[AT_STEP];
+    double first = t.progress[AT_EPOCH] * (double)t.steps + t.progress[AT_STEP];
     while ((int)t.progress[AT_EPOCH] < t.config->epochs) {
         if (!train_epoch(&t))
             break;
@@ -356,8 +356,7 @@ int stage_train(struct job *job)
     }
     store_close(t.store);
     double images = (double)t.config->batch * ((double)t.steps * t.progress[AT_EPOCH] + t.progress[AT_STEP] - first);
-    phase_count("images", images);
-    phase_count("images_per_second", images / (timer_seconds() - begin));
+    phase_count("images", images / job->world->size); /* counts add up over ranks */
     if ((int)t.progress[AT_EPOCH] < t.config->epochs) {
         log_info("train: stopped (%s) with a checkpoint; the same command with --resume goes on", deadline_reason());
         job_done(job);
