@@ -14,6 +14,10 @@ WERROR  ?= 0
 comma   := ,
 BUILD   ?= build/$(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 
+# Commands are shown in short; V=1 shows them whole.
+Q    = $(if $(V),,@)
+SAY  = $(if $(V),:,echo)
+
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wformat=2
 ifeq ($(WERROR),1)
 WARN += -Werror
@@ -56,13 +60,15 @@ SUPPORT_OBJ  = $(SUPPORT:%.c=$(BUILD)/%.o)
 all: $(BUILD)/cfn ## build the program (build/<compiler>/cfn)
 
 $(BUILD)/cfn: $(BUILD)/main.o $(ARCHIVE)
-	$(CC) -o $@ $^ $(ALL_LIBS)
+	@$(SAY) '  LINK $@'
+	$(Q)$(CC) -o $@ $^ $(ALL_LIBS)
 $(ARCHIVE): $(OBJECTS)
 	@rm -f $@
 	@ar rcs $@ $^
 $(BUILD)/%.o: src/%.c $(BUILD)/libraries.mk
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	@$(SAY) '  CC   $<'
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/base/version.o: ALL_CFLAGS += -DREVISION='"$(REVISION)"' -DFLAGS='"$(OPT) -march=$(ARCH)"'
 $(BUILD)/base/version.o: $(BUILD)/revision
 $(BUILD)/revision: always
@@ -71,11 +77,14 @@ $(BUILD)/revision: always
 
 $(BUILD)/tests/%.o: tests/%.c $(BUILD)/libraries.mk | deps-check
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Itests/support -MMD -MP -c -o $@ $<
+	@$(SAY) '  CC   $<'
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests/support -MMD -MP -c -o $@ $<
 $(TEST_PROGS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT_OBJ) $(ARCHIVE)
-	$(CC) -o $@ $^ $(ALL_LIBS) -lcmocka
+	@$(SAY) '  LINK $@'
+	$(Q)$(CC) -o $@ $^ $(ALL_LIBS) -lcmocka
 $(BENCH_PROGS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(ARCHIVE)
-	$(CC) -o $@ $^ $(ALL_LIBS)
+	@$(SAY) '  LINK $@'
+	$(Q)$(CC) -o $@ $^ $(ALL_LIBS)
 
 check-build: all $(TEST_PROGS) ## build program and tests
 check: deps-check check-build ## run all tests; ends with "N passed, N failed"
@@ -108,6 +117,6 @@ clean: ## remove build/
 	rm -rf build
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
-	@echo "  variables: CC ARCH OPT SAN=address,undefined WERROR=1 PREFIX DESTDIR T='pattern of tests'"
+	@echo "  variables: CC ARCH OPT SAN=address,undefined WERROR=1 V=1 PREFIX DESTDIR T='pattern of tests'"
 
 -include $(OBJECTS:.o=.d) $(BUILD)/main.d $(TEST_PROGS:=.d) $(SUPPORT_OBJ:.o=.d)

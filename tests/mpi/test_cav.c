@@ -57,7 +57,7 @@ static void write_embeddings(void)
         for (int d = 0; d < D; d++)
             features[i * D + d] = feature(i, d);
         label[i] = i % C;
-        split[i] = i < TRAIN ? 0 : 1 + (uint8_t)(i % 2);
+        split[i] = (uint8_t)(i < TRAIN ? 0 : 1 + i % 2);
     }
     struct store *s = store_create(world, arena, text_path(arena, dir, "embeddings.h5"), layout, 4, sizes, 3, true);
     store_write_all(s, "/features", features);

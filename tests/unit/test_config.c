@@ -217,8 +217,8 @@ static void test_accepts(void **state)
         "stop_file: \"\"\n",
         "\"data\": 'ham'\n",
         "data: ham\r\ntrial: 2\r\n",
-        "\xef\xbb\xbf"
-        "data: ham\n",
+        ("\xef\xbb\xbf"
+         "data: ham\n"),
         "root: /a/b c/\xc3\xa4\n",
         "data: ham\n...\n",
     };
