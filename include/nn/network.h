@@ -88,7 +88,8 @@ char *network_describe(struct network *net, struct arena *arena);
 /* oneDNN version and the instruction set it chose. */
 const char *network_library(void);
 const char *network_isa(void);
-/* Canonical name of a backbone ("resnet" of the published scripts -> "resnet18", mimic "resnet50"); NULL if it is not in the zoo. */
+/* Canonical name of a backbone ("resnet" of the published scripts -> "resnet18", mimic "resnet50"); NULL if it is not
+ * in the zoo. */
 const char *zoo_canonical(const char *name, const char *data);
 
 #endif
