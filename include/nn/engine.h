@@ -35,6 +35,7 @@ struct op {
     struct view view;               /* the same for our kernels */
     int64_t stride;                 /* floats from one shard to the next */
     float *out;                     /* [shards of this rank x stride]; placed by the plan */
+    bool kept;                      /* training: the output outlives the forward pass */
 
     /* Backward. A value with several readers gets a gradient from each; they are added here. */
     float *grad[GRADS_MAX];

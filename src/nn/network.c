@@ -214,7 +214,8 @@ static bool all_finite(const float *x, int64_t n)
     return !bad;
 }
 
-/* The first node whose weights or output on this rank are not finite; the number of nodes if there is none. */
+/* The first node whose weights, or output as far as it is kept for the backward pass, are not finite on this rank; the
+ * number of nodes if there is none. */
 static int first_bad_node(const struct network *net)
 {
     for (int i = 0; i < net->graph->count; i++) {
@@ -222,7 +223,7 @@ static int first_bad_node(const struct network *net)
         int weight = op->node->weight;
         if (weight != NONE && !all_finite(engine_weight(net, weight), net->slots[weight].floats))
             return i;
-        for (int s = 0; s < net->shards; s++)
+        for (int s = 0; s < net->shards && op->kept; s++)
             if (!all_finite(op_out(op, s), dn_floats(op->layout)))
                 return i;
     }

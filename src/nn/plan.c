@@ -104,6 +104,7 @@ static void hand_out(struct network *net, struct plan *plan)
     for (int i = 0; i < net->graph->count; i++) {
         struct op *op = &net->ops[i];
         op->out = place_of(net, plan, plan->out[i]);
+        op->kept = plan->out[i] == NONE || plan->storage[plan->out[i]].last >= net->graph->count;
         op->indices = (char *)place_of(net, plan, plan->indices[i]);
         op->diff = place_of(net, plan, plan->diff[i]);
         for (int k = 0; k < op->grads; k++)
