@@ -155,7 +155,8 @@ static void steps_take_no_memory(void **state)
     assert_non_null(line);
     assert_int_equal(sscanf(line, "a step took %ld bytes and %ld new pages", &bytes, &pages), 2);
     assert_int_equal(bytes, 0);
-    if (pages > 64) /* a network of 400 MB: what the library's own bookkeeping takes may stay */
+    if (pages >
+        1000) /* of the 40000 that the gradients alone have; the library's bookkeeping, under a sanitizer, is 200 */
         fail_msg("a step touched %ld new pages", pages);
 }
 
