@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "concept/cbm.h"
 #include "concept/score.h"
+#include "digest.h"
 #include "dist/world.h"
 #include "math/blas.h"
 
@@ -94,20 +95,7 @@ static void results_are_those_of_one_rank(void **state)
     assert_memory_equal(mine, theirs, sizeof *mine);
     assert_true(mine->objective[0] > 0 && mine->objective[1] > 0);
 
-    const char *dir = getenv("CFN_TEST_TMP");
-    if (!dir)
-        return;
-    FILE *file = fopen(arena_printf(arena, "%s/cbm.digest", dir), world->size == 1 ? "wb" : "rb");
-    if (world->size > 1 && !file) /* more ranks alone: nothing to compare with */
-        return;
-    assert_non_null(file);
-    if (world->size == 1) {
-        assert_int_equal(fwrite(mine, sizeof *mine, 1, file), 1);
-    } else {
-        assert_int_equal(fread(theirs, sizeof *theirs, 1, file), 1);
-        assert_memory_equal(mine, theirs, sizeof *mine);
-    }
-    fclose(file);
+    assert_true(world->rank != 0 || digest_same("cbm", digest(1, mine, sizeof *mine)));
 }
 
 int main(int argc, char **argv)
