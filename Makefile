@@ -56,7 +56,7 @@ BENCH_PROGS   = $(BENCH_SOURCES:%.c=$(BUILD)/%)
 SUPPORT      = $(sort $(wildcard tests/support/*.c))
 SUPPORT_OBJ  = $(SUPPORT:%.c=$(BUILD)/%.o)
 
-.PHONY: all check check-build demo bench lint format docs install uninstall deps deps-build deps-check deps-demo deps-parity clean help check-parity
+.PHONY: all check check-build check-demo demo bench lint format docs install uninstall deps deps-build deps-check deps-demo deps-parity clean help check-parity
 all: $(BUILD)/cfn ## build the program (build/<compiler>/cfn)
 
 $(BUILD)/cfn: $(BUILD)/main.o $(ARCHIVE)
@@ -91,6 +91,8 @@ check: deps-check check-build ## run all tests; ends with "N passed, N failed"
 	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(BUILD)" SAN="$(SAN)" scripts/run-tests $(T)
 demo: deps-demo all ## the whole road on real images; ends with the path of a page
 	@CFN="$(abspath $(BUILD))/cfn" scripts/demo
+check-demo: deps-check all ## the full demo at 1, 2 and 4 ranks: same bits, and the figures promised
+	@CFN="$(abspath $(BUILD))/cfn" scripts/check-demo
 bench: all $(BENCH_PROGS) ## throughput of this machine, beside its bounds
 	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(BUILD)" scripts/bench
 check-parity: deps-parity ## regenerate the fixtures from PyTorch, scikit-learn and Pillow and compare
