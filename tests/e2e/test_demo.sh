@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/support/say.sh
 tmp=$CFN_TEST_TMP/e2e
 mkdir -p "$tmp"
-short="--set train.epochs=2 --set sae.epochs=10 --set sae.batch=400 --set select.count=40 --set decompose.nonzeros=12
+short="--set train.epochs=1 --set sae.epochs=10 --set sae.batch=400 --set name.sheets=60 --set select.count=40 --set decompose.nonzeros=12
 --set classify.bootstrap=50 --set classify.controls=1 --set threads=1 --set root=$tmp/corpus"
 run=demo/resnet18/1
 
