@@ -1,5 +1,7 @@
 /* Sections of the page about the whole: how good the models are, what the
  * corpus can show, where the errors are, how the page was made. */
+#include <string.h>
+
 #include <math.h>
 
 #include "base/timer.h"
@@ -161,7 +163,7 @@ static void audit_findings(struct page *page, struct text *out)
 void page_limits(struct page *page, struct text *out)
 {
     text_add(out, "<section id=\"limits\">\n<h2>What this page can and cannot show</h2>\n<div class=\"note\"><ul>\n");
-    if (text_starts(page->job->config->run.data, "demo"))
+    if (strcmp(page->job->config->run.data, "demo") == 0)
         text_add(
             out,
             "<li><b>All images come from the head of one person.</b> The training images are slices of one half, "
