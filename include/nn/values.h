@@ -1,0 +1,59 @@
+/* Activations in memory: single precision or bfloat16, the upper half of a single.
+ *
+ * Kernels take `void *` and the type. Written as an always-inlined body that is
+ * called once for each type, load and store cost their conversion and nothing else,
+ * and the loop around them still becomes vectors. Arithmetic is in float. */
+#ifndef NN_VALUES_H
+#define NN_VALUES_H
+
+#include <stdint.h>
+#include <string.h>
+
+enum value_type { VALUE_F32, VALUE_BF16 };
+
+static inline int64_t value_bytes(enum value_type type)
+{
+    return type == VALUE_BF16 ? 2 : 4;
+}
+
+static inline float bf16_to_float(uint16_t half)
+{
+    uint32_t bits = (uint32_t)half << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* To nearest, ties to even; a NaN stays one. */
+static inline uint16_t bf16_from_float(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
+    return (uint16_t)(x == x ? rounded : (bits >> 16) | 0x40u);
+}
+
+static inline float value_load(const void *values, int64_t i, enum value_type type)
+{
+    return type == VALUE_BF16 ? bf16_to_float(((const uint16_t *)values)[i]) : ((const float *)values)[i];
+}
+
+static inline void value_store(void *values, int64_t i, float x, enum value_type type)
+{
+    if (type == VALUE_BF16)
+        ((uint16_t *)values)[i] = bf16_from_float(x);
+    else
+        ((float *)values)[i] = x;
+}
+
+static inline void *value_at(void *values, int64_t i, enum value_type type)
+{
+    return (char *)values + i * value_bytes(type);
+}
+
+static inline const void *value_at_const(const void *values, int64_t i, enum value_type type)
+{
+    return (const char *)values + i * value_bytes(type);
+}
+
+#endif
