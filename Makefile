@@ -7,6 +7,7 @@ CC = gcc
 endif
 ARCH    ?= native
 OPT     ?= -O3 -g
+WIDE    ?= $(if $(filter native,$(ARCH)),-mprefer-vector-width=512)
 PREFIX  ?= /usr/local
 DESTDIR ?=
 SAN     ?=
@@ -40,7 +41,7 @@ LIB_LIBS   = $(foreach l,$(LIBRARIES),$($(l)_LIBS))
 
 REVISION := $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 CFLAGS   ?= $(OPT)
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude $(WARN) -march=$(ARCH) -fno-math-errno -fopenmp $(CFLAGS) $(SANFLAGS) $(LIB_CFLAGS)
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude $(WARN) -march=$(ARCH) $(WIDE) -fno-math-errno -fopenmp $(CFLAGS) $(SANFLAGS) $(LIB_CFLAGS)
 ALL_LIBS   = -fopenmp $(SANFLAGS) $(LDFLAGS) $(LIB_LIBS) -lm -lpthread
 
 MODULES = base dist config store math report image nn concept stage

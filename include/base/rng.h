@@ -20,6 +20,7 @@ enum rng_purpose {
     RNG_CONTROL,       /* random-concepts control */
     RNG_BOOTSTRAP,     /* row = replicate */
     RNG_SELECT,        /* sampling optimisers */
+    RNG_DEPTH,         /* stochastic depth; row = global row, draw = node */
     RNG_TEST
 };
 

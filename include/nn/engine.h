@@ -22,7 +22,9 @@ struct op_kind {
     void (*forward)(struct network *net, struct op *op);  /* all shards of this rank */
     void (*backward)(struct network *net, struct op *op); /* op->grad -> op->diff and parameter gradients */
     void (*infer)(struct network *net, struct op *op);
-    bool reads_input; /* backward looks at the input again */
+    bool reads_input;       /* backward looks at the input again */
+    bool reads_output;      /* backward looks at its own output again */
+    bool gradient_in_place; /* diff may be the memory of grad[0] */
 };
 extern const struct op_kind op_kinds[NODE_KINDS];
 
@@ -33,14 +35,15 @@ struct op {
     const struct op_kind *kind;
     const struct dn_layout *layout; /* of one shard's output */
     struct view view;               /* the same for our kernels */
-    int64_t stride;                 /* floats from one shard to the next */
-    float *out;                     /* [shards of this rank x stride]; placed by the plan */
+    enum value_type type;           /* of the output, and of its gradients */
+    int64_t stride;                 /* bytes from one shard to the next */
+    char *out;                      /* [shards of this rank x stride]; placed by the plan */
     bool kept;                      /* training: the output outlives the forward pass */
 
     /* Backward. A value with several readers gets a gradient from each; they are added here. */
-    float *grad[GRADS_MAX];
+    char *grad[GRADS_MAX];
     int grads;
-    float *diff; /* gradient of the input, out; NULL when nobody needs it */
+    char *diff; /* gradient of the input, out, of its type and stride; NULL when nobody needs it */
 
     struct dn_conv *conv;
     struct dn_pool *pool;
@@ -49,9 +52,9 @@ struct op {
     int64_t index_stride;
 
     struct norm *norm;
-    int folded;      /* inference: the normalisation done by this convolution, or NONE */
-    bool skip;       /* inference: done by the convolution before */
-    float *ready[2]; /* inference: weights in the primitive's layout, and bias */
+    int folded;     /* inference: the normalisation done by this convolution, or NONE */
+    bool skip;      /* inference: done by the convolution before */
+    void *ready[2]; /* inference: weights in the primitive's layout, and bias */
 };
 
 #define NORM_EPSILON 1e-5
@@ -81,8 +84,9 @@ struct network {
     struct network_spec spec;
     struct graph *graph;
     struct dn *dn;
-    struct tree *tree; /* NULL for inference */
-    int shards;        /* of this rank */
+    struct tree *tree;                 /* NULL for inference */
+    const struct network_batch *batch; /* during a step */
+    int shards;                        /* of this rank */
     int shard_rows;
     struct op *ops; /* [graph->count] */
 
@@ -103,13 +107,21 @@ struct network {
     double *loss_leaves; /* [shards x 3] */
 };
 
-static inline float *op_out(const struct op *op, int shard)
+static inline void *op_out(const struct op *op, int shard)
 {
     return op->out + shard * op->stride;
 }
-static inline const float *op_input(const struct network *net, const struct op *op, int shard)
+static inline const void *op_input(const struct network *net, const struct op *op, int shard)
 {
     return op_out(&net->ops[op->node->input], shard);
+}
+static inline void *op_grad(const struct op *op, int shard)
+{
+    return op->grad[0] + shard * op->stride;
+}
+static inline void *op_diff(const struct network *net, const struct op *op, int shard)
+{
+    return op->diff + shard * net->ops[op->node->input].stride;
 }
 /* While training, weights live in the engine's layout; for inference plain ones are read where they are. */
 static inline const float *engine_weight(const struct network *net, int parameter)
@@ -167,10 +179,6 @@ void linear_backward(struct network *net, struct op *op);
 void input_create(struct network *net, struct op *op);
 
 /* Loss of logits over the global batch; writes their gradient. Collective. (src/nn/op_loss.c) */
-struct loss_input {
-    const int32_t *labels;       /* [own rows] or NULL */
-    const float *targets, *mask; /* [own rows x C] or NULL */
-};
-double loss_forward(struct network *net, const struct loss_input *in, int64_t *correct);
+double loss_forward(struct network *net, const struct network_batch *batch, int64_t *correct);
 
 #endif

@@ -39,6 +39,7 @@ struct graph {
     const char *family; /* shows in messages */
     struct node *nodes;
     int count, room;
+    bool rows;            /* channel-last values from end to end; set before the first node */
     int features, logits; /* nodes whose outputs are the representation and the scores */
     struct parameter *parameters;
     int parameter_count;
@@ -50,8 +51,8 @@ int graph_input(struct graph *graph, int size); /* 3 x size x size */
 int graph_conv(struct graph *graph, const char *name, int input, int channels, int kernel, int stride, int pad);
 int graph_norm(struct graph *graph, const char *name, int input, int residual, bool relu);
 int graph_maxpool(struct graph *graph, const char *name, int input, int kernel, int stride, int pad);
-int graph_avgpool(struct graph *graph, const char *name, int input); /* over all pixels */
-int graph_linear(struct graph *graph, const char *name, int input, int outputs);
+int graph_avgpool(struct graph *graph, const char *name, int input);             /* over all pixels */
+int graph_linear(struct graph *graph, const char *name, int input, int outputs); /* at every pixel */
 /* Parameters of `node` are listed before those of `other`, which was made earlier. */
 void graph_list_before(struct graph *graph, int node, int other);
 /* Numbers and names the parameters, in torchvision's order. Call last. */

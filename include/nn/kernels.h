@@ -1,10 +1,12 @@
 /* Kernels of our own: arrays and sizes. Tensors are [groups][pixels][lanes] of
- * one image (nn/onednn.h, struct view); sums accumulate in double, in an order
- * that depends on the shape alone. */
+ * one image (nn/onednn.h, struct view), of the given type; sums accumulate in
+ * double, in an order that depends on the shape alone. */
 #ifndef NN_KERNELS_H
 #define NN_KERNELS_H
 
 #include <stdint.h>
+
+#include "nn/values.h"
 
 /* Coefficients of a group's channels, [lanes] each; a kernel reads those it names. */
 struct norm_lanes {
@@ -13,24 +15,28 @@ struct norm_lanes {
 
 /* Sums over the pixels of one group: sum [lanes] of x and square [lanes] of x^2. One pass: the square of a float is
  * exact in double, and what cancels in E[x^2] - E[x]^2 is 2^-53, not 2^-24, of the values. */
-void norm_sums(double *sum, double *square, const float *x, int64_t pixels, int lanes);
+void norm_sums(double *sum, double *square, const void *x, int64_t pixels, int lanes, enum value_type type);
 
 /* out = relu?(scale (x - mean) + bias + residual?); residual [pixels][lanes] or NULL. */
-void norm_apply(float *out, const float *x, const float *residual, struct norm_lanes c, int64_t pixels, int lanes,
-                int relu);
+void norm_apply(void *out, const void *x, const void *residual, struct norm_lanes c, int64_t pixels, int lanes,
+                int relu, enum value_type type);
 
 /* First half of backward. g <- g + g2?, zero where the relu was closed; sum of g and dot of g (x - mean).
  *   out  the forward output, tells where the relu was open; NULL: computed again from x, scale, mean and bias
  *   g2   a second gradient of the same value, or NULL */
-void norm_backward_sums(double *sum, double *dot, float *g, const float *g2, const float *x, const float *out,
-                        struct norm_lanes c, int64_t pixels, int lanes, int relu);
+void norm_backward_sums(double *sum, double *dot, void *g, const void *g2, const void *x, const void *out,
+                        struct norm_lanes c, int64_t pixels, int lanes, int relu, enum value_type type);
 
 /* Second half: diff = scale g - (slope (x - mean) + shift). `diff` may be `g`. */
-void norm_backward_apply(float *diff, const float *g, const float *x, struct norm_lanes c, int64_t pixels, int lanes);
+void norm_backward_apply(void *diff, const void *g, const void *x, struct norm_lanes c, int64_t pixels, int lanes,
+                         enum value_type type);
 
 /* out [lanes] = mean over pixels; and its gradient. */
-void mean_pixels(float *out, const float *x, int64_t pixels, int lanes);
-void mean_pixels_backward(float *diff, const float *g, int64_t pixels, int lanes);
+void mean_pixels(float *out, const void *x, int64_t pixels, int lanes, enum value_type type);
+void mean_pixels_backward(void *diff, const float *g, int64_t pixels, int lanes, enum value_type type);
+
+/* sum [count] <- sum + more. */
+void add_values(void *sum, const void *more, int64_t count, enum value_type type);
 
 /* Softmax cross-entropy of one row: returns the loss, writes diff [classes] = softmax - one-hot. */
 double cross_entropy_row(float *diff, const float *logits, int label, int classes);

@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "nn/values.h"
+
 struct adam;
 struct arena;
 struct network;
@@ -20,15 +22,16 @@ struct world;
 enum network_loss { LOSS_CROSS_ENTROPY, LOSS_BCE }; /* BCE on sigmoid, mean over labels and rows */
 
 struct network_spec {
-    const char *backbone;    /* a row of the zoo: "resnet18" */
+    const char *backbone; /* a row of the zoo: "resnet18" */
     int classes, image_size;
-    int batch;               /* global training batch, or rows of one inference call */
-    int shards;              /* V; batch is a multiple of it (inference: 1) */
+    int batch;  /* global training batch, or rows of one inference call */
+    int shards; /* V; batch is a multiple of it (inference: 1) */
     enum network_loss loss;
-    bool train;              /* plan gradients too; otherwise inference only */
-    bool local_batchnorm;    /* statistics per shard instead of the global batch */
-    bool fast_reduction;     /* any-order sums over ranks */
-    uint64_t seed;           /* initial weights, as torchvision's from scratch */
+    bool train;                /* plan gradients too; otherwise inference only */
+    enum value_type precision; /* of activations and operands; weights, statistics and loss are in single or double */
+    bool local_batchnorm;      /* statistics per shard instead of the global batch */
+    bool fast_reduction;       /* any-order sums over ranks */
+    uint64_t seed;             /* initial weights, as torchvision's from scratch */
 };
 
 /* Owned by the arena. Collective. Ends the job with EXIT_BAD_CONFIG on an unknown backbone (with a suggestion),
@@ -42,10 +45,10 @@ void network_close(struct network *net);
 /* Flat state: trainable parameters, and buffers (running mean/variance), in torchvision's order and layout. The
  * engine may keep its own copy in other layouts: call network_changed after writing, network_sync before reading. */
 struct parameter {
-    const char *name;        /* "layer1.0.conv1.weight" */
+    const char *name; /* "layer1.0.conv1.weight" */
     int rank;
     int64_t dims[4];
-    int64_t offset, count;   /* in floats, in network_weights or network_buffers */
+    int64_t offset, count; /* in floats, in network_weights or network_buffers */
     bool is_buffer;
 };
 int network_parameters(const struct network *net, const struct parameter **list); /* both kinds */
@@ -59,17 +62,21 @@ void network_changed(struct network *net);
 
 int network_feature_dim(const struct network *net); /* D */
 struct tree *network_tree(const struct network *net);
-int network_shard_rows(const struct network *net);  /* images of one shard */
+int network_shard_rows(const struct network *net); /* images of one shard */
 
-/* One forward and backward pass over the global batch.
- *   images [own shards x shard rows x 3 x S x S]  this rank's part, NCHW
- *   labels [own shards x shard rows]              class index (cross-entropy; NULL otherwise)
- *   targets, mask [own ... x C]                   0/1 targets, mask 0 = label not used (BCE; NULL otherwise)
- * Returns the mean loss over the global batch; *correct counts right predictions over all ranks (BCE: right labels).
- * Gradients (mean over the batch) are the same on every rank. Collective.
- * A loss or gradient that is not finite ends the job on all ranks with EXIT_INTERNAL naming the layer. */
-double network_gradient(struct network *net, const float *images, const int32_t *labels, const float *targets,
-                        const float *mask, int64_t *correct);
+/* This rank's part of the global batch; own rows = own shards x shard rows. Borrowed. */
+struct network_batch {
+    const float *images;         /* [own rows x 3 x S x S] */
+    const int32_t *labels;       /* [own rows] class index (cross-entropy; NULL otherwise) */
+    const float *targets, *mask; /* [own rows x C] 0/1 targets, mask 0 = label not used (BCE; NULL otherwise) */
+    const int64_t *rows; /* [own rows] row of the corpus: with the epoch, keys what is drawn (stochastic depth) */
+    int64_t epoch;
+};
+
+/* One forward and backward pass over the global batch. Returns the mean loss over the global batch; *correct counts
+ * right predictions over all ranks (BCE: right labels). Gradients (mean over the batch) are the same on every rank.
+ * Collective. A loss or gradient that is not finite ends the job on all ranks with EXIT_INTERNAL naming the layer. */
+double network_gradient(struct network *net, const struct network_batch *batch, int64_t *correct);
 /* Scores of the last network_gradient: [own shards x shard rows x C]; borrowed until the next step. */
 const float *network_logits(struct network *net);
 /* AdamW step `step` (from 1) on the flat buffers. Local, the same on every rank. */

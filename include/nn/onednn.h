@@ -10,9 +10,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "nn/values.h"
+
 struct arena;
 struct dn;        /* engine, stream, shared buffers */
-struct dn_layout; /* how a tensor of floats lies in memory; owned by the arena */
+struct dn_layout; /* how a tensor lies in memory, and of what type; owned by the arena */
 struct dn_conv;
 struct dn_pool;
 struct dn_linear;
@@ -34,8 +36,12 @@ int64_t dn_bytes(const struct dn *dn); /* of the shared buffers */
 const char *dn_library(void);          /* "oneDNN 2.6.3" */
 const char *dn_isa(void);              /* "avx512_core_bf16" */
 
-const struct dn_layout *dn_plain(struct dn *dn, int rank, const int64_t *dims); /* row-major */
-int64_t dn_floats(const struct dn_layout *layout);                              /* with padding, if any */
+const struct dn_layout *dn_plain(struct dn *dn, int rank, const int64_t *dims); /* row-major, single precision */
+/* images x channels x height x width with the channels last. */
+const struct dn_layout *dn_rows(struct dn *dn, enum value_type type, const int64_t dims[4]);
+void dn_prefer_rows(struct dn *dn); /* convolutions keep to channel-last layouts; call first */
+enum value_type dn_type(const struct dn_layout *layout);
+int64_t dn_values(const struct dn_layout *layout); /* with padding, if any */
 bool dn_same(const struct dn_layout *a, const struct dn_layout *b);
 struct view dn_view(const struct dn_layout *layout); /* of images x channels x height x width, or images x channels */
 
@@ -48,35 +54,47 @@ struct conv_shape {
 struct dn_conv_spec {
     const char *name;
     struct conv_shape shape;
+    enum value_type type; /* of source and destination */
     bool train, data_gradient;
     bool bias, sum, relu;
 };
 struct dn_conv *dn_conv_create(struct dn *dn, const struct dn_conv_spec *spec, const struct dn_layout *src);
 const struct dn_layout *dn_conv_dst(const struct dn_conv *conv);
-const struct dn_layout *dn_conv_weights(const struct dn_conv *conv); /* of weights and their gradient */
-const char *dn_conv_kernel(const struct dn_conv *conv);              /* implementation, "jit:avx512_core" */
-void dn_conv_forward(struct dn_conv *conv, float *dst, const float *src, const float *weights, const float *bias);
-/* Weights of the data gradient, reordered once a step for all shards; valid until another convolution is prepared. */
-void dn_conv_prepare_backward(struct dn_conv *conv, const float *weights);
-void dn_conv_backward_data(struct dn_conv *conv, float *diff_src, const float *diff_dst);
-void dn_conv_backward_weights(struct dn_conv *conv, float *diff_weights, const float *src, const float *diff_dst);
+/* Training: of weights and their gradient, single precision. Inference: of the forward primitive's weights. */
+const struct dn_layout *dn_conv_weights(const struct dn_conv *conv);
+const char *dn_conv_kernel(const struct dn_conv *conv); /* implementation, "jit:avx512_core" */
+/* What the primitive takes as weights: themselves, or a copy in its own layout and type that serves all shards and is
+ * valid until another primitive prepares one. */
+const void *dn_conv_prepare_forward(struct dn_conv *conv, const float *weights);
+const void *dn_conv_prepare_backward(struct dn_conv *conv, const float *weights);
+void dn_conv_forward(struct dn_conv *conv, void *dst, const void *src, const void *prepared, const float *bias);
+void dn_conv_backward_data(struct dn_conv *conv, void *diff_src, const void *diff_dst, const void *prepared);
+void dn_conv_backward_weights(struct dn_conv *conv, float *diff_weights, const void *src, const void *diff_dst);
 
 /* Maximum over square windows; where padded, the padding never wins. `indices` remembers the winners. */
 struct dn_pool *dn_pool_create(struct dn *dn, const char *name, const struct conv_shape *shape,
                                const struct dn_layout *src, bool train);
 const struct dn_layout *dn_pool_dst(const struct dn_pool *pool);
 int64_t dn_pool_index_bytes(const struct dn_pool *pool);
-void dn_pool_forward(struct dn_pool *pool, float *dst, void *indices, const float *src);
-void dn_pool_backward(struct dn_pool *pool, float *diff_src, const float *diff_dst, const void *indices);
+void dn_pool_forward(struct dn_pool *pool, void *dst, void *indices, const void *src);
+void dn_pool_backward(struct dn_pool *pool, void *diff_src, const void *diff_dst, const void *indices);
 
-/* dst [rows x out] = src [rows x in] weights^T + bias; weights [out x in]; all row-major. */
-struct dn_linear *dn_linear_create(struct dn *dn, const char *name, int rows, int in, int out, bool train);
-void dn_linear_forward(struct dn_linear *linear, float *dst, const float *src, const float *weights, const float *bias);
-void dn_linear_backward_data(struct dn_linear *linear, float *diff_src, const float *diff_dst, const float *weights);
-void dn_linear_backward_weights(struct dn_linear *linear, float *diff_weights, float *diff_bias, const float *src,
-                                const float *diff_dst);
+/* dst [rows x out] = src [rows x in] weights^T + bias; src and dst row-major of type `type`, weights [out x in] and
+ * their gradient row-major in single precision. Prepared weights as for convolutions. */
+struct dn_linear_spec {
+    const char *name;
+    int rows, in, out;
+    enum value_type type;
+    bool train;
+};
+struct dn_linear *dn_linear_create(struct dn *dn, const struct dn_linear_spec *spec);
+const void *dn_linear_prepare(struct dn_linear *linear, const float *weights);
+void dn_linear_forward(struct dn_linear *linear, void *dst, const void *src, const void *prepared, const float *bias);
+void dn_linear_backward_data(struct dn_linear *linear, void *diff_src, const void *diff_dst, const void *prepared);
+void dn_linear_backward_weights(struct dn_linear *linear, float *diff_weights, float *diff_bias, const void *src,
+                                const void *diff_dst);
 
 struct dn_reorder *dn_reorder_create(struct dn *dn, const struct dn_layout *to, const struct dn_layout *from);
-void dn_reorder(struct dn_reorder *reorder, float *out, const float *in);
+void dn_reorder(struct dn_reorder *reorder, void *out, const void *in);
 
 #endif

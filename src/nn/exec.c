@@ -1,6 +1,7 @@
 /* Runs the nodes: forward in order, backward in reverse, all shards of this rank
  * at each node before the next. No allocation. */
 #include "nn/engine.h"
+#include "nn/kernels.h"
 
 static void nothing(struct network *net, struct op *op)
 {
@@ -9,12 +10,13 @@ static void nothing(struct network *net, struct op *op)
 }
 
 const struct op_kind op_kinds[NODE_KINDS] = {
-    [NODE_INPUT] = { "input", input_create, nothing, nothing, nothing, false },
-    [NODE_CONV] = { "convolution", conv_create, conv_forward, conv_backward, conv_infer, true },
-    [NODE_NORM] = { "batch norm", norm_create, norm_forward, norm_backward, norm_infer, true },
-    [NODE_MAXPOOL] = { "max pool", maxpool_create, maxpool_forward, maxpool_backward, maxpool_forward, false },
-    [NODE_AVGPOOL] = { "average pool", avgpool_create, avgpool_forward, avgpool_backward, avgpool_forward, false },
-    [NODE_LINEAR] = { "linear", linear_create, linear_forward, linear_backward, linear_forward, true },
+    [NODE_INPUT] = { "input", input_create, nothing, nothing, nothing, .reads_input = false },
+    [NODE_CONV] = { "convolution", conv_create, conv_forward, conv_backward, conv_infer, .reads_input = true },
+    [NODE_NORM] = { "batch norm", norm_create, norm_forward, norm_backward, norm_infer, .reads_input = true,
+                    .gradient_in_place = true },
+    [NODE_MAXPOOL] = { "max pool", maxpool_create, maxpool_forward, maxpool_backward, maxpool_forward },
+    [NODE_AVGPOOL] = { "average pool", avgpool_create, avgpool_forward, avgpool_backward, avgpool_forward },
+    [NODE_LINEAR] = { "linear", linear_create, linear_forward, linear_backward, linear_forward, .reads_input = true },
 };
 
 void input_create(struct network *net, struct op *op)
@@ -26,7 +28,7 @@ void input_create(struct network *net, struct op *op)
 /* Images are borrowed and only read. */
 static void set_images(struct network *net, const float *images)
 {
-    net->ops[0].out = (float *)(uintptr_t)images;
+    net->ops[0].out = (char *)(uintptr_t)images;
 }
 
 void exec_forward(struct network *net, const float *images)
@@ -39,14 +41,9 @@ void exec_forward(struct network *net, const float *images)
 /* grad[into] <- grad[into] + the later ones. */
 static void add_gradients(const struct network *net, struct op *op, int into)
 {
-    int64_t floats = net->shards * op->stride;
-    for (int k = into + 1; k < op->grads; k++) {
-        float *restrict sum = op->grad[into];
-        const float *restrict more = op->grad[k];
-#pragma omp parallel for simd schedule(static)
-        for (int64_t i = 0; i < floats; i++)
-            sum[i] += more[i];
-    }
+    int64_t values = net->shards * op->stride / value_bytes(op->type);
+    for (int k = into + 1; k < op->grads; k++)
+        add_values(op->grad[into], op->grad[k], values, op->type);
 }
 
 void exec_backward(struct network *net)

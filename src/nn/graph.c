@@ -101,10 +101,7 @@ int graph_avgpool(struct graph *graph, const char *name, int input)
 int graph_linear(struct graph *graph, const char *name, int input, int outputs)
 {
     int number = append(graph, NODE_LINEAR, name, input);
-    struct node *node = &graph->nodes[number];
-    require(node->in.height == 1 && node->in.width == 1, EXIT_INTERNAL, "%s: %s needs pooled input", graph->family,
-            name);
-    node->out.channels = outputs;
+    graph->nodes[number].out.channels = outputs;
     return number;
 }
 

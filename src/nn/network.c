@@ -14,7 +14,7 @@
 #include "math/adam.h"
 #include "nn/engine.h"
 
-enum { ALIGN = 16, SMALLEST_IMAGE = 32 };
+enum { ALIGN = 64, SMALLEST_IMAGE = 32 }; /* bytes, pixels */
 
 /* ---- making one ---- */
 
@@ -74,8 +74,9 @@ static void create_ops(struct network *net)
         struct op *op = &net->ops[i];
         op->kind->create(net, op);
         op->view = dn_view(op->layout);
-        int64_t floats = dn_floats(op->layout);
-        op->stride = op->node->kind == NODE_INPUT ? floats : (floats + ALIGN - 1) / ALIGN * ALIGN;
+        op->type = dn_type(op->layout);
+        int64_t bytes = dn_values(op->layout) * value_bytes(op->type);
+        op->stride = op->node->kind == NODE_INPUT ? bytes : (bytes + ALIGN - 1) / ALIGN * ALIGN;
     }
 }
 
@@ -99,6 +100,8 @@ struct network *network_create(struct world *world, struct arena *arena, const s
     net->graph = graph_create(arena, net->spec.backbone);
     zoo_find(spec->backbone)->build(net->graph, spec->image_size, spec->classes);
     net->dn = dn_create(arena);
+    if (net->graph->rows)
+        dn_prefer_rows(net->dn);
     create_ops(net);
     params_create(net);
     net->logits = arena_array(arena, float, (int64_t)net->shards * net->shard_rows * spec->classes);
@@ -214,6 +217,15 @@ static bool all_finite(const float *x, int64_t n)
     return !bad;
 }
 
+/* As all_finite; slow and alone, for what has gone wrong already. */
+static bool all_finite_of(const void *x, int64_t n, enum value_type type)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(value_load(x, i, type)))
+            return false;
+    return true;
+}
+
 /* The first node whose weights, or output as far as it is kept for the backward pass, are not finite on this rank; the
  * number of nodes if there is none. */
 static int first_bad_node(const struct network *net)
@@ -224,7 +236,7 @@ static int first_bad_node(const struct network *net)
         if (weight != NONE && !all_finite(engine_weight(net, weight), net->slots[weight].floats))
             return i;
         for (int s = 0; s < net->shards && op->kept; s++)
-            if (!all_finite(op_out(op, s), dn_floats(op->layout)))
+            if (!all_finite_of(op_out(op, s), dn_values(op->layout), op->type))
                 return i;
     }
     return net->graph->count;
@@ -253,13 +265,12 @@ static void end_not_finite(struct network *net, const char *what, double value, 
           what, value, name);
 }
 
-double network_gradient(struct network *net, const float *images, const int32_t *labels, const float *targets,
-                        const float *mask, int64_t *correct)
+double network_gradient(struct network *net, const struct network_batch *batch, int64_t *correct)
 {
     enum phase before = phase_enter(PHASE_FORWARD);
-    struct loss_input in = { labels, targets, mask };
-    exec_forward(net, images);
-    double loss = loss_forward(net, &in, correct);
+    net->batch = batch;
+    exec_forward(net, batch->images);
+    double loss = loss_forward(net, batch, correct);
     if (!isfinite(loss))
         end_not_finite(net, "loss", loss, first_bad_node(net));
     phase_enter(PHASE_BACKWARD);
@@ -275,7 +286,7 @@ double network_gradient(struct network *net, const float *images, const int32_t 
 const float *network_logits(struct network *net)
 {
     const struct op *op = &net->ops[net->graph->logits];
-    int64_t floats = dn_floats(op->layout);
+    int64_t floats = dn_values(op->layout);
     for (int s = 0; s < net->shards; s++)
         memcpy(net->logits + s * floats, op_out(op, s), (size_t)floats * sizeof(float));
     return net->logits;
@@ -293,9 +304,9 @@ void network_infer(struct network *net, float *features, float *logits, const fl
     exec_infer(net, images);
     const struct op *f = &net->ops[net->graph->features], *z = &net->ops[net->graph->logits];
     if (features)
-        memcpy(features, f->out, (size_t)dn_floats(f->layout) * sizeof(float));
+        memcpy(features, f->out, (size_t)dn_values(f->layout) * sizeof(float));
     if (logits)
-        memcpy(logits, z->out, (size_t)dn_floats(z->layout) * sizeof(float));
+        memcpy(logits, z->out, (size_t)dn_values(z->layout) * sizeof(float));
 }
 
 const char *network_library(void)

@@ -31,10 +31,11 @@ struct dn {
     dnnl_stream_t stream;
     struct call *calls;
     const struct dn_layout *house; /* layout of the first wide convolution: the others follow it */
+    bool rows;                     /* the house is channel-last */
     size_t scratch_bytes, staging_bytes, weights_bytes;
     void *scratch;   /* of the running primitive */
-    float *staging;  /* an activation between two layouts */
-    float *prepared; /* weights, or their gradient, in the layout of a backward primitive */
+    void *staging;   /* an activation between two layouts */
+    float *prepared; /* weights, or their gradient, in the layout and type of a primitive */
     int reorders;
 };
 
@@ -47,8 +48,8 @@ struct dn_conv {
     struct dn *dn;
     struct call *forward, *data, *weights;
     const struct dn_layout *src, *dst, *master;
-    struct dn_reorder *src_in, *src_out, *weights_in, *gradient_out; /* NULL where layouts agree */
-    const float *prepared;
+    struct dn_reorder *src_in, *src_out, *gradient_out;    /* NULL where layouts agree */
+    struct dn_reorder *forward_weights, *backward_weights; /* from the master copy */
 };
 
 struct dn_pool {
@@ -61,6 +62,7 @@ struct dn_pool {
 struct dn_linear {
     struct dn *dn;
     struct call *forward, *data, *weights;
+    struct dn_reorder *prepare; /* NULL in single precision */
 };
 
 static void check(dnnl_status_t status, const char *what, const char *name)
@@ -144,23 +146,46 @@ static const struct dn_layout *layout_of(struct dn *dn, const dnnl_memory_desc_t
     return layout;
 }
 
-static dnnl_memory_desc_t describe(int rank, const int64_t *dims, dnnl_format_tag_t tag)
+static dnnl_data_type_t type_of(enum value_type type)
+{
+    return type == VALUE_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
+static dnnl_memory_desc_t describe(int rank, const int64_t *dims, enum value_type type, dnnl_format_tag_t tag)
 {
     dnnl_memory_desc_t md;
-    check(dnnl_memory_desc_init_by_tag(&md, rank, dims, dnnl_f32, tag), "layout", "a tensor");
+    dnnl_dims_t all = { 0 }; /* the library reads them all */
+    memcpy(all, dims, (size_t)rank * sizeof *dims);
+    check(dnnl_memory_desc_init_by_tag(&md, rank, all, type_of(type), tag), "layout", "a tensor");
     return md;
 }
 
 const struct dn_layout *dn_plain(struct dn *dn, int rank, const int64_t *dims)
 {
     static const dnnl_format_tag_t tags[] = { dnnl_a, dnnl_ab, dnnl_abc, dnnl_abcd };
-    dnnl_memory_desc_t md = describe(rank, dims, tags[rank - 1]);
+    dnnl_memory_desc_t md = describe(rank, dims, VALUE_F32, tags[rank - 1]);
     return layout_of(dn, &md);
 }
 
-int64_t dn_floats(const struct dn_layout *layout)
+const struct dn_layout *dn_rows(struct dn *dn, enum value_type type, const int64_t dims[4])
 {
-    return (int64_t)(dnnl_memory_desc_get_size(&layout->md) / sizeof(float));
+    dnnl_memory_desc_t md = describe(4, dims, type, dnnl_nhwc);
+    return layout_of(dn, &md);
+}
+
+void dn_prefer_rows(struct dn *dn)
+{
+    dn->rows = true;
+}
+
+enum value_type dn_type(const struct dn_layout *layout)
+{
+    return layout->md.data_type == dnnl_bf16 ? VALUE_BF16 : VALUE_F32;
+}
+
+int64_t dn_values(const struct dn_layout *layout)
+{
+    return (int64_t)dnnl_memory_desc_get_size(&layout->md) / value_bytes(dn_type(layout));
 }
 
 bool dn_same(const struct dn_layout *a, const struct dn_layout *b)
@@ -182,8 +207,8 @@ static bool view_of(struct view *view, const dnnl_memory_desc_t *md)
         lanes = b->inner_blks[0];
     else if (b->inner_nblks != 0)
         return false;
-    else if (b->strides[1] == 1 && pixels > 1)
-        lanes = channels;
+    else if (b->strides[1] == 1)
+        lanes = channels; /* without pixels too: a group of all channels */
     bool pixels_ok = md->ndims != 4 || ((w == 1 || b->strides[3] == lanes) && (h == 1 || b->strides[2] == w * lanes));
     bool groups_ok = lanes == channels || b->strides[1] == pixels * lanes;
     bool images_ok = md->dims[0] == 1 || b->strides[0] == channels * pixels;
@@ -200,17 +225,21 @@ struct view dn_view(const struct dn_layout *layout)
 }
 
 /* The layout of `house` for other extents; plain when the channels do not fill its lanes. */
-static dnnl_memory_desc_t house_layout(const struct dn *dn, const int64_t dims[4])
+static dnnl_memory_desc_t house_layout(const struct dn *dn, const int64_t dims[4], enum value_type type)
 {
-    struct view v = dn_view(dn->house);
+    struct view v = { 0 };
     dnnl_format_tag_t tag = dnnl_nchw;
-    if (v.lanes == 16 && dims[1] % 16 == 0)
+    if (!dn->rows)
+        v = dn_view(dn->house);
+    if (dn->rows)
+        tag = dnnl_nhwc;
+    else if (v.lanes == 16 && dims[1] % 16 == 0)
         tag = dnnl_nChw16c;
     else if (v.lanes == 8 && dims[1] % 8 == 0)
         tag = dnnl_nChw8c;
     else if (v.groups == 1 && v.lanes > 1)
         tag = dnnl_nhwc;
-    return describe(4, dims, tag);
+    return describe(4, dims, type, tag);
 }
 
 /* ---- calls ---- */
@@ -300,7 +329,7 @@ struct dn_reorder *dn_reorder_create(struct dn *dn, const struct dn_layout *to, 
     return r;
 }
 
-void dn_reorder(struct dn_reorder *reorder, float *out, const float *in)
+void dn_reorder(struct dn_reorder *reorder, void *out, const void *in)
 {
     call_run(reorder->dn, reorder->call, (const void *[]){ in, out });
 }
@@ -314,6 +343,23 @@ static struct dn_reorder *staged(struct dn *dn, const struct dn_layout *to, cons
     dn->staging_bytes = largest(dn->staging_bytes, dnnl_memory_desc_get_size(&from->md));
     dn->reorders++;
     return dn_reorder_create(dn, to, from);
+}
+
+/* A reorder of a parameter into the shared buffer for them, or NULL where the layouts agree. */
+static struct dn_reorder *prepares(struct dn *dn, const struct dn_layout *to, const struct dn_layout *from)
+{
+    if (dn_same(to, from))
+        return NULL;
+    dn->weights_bytes = largest(dn->weights_bytes, dnnl_memory_desc_get_size(&to->md));
+    return dn_reorder_create(dn, to, from);
+}
+
+static const void *prepare(struct dn *dn, struct dn_reorder *reorder, const void *master)
+{
+    if (!reorder)
+        return master;
+    dn_reorder(reorder, dn->prepared, master);
+    return dn->prepared;
 }
 
 /* ---- convolution ---- */
@@ -336,7 +382,8 @@ static struct call *conv_forward(struct dn *dn, const struct dn_conv_spec *spec,
                                  const dnnl_memory_desc_t *dst)
 {
     struct conv_dims d = conv_dims(&spec->shape);
-    dnnl_memory_desc_t weights = describe(4, d.weights, dnnl_format_tag_any), bias = describe(1, d.bias, dnnl_a);
+    dnnl_memory_desc_t weights = describe(4, d.weights, spec->type, dnnl_format_tag_any);
+    dnnl_memory_desc_t bias = describe(1, d.bias, VALUE_F32, dnnl_a);
     dnnl_convolution_desc_t op;
     check(dnnl_convolution_forward_desc_init(&op, spec->train ? dnnl_forward_training : dnnl_forward_inference,
                                              dnnl_convolution_direct, src, &weights, spec->bias ? &bias : NULL, dst,
@@ -350,18 +397,22 @@ static void create_forward(struct dn_conv *conv, const struct dn_conv_spec *spec
 {
     struct dn *dn = conv->dn;
     struct conv_dims d = conv_dims(&spec->shape);
-    dnnl_memory_desc_t any_src = describe(4, d.src, dnnl_format_tag_any);
-    dnnl_memory_desc_t any_dst = describe(4, d.dst, dnnl_format_tag_any);
+    dnnl_memory_desc_t any_src = describe(4, d.src, spec->type, dnnl_format_tag_any);
+    dnnl_memory_desc_t any_dst = describe(4, d.dst, spec->type, dnnl_format_tag_any);
     struct view view;
+    if (dn->rows)
+        any_src = house_layout(dn, d.src, spec->type);
     conv->forward = conv_forward(dn, spec, &any_src, &any_dst);
     bool expressible = view_of(&view, query(conv->forward, dnnl_query_dst_md));
     if (!dn->house) {
-        dnnl_memory_desc_t plain = describe(4, d.dst, dnnl_nchw);
+        dnnl_memory_desc_t plain = describe(4, d.dst, spec->type, dnnl_nchw);
         dn->house = layout_of(dn, expressible ? query(conv->forward, dnnl_query_dst_md) : &plain);
     }
-    dnnl_memory_desc_t dst = house_layout(dn, d.dst);
-    if (!dnnl_memory_desc_equal(&dst, query(conv->forward, dnnl_query_dst_md)))
-        conv->forward = conv_forward(dn, spec, &src->md, &dst);
+    dnnl_memory_desc_t dst = house_layout(dn, d.dst, spec->type);
+    if (!dnnl_memory_desc_equal(&dst, query(conv->forward, dnnl_query_dst_md))) {
+        dnnl_memory_desc_t from = dn_type(src) == spec->type ? src->md : house_layout(dn, d.src, spec->type);
+        conv->forward = conv_forward(dn, spec, &from, &dst);
+    }
     conv->src = layout_of(dn, query(conv->forward, dnnl_query_src_md));
     conv->dst = layout_of(dn, query(conv->forward, dnnl_query_dst_md));
     conv->master = layout_of(dn, query(conv->forward, dnnl_query_weights_md));
@@ -378,7 +429,7 @@ static void create_backward_data(struct dn_conv *conv, const struct dn_conv_spec
 {
     struct dn *dn = conv->dn;
     struct conv_dims d = conv_dims(&spec->shape);
-    dnnl_memory_desc_t weights = describe(4, d.weights, dnnl_format_tag_any);
+    dnnl_memory_desc_t weights = describe(4, d.weights, spec->type, dnnl_format_tag_any);
     dnnl_convolution_desc_t op;
     check(dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &conv->src->md, &weights,
                                                    &conv->dst->md, d.strides, d.pad, d.pad),
@@ -389,17 +440,16 @@ static void create_backward_data(struct dn_conv *conv, const struct dn_conv_spec
     call_arg(dn, conv->data, DNNL_ARG_DIFF_DST, &conv->dst->md);
     call_arg(dn, conv->data, DNNL_ARG_WEIGHTS, &chosen->md);
     conv->src_out = staged(dn, src, conv->src);
-    if (!dn_same(chosen, conv->master)) {
-        conv->weights_in = dn_reorder_create(dn, chosen, conv->master);
-        dn->weights_bytes = largest(dn->weights_bytes, dnnl_memory_desc_get_size(&chosen->md));
-    }
+    conv->backward_weights = prepares(dn, chosen, conv->master);
 }
 
+/* The gradient is in single precision. So is the master copy of the weights: in the forward primitive's layout where
+ * that is of the same type, otherwise in the gradient's. */
 static void create_backward_weights(struct dn_conv *conv, const struct dn_conv_spec *spec)
 {
     struct dn *dn = conv->dn;
     struct conv_dims d = conv_dims(&spec->shape);
-    dnnl_memory_desc_t weights = describe(4, d.weights, dnnl_format_tag_any);
+    dnnl_memory_desc_t weights = describe(4, d.weights, VALUE_F32, dnnl_format_tag_any);
     dnnl_convolution_desc_t op;
     check(dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &conv->src->md, &weights, NULL,
                                                       &conv->dst->md, d.strides, d.pad, d.pad),
@@ -409,7 +459,10 @@ static void create_backward_weights(struct dn_conv *conv, const struct dn_conv_s
     call_arg(dn, conv->weights, DNNL_ARG_DIFF_WEIGHTS, &chosen->md);
     call_arg(dn, conv->weights, DNNL_ARG_SRC, &conv->src->md);
     call_arg(dn, conv->weights, DNNL_ARG_DIFF_DST, &conv->dst->md);
-    if (!dn_same(chosen, conv->master)) {
+    if (spec->type != VALUE_F32) {
+        conv->forward_weights = prepares(dn, conv->master, chosen);
+        conv->master = chosen;
+    } else if (!dn_same(chosen, conv->master)) {
         conv->gradient_out = dn_reorder_create(dn, conv->master, chosen);
         dn->weights_bytes = largest(dn->weights_bytes, dnnl_memory_desc_get_size(&chosen->md));
         dn->reorders++;
@@ -421,10 +474,10 @@ struct dn_conv *dn_conv_create(struct dn *dn, const struct dn_conv_spec *spec, c
     struct dn_conv *conv = arena_array(dn->arena, struct dn_conv, 1);
     conv->dn = dn;
     create_forward(conv, spec, src);
-    if (spec->train && spec->data_gradient)
-        create_backward_data(conv, spec, src);
     if (spec->train)
         create_backward_weights(conv, spec);
+    if (spec->train && spec->data_gradient)
+        create_backward_data(conv, spec, src);
     return conv;
 }
 
@@ -446,7 +499,7 @@ const char *dn_conv_kernel(const struct dn_conv *conv)
 }
 
 /* The input in the primitive's layout: itself, or a copy in the staging buffer. */
-static const float *conv_source(struct dn_conv *conv, const float *src)
+static const void *conv_source(struct dn_conv *conv, const void *src)
 {
     if (!conv->src_in)
         return src;
@@ -454,29 +507,30 @@ static const float *conv_source(struct dn_conv *conv, const float *src)
     return conv->dn->staging;
 }
 
-void dn_conv_forward(struct dn_conv *conv, float *dst, const float *src, const float *weights, const float *bias)
+const void *dn_conv_prepare_forward(struct dn_conv *conv, const float *weights)
 {
-    call_run(conv->dn, conv->forward, (const void *[]){ dst, conv_source(conv, src), weights, bias });
+    return prepare(conv->dn, conv->forward_weights, weights);
 }
 
-void dn_conv_prepare_backward(struct dn_conv *conv, const float *weights)
+const void *dn_conv_prepare_backward(struct dn_conv *conv, const float *weights)
 {
-    conv->prepared = weights;
-    if (!conv->weights_in)
-        return;
-    dn_reorder(conv->weights_in, conv->dn->prepared, weights);
-    conv->prepared = conv->dn->prepared;
+    return prepare(conv->dn, conv->backward_weights, weights);
 }
 
-void dn_conv_backward_data(struct dn_conv *conv, float *diff_src, const float *diff_dst)
+void dn_conv_forward(struct dn_conv *conv, void *dst, const void *src, const void *prepared, const float *bias)
 {
-    float *out = conv->src_out ? conv->dn->staging : diff_src;
-    call_run(conv->dn, conv->data, (const void *[]){ out, diff_dst, conv->prepared });
+    call_run(conv->dn, conv->forward, (const void *[]){ dst, conv_source(conv, src), prepared, bias });
+}
+
+void dn_conv_backward_data(struct dn_conv *conv, void *diff_src, const void *diff_dst, const void *prepared)
+{
+    void *out = conv->src_out ? conv->dn->staging : diff_src;
+    call_run(conv->dn, conv->data, (const void *[]){ out, diff_dst, prepared });
     if (conv->src_out)
         dn_reorder(conv->src_out, diff_src, out);
 }
 
-void dn_conv_backward_weights(struct dn_conv *conv, float *diff_weights, const float *src, const float *diff_dst)
+void dn_conv_backward_weights(struct dn_conv *conv, float *diff_weights, const void *src, const void *diff_dst)
 {
     /* The data gradient is done: the buffer of its weights is free for a gradient in another layout. */
     float *out = conv->gradient_out ? conv->dn->prepared : diff_weights;
@@ -493,7 +547,7 @@ struct dn_pool *dn_pool_create(struct dn *dn, const char *name, const struct con
     struct dn_pool *pool = arena_array(dn->arena, struct dn_pool, 1);
     struct conv_dims d = conv_dims(s);
     dnnl_dims_t kernel = { s->kernel, s->kernel };
-    dnnl_memory_desc_t dst = describe(4, d.dst, dnnl_format_tag_any);
+    dnnl_memory_desc_t dst = describe(4, d.dst, dn_type(src), dnnl_format_tag_any);
     dnnl_pooling_desc_t op;
     pool->dn = dn;
     check(dnnl_pooling_forward_desc_init(&op, train ? dnnl_forward_training : dnnl_forward_inference, dnnl_pooling_max,
@@ -528,63 +582,86 @@ int64_t dn_pool_index_bytes(const struct dn_pool *pool)
     return pool->index_bytes;
 }
 
-void dn_pool_forward(struct dn_pool *pool, float *dst, void *indices, const float *src)
+void dn_pool_forward(struct dn_pool *pool, void *dst, void *indices, const void *src)
 {
     call_run(pool->dn, pool->forward, (const void *[]){ dst, src, indices });
 }
 
-void dn_pool_backward(struct dn_pool *pool, float *diff_src, const float *diff_dst, const void *indices)
+void dn_pool_backward(struct dn_pool *pool, void *diff_src, const void *diff_dst, const void *indices)
 {
     call_run(pool->dn, pool->backward, (const void *[]){ diff_src, diff_dst, indices });
 }
 
 /* ---- linear ---- */
 
-struct dn_linear *dn_linear_create(struct dn *dn, const char *name, int rows, int in, int out, bool train)
+struct linear_dims {
+    dnnl_memory_desc_t src, dst, weights, gradient, bias;
+};
+
+static struct linear_dims linear_dims(const struct dn_linear_spec *s)
+{
+    return (struct linear_dims){ .src = describe(2, (dnnl_dims_t){ s->rows, s->in }, s->type, dnnl_ab),
+                                 .dst = describe(2, (dnnl_dims_t){ s->rows, s->out }, s->type, dnnl_ab),
+                                 .weights = describe(2, (dnnl_dims_t){ s->out, s->in }, s->type, dnnl_ab),
+                                 .gradient = describe(2, (dnnl_dims_t){ s->out, s->in }, VALUE_F32, dnnl_ab),
+                                 .bias = describe(1, (dnnl_dims_t){ s->out }, VALUE_F32, dnnl_a) };
+}
+
+static void linear_gradients(struct dn_linear *linear, const struct dn_linear_spec *spec, const struct linear_dims *d)
+{
+    struct dn *dn = linear->dn;
+    dnnl_inner_product_desc_t op;
+    check(dnnl_inner_product_backward_data_desc_init(&op, &d->src, &d->weights, &d->dst), "data gradient", spec->name);
+    linear->data = make(dn, &op, linear->forward, false, false, spec->name);
+    call_arg(dn, linear->data, DNNL_ARG_DIFF_SRC, &d->src);
+    call_arg(dn, linear->data, DNNL_ARG_DIFF_DST, &d->dst);
+    call_arg(dn, linear->data, DNNL_ARG_WEIGHTS, &d->weights);
+    check(dnnl_inner_product_backward_weights_desc_init(&op, &d->src, &d->gradient, &d->bias, &d->dst),
+          "weight gradient", spec->name);
+    linear->weights = make(dn, &op, linear->forward, false, false, spec->name);
+    call_arg(dn, linear->weights, DNNL_ARG_DIFF_WEIGHTS, &d->gradient);
+    call_arg(dn, linear->weights, DNNL_ARG_DIFF_BIAS, &d->bias);
+    call_arg(dn, linear->weights, DNNL_ARG_SRC, &d->src);
+    call_arg(dn, linear->weights, DNNL_ARG_DIFF_DST, &d->dst);
+}
+
+struct dn_linear *dn_linear_create(struct dn *dn, const struct dn_linear_spec *spec)
 {
     struct dn_linear *linear = arena_array(dn->arena, struct dn_linear, 1);
-    dnnl_memory_desc_t src = describe(2, (dnnl_dims_t){ rows, in }, dnnl_ab);
-    dnnl_memory_desc_t dst = describe(2, (dnnl_dims_t){ rows, out }, dnnl_ab);
-    dnnl_memory_desc_t weights = describe(2, (dnnl_dims_t){ out, in }, dnnl_ab);
-    dnnl_memory_desc_t bias = describe(1, (dnnl_dims_t){ out }, dnnl_a);
+    struct linear_dims d = linear_dims(spec);
     dnnl_inner_product_desc_t op;
     linear->dn = dn;
-    check(dnnl_inner_product_forward_desc_init(&op, train ? dnnl_forward_training : dnnl_forward_inference, &src,
-                                               &weights, &bias, &dst),
-          "linear", name);
-    linear->forward = make(dn, &op, NULL, false, false, name);
-    call_arg(dn, linear->forward, DNNL_ARG_DST, &dst);
-    call_arg(dn, linear->forward, DNNL_ARG_SRC, &src);
-    call_arg(dn, linear->forward, DNNL_ARG_WEIGHTS, &weights);
-    call_arg(dn, linear->forward, DNNL_ARG_BIAS, &bias);
-    if (!train)
-        return linear;
-    check(dnnl_inner_product_backward_data_desc_init(&op, &src, &weights, &dst), "data gradient", name);
-    linear->data = make(dn, &op, linear->forward, false, false, name);
-    call_arg(dn, linear->data, DNNL_ARG_DIFF_SRC, &src);
-    call_arg(dn, linear->data, DNNL_ARG_DIFF_DST, &dst);
-    call_arg(dn, linear->data, DNNL_ARG_WEIGHTS, &weights);
-    check(dnnl_inner_product_backward_weights_desc_init(&op, &src, &weights, &bias, &dst), "weight gradient", name);
-    linear->weights = make(dn, &op, linear->forward, false, false, name);
-    call_arg(dn, linear->weights, DNNL_ARG_DIFF_WEIGHTS, &weights);
-    call_arg(dn, linear->weights, DNNL_ARG_DIFF_BIAS, &bias);
-    call_arg(dn, linear->weights, DNNL_ARG_SRC, &src);
-    call_arg(dn, linear->weights, DNNL_ARG_DIFF_DST, &dst);
+    check(dnnl_inner_product_forward_desc_init(&op, spec->train ? dnnl_forward_training : dnnl_forward_inference,
+                                               &d.src, &d.weights, &d.bias, &d.dst),
+          "linear", spec->name);
+    linear->forward = make(dn, &op, NULL, false, false, spec->name);
+    call_arg(dn, linear->forward, DNNL_ARG_DST, &d.dst);
+    call_arg(dn, linear->forward, DNNL_ARG_SRC, &d.src);
+    call_arg(dn, linear->forward, DNNL_ARG_WEIGHTS, &d.weights);
+    call_arg(dn, linear->forward, DNNL_ARG_BIAS, &d.bias);
+    linear->prepare = prepares(dn, layout_of(dn, &d.weights), layout_of(dn, &d.gradient));
+    if (spec->train)
+        linear_gradients(linear, spec, &d);
     return linear;
 }
 
-void dn_linear_forward(struct dn_linear *linear, float *dst, const float *src, const float *weights, const float *bias)
+const void *dn_linear_prepare(struct dn_linear *linear, const float *weights)
 {
-    call_run(linear->dn, linear->forward, (const void *[]){ dst, src, weights, bias });
+    return prepare(linear->dn, linear->prepare, weights);
 }
 
-void dn_linear_backward_data(struct dn_linear *linear, float *diff_src, const float *diff_dst, const float *weights)
+void dn_linear_forward(struct dn_linear *linear, void *dst, const void *src, const void *prepared, const float *bias)
 {
-    call_run(linear->dn, linear->data, (const void *[]){ diff_src, diff_dst, weights });
+    call_run(linear->dn, linear->forward, (const void *[]){ dst, src, prepared, bias });
 }
 
-void dn_linear_backward_weights(struct dn_linear *linear, float *diff_weights, float *diff_bias, const float *src,
-                                const float *diff_dst)
+void dn_linear_backward_data(struct dn_linear *linear, void *diff_src, const void *diff_dst, const void *prepared)
+{
+    call_run(linear->dn, linear->data, (const void *[]){ diff_src, diff_dst, prepared });
+}
+
+void dn_linear_backward_weights(struct dn_linear *linear, float *diff_weights, float *diff_bias, const void *src,
+                                const void *diff_dst)
 {
     call_run(linear->dn, linear->weights, (const void *[]){ diff_weights, diff_bias, src, diff_dst });
 }

@@ -13,6 +13,7 @@ void conv_create(struct network *net, struct op *op)
     struct dn_conv_spec spec = { .name = n->name,
                                  .shape = { net->shard_rows, n->in.channels, n->out.channels, n->in.height, n->in.width,
                                             n->out.height, n->out.width, n->kernel, n->stride, n->pad },
+                                 .type = net->spec.precision,
                                  .train = train,
                                  .data_gradient = input->node->kind != NODE_INPUT,
                                  .bias = norm != NULL,
@@ -24,23 +25,21 @@ void conv_create(struct network *net, struct op *op)
 
 void conv_forward(struct network *net, struct op *op)
 {
-    const float *weights = engine_weight(net, op->node->weight);
+    const void *weights = dn_conv_prepare_forward(op->conv, engine_weight(net, op->node->weight));
     for (int s = 0; s < net->shards; s++)
         dn_conv_forward(op->conv, op_out(op, s), op_input(net, op, s), weights, NULL);
 }
 
 void conv_backward(struct network *net, struct op *op)
 {
-    const struct op *input = &net->ops[op->node->input];
     int weight = op->node->weight;
     if (op->diff) {
-        dn_conv_prepare_backward(op->conv, engine_weight(net, weight));
+        const void *weights = dn_conv_prepare_backward(op->conv, engine_weight(net, weight));
         for (int s = 0; s < net->shards; s++)
-            dn_conv_backward_data(op->conv, op->diff + s * input->stride, op->grad[0] + s * op->stride);
+            dn_conv_backward_data(op->conv, op_diff(net, op, s), op_grad(op, s), weights);
     }
     for (int s = 0; s < net->shards; s++) {
-        dn_conv_backward_weights(op->conv, gradient_row(net, weight, s), op_out(input, s),
-                                 op->grad[0] + s * op->stride);
+        dn_conv_backward_weights(op->conv, gradient_row(net, weight, s), op_input(net, op, s), op_grad(op, s));
         gradient_fold(net, weight, s);
     }
 }
@@ -68,7 +67,7 @@ void conv_ready(struct network *net, struct op *op)
     int64_t window = p->count / p->dims[0];
     for (int64_t c = 0; c < p->dims[0]; c++) {
         double factor = (double)gamma[c] / sqrt((double)var[c] + NORM_EPSILON);
-        op->ready[1][c] = (float)((double)beta[c] - (double)mean[c] * factor);
+        ((float *)op->ready[1])[c] = (float)((double)beta[c] - (double)mean[c] * factor);
         for (int64_t i = c * window; i < (c + 1) * window; i++)
             net->stack[i] = (float)((double)weights[i] * factor);
     }

@@ -17,7 +17,7 @@ static int best_class(const float *logits, int classes)
     return best;
 }
 
-static void shard_loss(double sums[LOSS_SUMS], float *diff, const float *logits, const struct loss_input *in,
+static void shard_loss(double sums[LOSS_SUMS], float *diff, const float *logits, const struct network_batch *in,
                        int64_t first, int rows, int classes)
 {
     for (int row = 0; row < rows; row++) {
@@ -38,7 +38,7 @@ static void shard_loss(double sums[LOSS_SUMS], float *diff, const float *logits,
     }
 }
 
-double loss_forward(struct network *net, const struct loss_input *in, int64_t *correct)
+double loss_forward(struct network *net, const struct network_batch *batch, int64_t *correct)
 {
     struct op *logits = &net->ops[net->graph->logits];
     int classes = logits->node->out.channels, rows = net->shard_rows;
@@ -47,13 +47,15 @@ double loss_forward(struct network *net, const struct loss_input *in, int64_t *c
         double *sums = leaves + s * LOSS_SUMS;
         for (int i = 0; i < LOSS_SUMS; i++)
             sums[i] = 0.0;
-        shard_loss(sums, logits->grad[0] + s * logits->stride, op_out(logits, s), in, (int64_t)s * rows, rows, classes);
+        shard_loss(sums, op_grad(logits, s), op_out(logits, s), batch, (int64_t)s * rows, rows, classes);
     }
     tree_sum_f64(net->tree, total, leaves, LOSS_SUMS);
     double share = total[LOSS_USED] > 0.0 ? 1.0 / total[LOSS_USED] : 0.0;
-    for (int s = 0; s < net->shards; s++)
+    for (int s = 0; s < net->shards; s++) {
+        float *diff = op_grad(logits, s);
         for (int64_t i = 0; i < (int64_t)rows * classes; i++)
-            logits->grad[0][s * logits->stride + i] *= (float)share;
+            diff[i] *= (float)share;
+    }
     if (correct)
         *correct = (int64_t)total[LOSS_RIGHT];
     return total[LOSS_SUM] * share;

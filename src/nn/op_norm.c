@@ -16,6 +16,7 @@ void norm_create(struct network *net, struct op *op)
     const struct op *input = &net->ops[op->node->input];
     op->layout = input->layout;
     op->view = input->view;
+    op->type = input->type;
     if (op->node->residual != NONE)
         require(dn_same(op->layout, net->ops[op->node->residual].layout), EXIT_INTERNAL,
                 "%s: the layouts of %s and %s differ", op->node->name, input->node->name,
@@ -37,7 +38,7 @@ void norm_create(struct network *net, struct op *op)
 
 /* One group of one image: where it lies and whose coefficients it takes. */
 struct place {
-    int64_t values;  /* offset in [shards x stride] */
+    int64_t values;  /* offset in bytes in [shards x stride] */
     int64_t channel; /* first of the group */
     int64_t set;     /* offset of the group's coefficients */
     double *sums;    /* partial sums of the group; the second ones follow C later */
@@ -49,8 +50,8 @@ static struct place place_of(const struct network *net, const struct op *op, int
     int64_t group = task % op->view.groups, image = task / op->view.groups;
     int64_t shard = image / net->shard_rows, channels = op->node->out.channels;
     int64_t image_floats = channels * op->view.pixels;
-    return (struct place){ .values = shard * op->stride + (image % net->shard_rows) * image_floats +
-                                     group * op->view.pixels * op->view.lanes,
+    int64_t value = (image % net->shard_rows) * image_floats + group * op->view.pixels * op->view.lanes;
+    return (struct place){ .values = shard * op->stride + value * value_bytes(op->type),
                            .channel = group * op->view.lanes,
                            .set = (norm->sets > 1 ? shard * channels : 0) + group * op->view.lanes,
                            .sums = norm->partial + image * 2 * channels + group * op->view.lanes };
@@ -132,25 +133,25 @@ static void update_running(struct network *net, const struct op *op)
 
 static void apply(struct network *net, struct op *op)
 {
-    const float *x = net->ops[op->node->input].out;
-    const float *residual = op->node->residual == NONE ? NULL : net->ops[op->node->residual].out;
+    const char *x = net->ops[op->node->input].out;
+    const char *residual = op->node->residual == NONE ? NULL : net->ops[op->node->residual].out;
     int64_t count = tasks(net, op);
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < count; t++) {
         struct place at = place_of(net, op, t);
         norm_apply(op->out + at.values, x + at.values, residual ? residual + at.values : NULL, lanes_of(net, op, &at),
-                   op->view.pixels, op->view.lanes, op->node->relu);
+                   op->view.pixels, op->view.lanes, op->node->relu, op->type);
     }
 }
 
 void norm_forward(struct network *net, struct op *op)
 {
-    const float *x = net->ops[op->node->input].out;
+    const char *x = net->ops[op->node->input].out;
     int64_t count = tasks(net, op);
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < count; t++) {
         struct place at = place_of(net, op, t);
-        norm_sums(at.sums, at.sums + op->node->out.channels, x + at.values, op->view.pixels, op->view.lanes);
+        norm_sums(at.sums, at.sums + op->node->out.channels, x + at.values, op->view.pixels, op->view.lanes, op->type);
     }
     sum_images(net, op);
     coefficients(net, op);
@@ -179,16 +180,16 @@ void norm_backward(struct network *net, struct op *op)
 {
     struct norm *norm = op->norm;
     int64_t count = tasks(net, op), channels = op->node->out.channels;
-    const float *x = net->ops[op->node->input].out;
-    const float *out = op->node->residual == NONE ? NULL : op->out;
-    float *g = op->grad[0];
-    const float *g2 = op->grads > 1 ? op->grad[1] : NULL;
+    const char *x = net->ops[op->node->input].out;
+    const char *out = op->node->residual == NONE ? NULL : op->out;
+    char *g = op->grad[0];
+    const char *g2 = op->grads > 1 ? op->grad[1] : NULL;
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < count; t++) {
         struct place at = place_of(net, op, t);
         norm_backward_sums(at.sums, at.sums + channels, g + at.values, g2 ? g2 + at.values : NULL, x + at.values,
                            out ? out + at.values : NULL, lanes_of(net, op, &at), op->view.pixels, op->view.lanes,
-                           op->node->relu);
+                           op->node->relu, op->type);
     }
     sum_images(net, op);
     for (int64_t i = 0; i < norm->sets * channels; i++) {
@@ -204,7 +205,7 @@ void norm_backward(struct network *net, struct op *op)
     for (int64_t t = 0; t < count; t++) {
         struct place at = place_of(net, op, t);
         norm_backward_apply(op->diff + at.values, g + at.values, x + at.values, lanes_of(net, op, &at), op->view.pixels,
-                            op->view.lanes);
+                            op->view.lanes, op->type);
     }
 }
 
@@ -243,8 +244,8 @@ void norm_infer(struct network *net, struct op *op)
         return;
     }
     struct op *conv = &net->ops[op->folded];
-    const float *residual = op->node->residual == NONE ? NULL : net->ops[op->node->residual].out;
+    const char *residual = op->node->residual == NONE ? NULL : net->ops[op->node->residual].out;
     if (residual && residual != op->out) /* the primitive adds to what is there */
-        memcpy(op->out, residual, (size_t)dn_floats(op->layout) * sizeof(float));
+        memcpy(op->out, residual, (size_t)(dn_values(op->layout) * value_bytes(op->type)));
     dn_conv_forward(conv->conv, op->out, op_input(net, conv, 0), conv->ready[0], conv->ready[1]);
 }

@@ -20,21 +20,21 @@ void maxpool_forward(struct network *net, struct op *op)
 
 void maxpool_backward(struct network *net, struct op *op)
 {
-    int64_t stride = net->ops[op->node->input].stride;
     for (int s = 0; s < net->shards && op->diff; s++)
-        dn_pool_backward(op->pool, op->diff + s * stride, op->grad[0] + s * op->stride,
-                         op->indices + s * op->index_stride);
+        dn_pool_backward(op->pool, op_diff(net, op, s), op_grad(op, s), op->indices + s * op->index_stride);
 }
 
 void avgpool_create(struct network *net, struct op *op)
 {
-    op->layout = dn_plain(net->dn, 2, (int64_t[]){ net->shard_rows, op->node->out.channels });
+    /* Representations are in single precision. */
+    op->layout = dn_rows(net->dn, VALUE_F32, (int64_t[]){ net->shard_rows, op->node->out.channels, 1, 1 });
 }
 
-/* Image `image` of all shards: its offset in a value of `op`, with `pixels` a channel. */
+/* Image `image` of all shards: its offset in bytes in a value of `op`, with `pixels` a channel. */
 static int64_t image_offset(const struct network *net, const struct op *op, int64_t image, int64_t pixels)
 {
-    return image / net->shard_rows * op->stride + image % net->shard_rows * op->node->out.channels * pixels;
+    int64_t values = image % net->shard_rows * op->node->out.channels * pixels;
+    return image / net->shard_rows * op->stride + values * value_bytes(op->type);
 }
 
 void avgpool_forward(struct network *net, struct op *op)
@@ -44,10 +44,11 @@ void avgpool_forward(struct network *net, struct op *op)
     int64_t images = (int64_t)net->shards * net->shard_rows;
 #pragma omp parallel for schedule(static)
     for (int64_t image = 0; image < images; image++) {
-        const float *x = input->out + image_offset(net, input, image, v->pixels);
-        float *out = op->out + image_offset(net, op, image, 1);
+        const char *x = input->out + image_offset(net, input, image, v->pixels);
+        float *out = (float *)(void *)(op->out + image_offset(net, op, image, 1));
         for (int g = 0; g < v->groups; g++)
-            mean_pixels(out + g * v->lanes, x + g * v->pixels * v->lanes, v->pixels, v->lanes);
+            mean_pixels(out + g * v->lanes, value_at_const(x, g * v->pixels * v->lanes, input->type), v->pixels,
+                        v->lanes, input->type);
     }
 }
 
@@ -60,9 +61,10 @@ void avgpool_backward(struct network *net, struct op *op)
         return;
 #pragma omp parallel for schedule(static)
     for (int64_t image = 0; image < images; image++) {
-        float *diff = op->diff + image_offset(net, input, image, v->pixels);
-        const float *grad = op->grad[0] + image_offset(net, op, image, 1);
+        char *diff = op->diff + image_offset(net, input, image, v->pixels);
+        const float *grad = (const float *)(void *)(op->grad[0] + image_offset(net, op, image, 1));
         for (int g = 0; g < v->groups; g++)
-            mean_pixels_backward(diff + g * v->pixels * v->lanes, grad + g * v->lanes, v->pixels, v->lanes);
+            mean_pixels_backward(value_at(diff, g * v->pixels * v->lanes, input->type), grad + g * v->lanes, v->pixels,
+                                 v->lanes, input->type);
     }
 }

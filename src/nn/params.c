@@ -24,7 +24,7 @@ static void slot_create(struct network *net, int parameter, const struct dn_layo
 {
     const struct parameter *p = &net->graph->parameters[parameter];
     struct slot *slot = &net->slots[parameter];
-    slot->floats = aligned(layout ? dn_floats(layout) : p->count);
+    slot->floats = aligned(layout ? dn_values(layout) : p->count);
     slot->offset = net->flat;
     net->flat += slot->floats;
     if (!layout)
@@ -78,7 +78,8 @@ void params_create(struct network *net)
         struct op *op = &net->ops[i];
         if (!op->conv)
             continue;
-        op->ready[0] = arena_array(net->arena, float, net->slots[op->node->weight].floats);
+        const struct dn_layout *layout = dn_conv_weights(op->conv);
+        op->ready[0] = arena_take(net->arena, (size_t)dn_values(layout), (size_t)value_bytes(dn_type(layout)));
         op->ready[1] = arena_array(net->arena, float, op->node->out.channels);
     }
 }

@@ -87,14 +87,14 @@ static int64_t place_all(struct plan *plan)
     return total;
 }
 
-static int64_t value_bytes(const struct network *net, int node)
+static int64_t output_bytes(const struct network *net, int node)
 {
-    return net->shards * net->ops[node].stride * (int64_t)sizeof(float);
+    return net->shards * net->ops[node].stride;
 }
 
-static float *place_of(const struct network *net, const struct plan *plan, int storage)
+static char *place_of(const struct network *net, const struct plan *plan, int storage)
 {
-    return storage == NONE ? NULL : (float *)(void *)(net->values + plan->storage[storage].place);
+    return storage == NONE ? NULL : net->values + plan->storage[storage].place;
 }
 
 static void hand_out(struct network *net, struct plan *plan)
@@ -105,7 +105,7 @@ static void hand_out(struct network *net, struct plan *plan)
         struct op *op = &net->ops[i];
         op->out = place_of(net, plan, plan->out[i]);
         op->kept = plan->out[i] == NONE || plan->storage[plan->out[i]].last >= net->graph->count;
-        op->indices = (char *)place_of(net, plan, plan->indices[i]);
+        op->indices = place_of(net, plan, plan->indices[i]);
         op->diff = place_of(net, plan, plan->diff[i]);
         for (int k = 0; k < op->grads; k++)
             op->grad[k] = place_of(net, plan, plan->grad[i][k]);
@@ -121,11 +121,13 @@ static void live_outputs(struct network *net, struct plan *plan)
         const struct node *node = op->node;
         if (node->kind == NODE_INPUT)
             continue;
-        plan->out[i] = add(plan, value_bytes(net, i), i);
+        plan->out[i] = add(plan, output_bytes(net, i), i);
         use(plan, plan->out[node->input], op->kind->reads_input ? 2 * n - i : i);
+        if (op->kind->reads_output)
+            use(plan, plan->out[i], 2 * n - i);
         if (node->residual != NONE) {
             use(plan, plan->out[node->residual], i);
-            if (node->relu) /* where the relu was open is read off the output */
+            if (node->kind == NODE_NORM && node->relu) /* where the relu was open is read off the output */
                 use(plan, plan->out[i], 2 * n - i);
         }
         if (op->index_stride) {
@@ -143,12 +145,12 @@ static void give(struct network *net, struct plan *plan, int node, int storage)
     plan->grad[node][op->grads++] = storage;
 }
 
-/* Each reader of a value hands back a gradient. A normalisation works in place on its own and passes the same memory
- * on: to what it added, or, if it added nothing, to its input. */
+/* Each reader of a value hands back a gradient. An op in place works on its own and passes the same memory on: to what
+ * it added, or, if it added nothing, to its input. */
 static void live_gradients(struct network *net, struct plan *plan)
 {
     int n = net->graph->count;
-    give(net, plan, net->graph->logits, add(plan, value_bytes(net, net->graph->logits), n));
+    give(net, plan, net->graph->logits, add(plan, output_bytes(net, net->graph->logits), n));
     for (int i = n - 1; i > 0; i--) {
         const struct node *node = net->ops[i].node;
         int time = 2 * n - i;
@@ -156,11 +158,12 @@ static void live_gradients(struct network *net, struct plan *plan)
             use(plan, plan->grad[i][k], time);
         if (net->ops[i].grads == 0 || node->kind == NODE_INPUT)
             continue;
-        bool norm = node->kind == NODE_NORM, wanted = net->ops[node->input].node->kind != NODE_INPUT;
-        if (wanted && norm && node->residual == NONE)
+        bool in_place = net->ops[i].kind->gradient_in_place;
+        bool wanted = net->ops[node->input].node->kind != NODE_INPUT;
+        if (wanted && in_place && node->residual == NONE)
             plan->diff[i] = plan->grad[i][0];
         else if (wanted)
-            plan->diff[i] = add(plan, value_bytes(net, node->input), time);
+            plan->diff[i] = add(plan, output_bytes(net, node->input), time);
         if (wanted)
             give(net, plan, node->input, plan->diff[i]);
         if (node->residual != NONE)
@@ -202,7 +205,7 @@ void plan_inference(struct network *net)
         int around = op->node->residual;
         bool in_place = around != NONE && op->folded != NONE && last[around] == i && reads(net, i) != around &&
                         plan.out[around] != NONE && around != net->graph->features;
-        plan.out[i] = in_place ? plan.out[around] : add(&plan, value_bytes(net, i), i);
+        plan.out[i] = in_place ? plan.out[around] : add(&plan, output_bytes(net, i), i);
         use(&plan, plan.out[i], last[i]);
         use(&plan, plan.out[reads(net, i)], i);
         if (around != NONE)

@@ -22,7 +22,7 @@
 struct trainer {
     struct job *job;
     const struct train_config *config;
-    struct store *store;       /* corpus.h5 */
+    struct store *store; /* corpus.h5 */
     struct corpus *corpus;
     struct loader *loader;
     struct network *net;
@@ -83,9 +83,14 @@ static void train_step(struct trainer *t, int epoch, int64_t step)
     phase_enter(before);
 
     int64_t right = 0;
-    double loss =
-        network_gradient(t->net, t->images, t->corpus->multi_label ? NULL : t->labels,
-                         t->corpus->multi_label ? t->targets : NULL, t->corpus->multi_label ? t->mask : NULL, &right);
+    bool multi = t->corpus->multi_label;
+    struct network_batch batch = { .images = t->images,
+                                   .labels = multi ? NULL : t->labels,
+                                   .targets = multi ? t->targets : NULL,
+                                   .mask = multi ? t->mask : NULL,
+                                   .rows = t->batch_rows,
+                                   .epoch = epoch };
+    double loss = network_gradient(t->net, &batch, &right);
     t->adam.lr = learning_rate(t, epoch * t->steps + step);
     network_update(t->net, &t->adam, epoch * t->steps + step + 1);
     t->progress[LOSS_SUM] += loss;

@@ -46,26 +46,26 @@ static void conv_rate(struct arena *arena, const char *name, struct conv_shape s
     struct dn_conv *first = dn_conv_create(dn, &spec_before, plain);
     struct dn_conv *conv = dn_conv_create(dn, &spec, dn_conv_dst(first));
     dn_finish(dn);
-    float *src = random_floats(arena, dn_floats(dn_conv_dst(first))),
-          *dst = random_floats(arena, dn_floats(dn_conv_dst(conv)));
-    float *weights = random_floats(arena, dn_floats(dn_conv_weights(conv)));
+    float *src = random_floats(arena, dn_values(dn_conv_dst(first))),
+          *dst = random_floats(arena, dn_values(dn_conv_dst(conv)));
+    float *weights = random_floats(arena, dn_values(dn_conv_weights(conv)));
     double flops = 2.0 * shape.images * shape.out * shape.oh * shape.ow * shape.in * shape.kernel * shape.kernel;
     double best[3] = { 1e9, 1e9, 1e9 };
     for (double start = timer_seconds(); timer_seconds() - start < limit_seconds / 8;) {
         double t0 = timer_seconds();
         dn_conv_forward(conv, dst, src, weights, NULL);
         double t1 = timer_seconds();
-        dn_conv_prepare_backward(conv, weights);
+        const void *prepared = dn_conv_prepare_backward(conv, weights);
         double t2 = timer_seconds();
-        dn_conv_backward_data(conv, src, dst);
+        dn_conv_backward_data(conv, src, dst, prepared);
         double t3 = timer_seconds();
         dn_conv_backward_weights(conv, weights, src, dst);
         double t[3] = { t1 - t0, t3 - t2, timer_seconds() - t3 };
         for (int i = 0; i < 3; i++)
             best[i] = t[i] < best[i] ? t[i] : best[i];
         noise(dst, 16); /* no denormals from repeated application */
-        noise(weights, dn_floats(dn_conv_weights(conv)));
-        noise(src, dn_floats(dn_conv_dst(first)));
+        noise(weights, dn_values(dn_conv_weights(conv)));
+        noise(src, dn_values(dn_conv_dst(first)));
     }
     for (int i = 0; i < 3; i++)
         rates[i] = flops / best[i] / 1e9;
@@ -115,13 +115,14 @@ static double train_rate(struct world *world, int shards, int size)
     struct adam adam = { .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 1e-2 };
     float *images = random_floats(arena, (int64_t)BATCH * 3 * size * size);
     int32_t labels[BATCH];
+    struct network_batch batch = { .images = images, .labels = labels };
     double best = 1e9;
     int step = 0;
     for (int i = 0; i < BATCH; i++)
         labels[i] = i % 7;
     for (double start = timer_seconds(); step < 3 || timer_seconds() - start < limit_seconds;) {
         double t = timer_seconds();
-        network_gradient(net, images, labels, NULL, NULL, NULL);
+        network_gradient(net, &batch, NULL);
         network_update(net, &adam, ++step);
         t = timer_seconds() - t;
         best = t < best ? t : best;

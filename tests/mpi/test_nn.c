@@ -88,8 +88,11 @@ static uint64_t train(struct network_spec spec)
     for (int step = 0; step < STEPS; step++) {
         struct batch b = make_batch(arena, net, step);
         int64_t correct = -1;
-        losses[step] = network_gradient(net, b.images, bce ? NULL : b.labels, bce ? b.targets : NULL,
-                                        bce ? b.mask : NULL, &correct);
+        struct network_batch batch = { .images = b.images,
+                                       .labels = bce ? NULL : b.labels,
+                                       .targets = bce ? b.targets : NULL,
+                                       .mask = bce ? b.mask : NULL };
+        losses[step] = network_gradient(net, &batch, &correct);
         network_update(net, &adam, step + 1);
         hash = digest(digest(hash, &losses[step], sizeof(double)), &correct, sizeof correct);
     }

@@ -93,8 +93,11 @@ static struct network *make_network(struct run *run, bool train)
 static double step_gradient(struct run *run)
 {
     int64_t correct = -1;
-    double loss = network_gradient(run->net, run->images, run->multi ? NULL : run->labels,
-                                   run->multi ? run->targets : NULL, run->multi ? run->mask : NULL, &correct);
+    struct network_batch batch = { .images = run->images,
+                                   .labels = run->multi ? NULL : run->labels,
+                                   .targets = run->multi ? run->targets : NULL,
+                                   .mask = run->multi ? run->mask : NULL };
+    double loss = network_gradient(run->net, &batch, &correct);
     assert_true(correct >= 0 && correct <= run->batch * (run->multi ? run->classes : 1));
     return loss;
 }

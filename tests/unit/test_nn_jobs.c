@@ -66,7 +66,7 @@ static int job(const char *name, int argc, char **argv)
         weight(net, "layer2.0.conv1.weight")[7] = INFINITY;
     network_changed(net);
     for (int step = 1; step <= 3; step++) {
-        network_gradient(net, images, labels, NULL, NULL, NULL);
+        network_gradient(net, &(struct network_batch){ .images = images, .labels = labels }, NULL);
         if (strcmp(name, "blows-up") == 0)
             adam.lr = 1e30;
         network_update(net, &adam, step);
@@ -74,7 +74,7 @@ static int job(const char *name, int argc, char **argv)
     size_t held = arena_bytes(arena);
     struct rusage before, after;
     getrusage(RUSAGE_SELF, &before);
-    network_gradient(net, images, labels, NULL, NULL, NULL);
+    network_gradient(net, &(struct network_batch){ .images = images, .labels = labels }, NULL);
     network_update(net, &adam, 4);
     getrusage(RUSAGE_SELF, &after);
     if (world->rank == 0)

@@ -35,7 +35,7 @@ static void sums_are_those_of_plain_loops(void **state)
     formula_fill(x, MAX, 1, 3.0f, 0.5f);
     for (int k = 0; k < CUTS; k++) {
         int lanes = cuts[k].lanes, pixels = cuts[k].pixels;
-        norm_sums(sum, square, x, pixels, lanes);
+        norm_sums(sum, square, x, pixels, lanes, VALUE_F32);
         for (int l = 0; l < lanes; l++) {
             double s = 0.0, q = 0.0;
             for (int p = 0; p < pixels; p++) {
@@ -56,7 +56,7 @@ static void one_pass_keeps_the_variance(void **state)
     static float x[PIXELS * 16];
     double sum[16], square[16];
     formula_fill(x, PIXELS * 16, 2, 0.125f, 1024.0f); /* in single precision nothing would be left */
-    norm_sums(sum, square, x, PIXELS, 16);
+    norm_sums(sum, square, x, PIXELS, 16, VALUE_F32);
     for (int l = 0; l < 16; l++) {
         double mean = sum[l] / PIXELS, variance = 0.0;
         for (int p = 0; p < PIXELS; p++)
@@ -132,16 +132,16 @@ static void run_kernels(const struct layer *a, float *out, float *g, float *dx, 
         beta[l] = (float)a->beta[l];
     }
     struct norm_lanes c = { scale, mean, beta, down, shift };
-    norm_apply(out, x, a->with_residual ? residual : NULL, c, a->pixels, a->lanes, a->relu);
+    norm_apply(out, x, a->with_residual ? residual : NULL, c, a->pixels, a->lanes, a->relu, VALUE_F32);
     norm_backward_sums(sum, dot, g, split ? g2 : NULL, x, a->with_residual ? out : NULL, c, a->pixels, a->lanes,
-                       a->relu);
+                       a->relu, VALUE_F32);
     for (int l = 0; l < a->lanes; l++) {
         dgamma[l] = dot[l] * inverse[l];
         dbeta[l] = sum[l];
         down[l] = (float)((double)scale[l] * inverse[l] * inverse[l] * dot[l] / a->pixels);
         shift[l] = (float)((double)scale[l] * sum[l] / a->pixels);
     }
-    norm_backward_apply(dx, g, x, c, a->pixels, a->lanes);
+    norm_backward_apply(dx, g, x, c, a->pixels, a->lanes, VALUE_F32);
 }
 
 static void fill_layer(struct layer *a, int lanes, int pixels, int relu, int with_residual)
@@ -206,8 +206,8 @@ static void backward_in_place(void **state)
         formula_fill(g, MAX, 11, 1.0f, 0.0f);
         formula_fill(x, MAX, 12, 1.0f, 0.0f);
         struct norm_lanes lanes = { c[0], c[1], NULL, c[2], c[0] };
-        norm_backward_apply(apart, g, x, lanes, cuts[k].pixels, cuts[k].lanes);
-        norm_backward_apply(g, g, x, lanes, cuts[k].pixels, cuts[k].lanes);
+        norm_backward_apply(apart, g, x, lanes, cuts[k].pixels, cuts[k].lanes, VALUE_F32);
+        norm_backward_apply(g, g, x, lanes, cuts[k].pixels, cuts[k].lanes, VALUE_F32);
         assert_memory_equal(g, apart, (size_t)(cuts[k].pixels * cuts[k].lanes) * sizeof *g);
     }
 }
@@ -220,8 +220,8 @@ static void means_over_pixels(void **state)
     formula_fill(x, MAX, 13, 1.0f, 0.0f);
     for (int k = 0; k < CUTS; k++) {
         int lanes = cuts[k].lanes, pixels = cuts[k].pixels;
-        mean_pixels(out, x, pixels, lanes);
-        mean_pixels_backward(diff, out, pixels, lanes);
+        mean_pixels(out, x, pixels, lanes, VALUE_F32);
+        mean_pixels_backward(diff, out, pixels, lanes, VALUE_F32);
         for (int l = 0; l < lanes; l++) {
             double sum = 0.0;
             for (int p = 0; p < pixels; p++)
@@ -288,7 +288,7 @@ static void relu_passes_nan_on(void **state)
     float one[16], zero[16] = { 0 }, x[16] = { 0 }, out[16];
     formula_fill(one, 16, 1, 0.0f, 1.0f);
     x[3] = NAN;
-    norm_apply(out, x, NULL, (struct norm_lanes){ one, zero, zero, zero, zero }, 1, 16, 1);
+    norm_apply(out, x, NULL, (struct norm_lanes){ one, zero, zero, zero, zero }, 1, 16, 1, VALUE_F32);
     assert_true(isnan(out[3]));
     assert_true(out[2] == 0.0f);
 }

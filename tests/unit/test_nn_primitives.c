@@ -33,7 +33,7 @@ static float *random_floats(int64_t count, int salt)
 /* The plain copy of a tensor in `layout`, or the other way round. */
 static float *converted(struct dn *dn, const struct dn_layout *to, const struct dn_layout *from, const float *x)
 {
-    float *out = arena_array(arena, float, dn_floats(to));
+    float *out = arena_array(arena, float, dn_values(to));
     dn_reorder(dn_reorder_create(dn, to, from), out, x);
     return out;
 }
@@ -84,9 +84,9 @@ static struct conv_case make_case(const struct conv_shape *s, bool train)
                                  .relu = !train };
     c.conv = dn_conv_create(c.dn, &spec, c.src); /* plain input: layouts that differ go through staging */
     dn_finish(c.dn);
-    c.x = random_floats(dn_floats(c.src), 1);
-    c.w = random_floats(dn_floats(c.weights), 2);
-    c.out = arena_array(arena, float, dn_floats(dn_conv_dst(c.conv)));
+    c.x = random_floats(dn_values(c.src), 1);
+    c.w = random_floats(dn_values(c.weights), 2);
+    c.out = arena_array(arena, float, dn_values(dn_conv_dst(c.conv)));
     c.w_own = converted(c.dn, dn_conv_weights(c.conv), c.weights, c.w);
     return c;
 }
@@ -96,7 +96,7 @@ static void convolution_is_the_plain_one(void **state)
     (void)state;
     for (int k = 0; k < SHAPES; k++) {
         struct conv_case c = make_case(&shapes[k], true);
-        int64_t outs = dn_floats(c.dst);
+        int64_t outs = dn_values(c.dst);
         double *expected = arena_array(arena, double, outs);
         plain_conv(expected, c.x, c.w, &shapes[k]);
         dn_conv_forward(c.conv, c.out, c.x, c.w_own, NULL);
@@ -115,24 +115,23 @@ static void convolution_gradients_are_adjoint(void **state)
     for (int k = 0; k < SHAPES; k++) {
         struct conv_case c = make_case(&shapes[k], true);
         const struct dn_layout *own = dn_conv_dst(c.conv);
-        float *dy = random_floats(dn_floats(own), 3);
-        float *dx = arena_array(arena, float, dn_floats(c.src)),
-              *dw = arena_array(arena, float, dn_floats(dn_conv_weights(c.conv)));
+        float *dy = random_floats(dn_values(own), 3);
+        float *dx = arena_array(arena, float, dn_values(c.src)),
+              *dw = arena_array(arena, float, dn_values(dn_conv_weights(c.conv)));
         dn_conv_forward(c.conv, c.out, c.x, c.w_own, NULL);
-        dn_conv_prepare_backward(c.conv, c.w_own);
-        dn_conv_backward_data(c.conv, dx, dy);
+        dn_conv_backward_data(c.conv, dx, dy, dn_conv_prepare_backward(c.conv, c.w_own));
         dn_conv_backward_weights(c.conv, dw, c.x, dy);
-        double value = product(dy, c.out, dn_floats(own)), scale = sqrt(product(c.out, c.out, dn_floats(own)));
-        assert_true(fabs(product(dx, c.x, dn_floats(c.src)) - value) < 1e-4 * scale);
-        assert_true(fabs(product(dw, c.w_own, dn_floats(dn_conv_weights(c.conv))) - value) < 1e-4 * scale);
+        double value = product(dy, c.out, dn_values(own)), scale = sqrt(product(c.out, c.out, dn_values(own)));
+        assert_true(fabs(product(dx, c.x, dn_values(c.src)) - value) < 1e-4 * scale);
+        assert_true(fabs(product(dw, c.w_own, dn_values(dn_conv_weights(c.conv))) - value) < 1e-4 * scale);
         /* Linear in one weight: its gradient is an exact difference. */
-        float *w = arena_array(arena, float, dn_floats(c.weights)), *y = arena_array(arena, float, dn_floats(own));
-        memcpy(w, c.w, (size_t)dn_floats(c.weights) * sizeof *w);
-        int64_t at = dn_floats(c.weights) / 3;
+        float *w = arena_array(arena, float, dn_values(c.weights)), *y = arena_array(arena, float, dn_values(own));
+        memcpy(w, c.w, (size_t)dn_values(c.weights) * sizeof *w);
+        int64_t at = dn_values(c.weights) / 3;
         w[at] += 1.0f;
         dn_conv_forward(c.conv, y, c.x, converted(c.dn, dn_conv_weights(c.conv), c.weights, w), NULL);
         float *gradient = converted(c.dn, c.weights, dn_conv_weights(c.conv), dw);
-        assert_true(fabs(product(dy, y, dn_floats(own)) - value - (double)gradient[at]) < 1e-4 * scale);
+        assert_true(fabs(product(dy, y, dn_values(own)) - value - (double)gradient[at]) < 1e-4 * scale);
         dn_destroy(c.dn);
         arena_reset(arena);
     }
@@ -145,7 +144,7 @@ static void convolution_with_bias_sum_and_relu(void **state)
     for (int k = 0; k < SHAPES; k++) {
         const struct conv_shape *s = &shapes[k];
         struct conv_case c = make_case(s, false);
-        int64_t outs = dn_floats(c.dst);
+        int64_t outs = dn_values(c.dst);
         double *expected = arena_array(arena, double, outs);
         float *bias = random_floats(s->out, 4), *before = random_floats(outs, 5);
         plain_conv(expected, c.x, c.w, s);
@@ -171,15 +170,15 @@ static void pooling_takes_the_maximum(void **state)
     const struct dn_layout *dst = dn_pool_dst(pool),
                            *plain = dn_plain(dn, 4, (int64_t[]){ s.images, s.out, s.oh, s.ow });
     dn_finish(dn);
-    float *x = random_floats(dn_floats(src), 6), *out = arena_array(arena, float, dn_floats(dst));
-    float *dx = arena_array(arena, float, dn_floats(src)), *dy = random_floats(dn_floats(dst), 7);
-    for (int64_t i = 0; i < dn_floats(src); i++)
+    float *x = random_floats(dn_values(src), 6), *out = arena_array(arena, float, dn_values(dst));
+    float *dx = arena_array(arena, float, dn_values(src)), *dy = random_floats(dn_values(dst), 7);
+    for (int64_t i = 0; i < dn_values(src); i++)
         x[i] -= 2.0f; /* all below zero: the padding must not win */
     void *indices = arena_take(arena, (size_t)dn_pool_index_bytes(pool) + 64, 1);
     dn_pool_forward(pool, out, indices, x);
     dn_pool_backward(pool, dx, dy, indices);
     float *found = converted(dn, plain, dst, out);
-    for (int64_t i = 0; i < dn_floats(plain); i++) {
+    for (int64_t i = 0; i < dn_values(plain); i++) {
         int64_t ox = i % s.ow, oy = i / s.ow % s.oh, image = i / s.ow / s.oh;
         float best = -1e9f;
         for (int64_t y = oy * 2 - 1; y <= oy * 2 + 1; y++)
@@ -189,7 +188,7 @@ static void pooling_takes_the_maximum(void **state)
         assert_true(found[i] == best);
     }
     /* Each gradient goes to a winner: it is as if the output were linear in the inputs that won. */
-    assert_true(fabs(product(dx, x, dn_floats(src)) - product(dy, out, dn_floats(dst))) < 1e-3);
+    assert_true(fabs(product(dx, x, dn_values(src)) - product(dy, out, dn_values(dst))) < 1e-3);
     dn_destroy(dn);
     arena_reset(arena);
 }
@@ -201,7 +200,8 @@ static void linear_is_the_plain_one(void **state)
     for (int k = 0; k < 4; k++) {
         int rows = sizes[k][0], in = sizes[k][1], out = sizes[k][2];
         struct dn *dn = dn_create(arena);
-        struct dn_linear *linear = dn_linear_create(dn, "test", rows, in, out, true);
+        struct dn_linear *linear = dn_linear_create(
+            dn, &(struct dn_linear_spec){ .name = "test", .rows = rows, .in = in, .out = out, .train = true });
         dn_finish(dn);
         float *x = random_floats(rows * in, 8), *w = random_floats(out * in, 9), *b = random_floats(out, 10);
         float *dy = random_floats(rows * out, 11), *y = random_floats(rows * out, 12);
