@@ -25,6 +25,7 @@ struct op_kind {
     bool reads_input;       /* backward looks at the input again */
     bool reads_output;      /* backward looks at its own output again */
     bool gradient_in_place; /* diff may be the memory of grad[0] */
+    bool is_data;           /* the output depends on the images alone: nobody wants its gradient */
 };
 extern const struct op_kind op_kinds[NODE_KINDS];
 
@@ -176,6 +177,8 @@ void avgpool_backward(struct network *net, struct op *op);
 void linear_create(struct network *net, struct op *op);
 void linear_forward(struct network *net, struct op *op);
 void linear_backward(struct network *net, struct op *op);
+void linear_infer(struct network *net, struct op *op);
+void linear_ready(struct network *net, struct op *op); /* inference: weights in the primitive's layout */
 void input_create(struct network *net, struct op *op);
 
 /* Loss of logits over the global batch; writes their gradient. Collective. (src/nn/op_loss.c) */

@@ -1,4 +1,4 @@
-/* The primitives of a network, from oneDNN (v2.6 C API; only src/nn/onednn.c knows it).
+/* The primitives of a network, from oneDNN (v2.6 C API; only src/nn/onednn*.c know it).
  *
  * A primitive is made once for one shape of shard and run on any memory. It
  * chooses the layouts it likes; where neighbours disagree the primitive reorders
@@ -18,6 +18,7 @@ struct dn_layout; /* how a tensor lies in memory, and of what type; owned by the
 struct dn_conv;
 struct dn_pool;
 struct dn_linear;
+struct dn_products;
 struct dn_reorder;
 
 /* Any activation layout as our own kernels see it: [images][groups][pixels][lanes], channels = groups * lanes.
@@ -33,8 +34,11 @@ void dn_finish(struct dn *dn);
 void dn_destroy(struct dn *dn);
 int dn_reorders(const struct dn *dn);  /* reorders of activations or weight gradients a step runs, 0 when all agree */
 int64_t dn_bytes(const struct dn *dn); /* of the shared buffers */
-const char *dn_library(void);          /* "oneDNN 2.6.3" */
-const char *dn_isa(void);              /* "avx512_core_bf16" */
+/* Memory for the time of one op's turn: ask for it before dn_finish; anybody's reorder overwrites it. */
+void dn_ask_staging(struct dn *dn, int64_t bytes);
+void *dn_staging(const struct dn *dn);
+const char *dn_library(void); /* "oneDNN 2.6.3" */
+const char *dn_isa(void);     /* "avx512_core_bf16" */
 
 const struct dn_layout *dn_plain(struct dn *dn, int rank, const int64_t *dims); /* row-major, single precision */
 /* images x channels x height x width with the channels last. */
@@ -85,14 +89,32 @@ struct dn_linear_spec {
     const char *name;
     int rows, in, out;
     enum value_type type;
-    bool train;
+    bool train, data_gradient;
+    bool gelu; /* inference: applied to the output */
 };
 struct dn_linear *dn_linear_create(struct dn *dn, const struct dn_linear_spec *spec);
-const void *dn_linear_prepare(struct dn_linear *linear, const float *weights);
+const void *dn_linear_prepare_forward(struct dn_linear *linear, const float *weights);
+const void *dn_linear_prepare_backward(struct dn_linear *linear, const float *weights);
+/* The same as dn_linear_prepare_forward, into memory of the caller's: [dn_linear_weight_bytes]. */
+int64_t dn_linear_weight_bytes(const struct dn_linear *linear);
+void dn_linear_pack(struct dn_linear *linear, void *packed, const float *weights);
 void dn_linear_forward(struct dn_linear *linear, void *dst, const void *src, const void *prepared, const float *bias);
 void dn_linear_backward_data(struct dn_linear *linear, void *diff_src, const void *diff_dst, const void *prepared);
 void dn_linear_backward_weights(struct dn_linear *linear, float *diff_weights, float *diff_bias, const void *src,
                                 const void *diff_dst);
+
+/* C [m x n] = A [m x k] B [k x n] for every head of every image; an operand lies anywhere, by strides in values. */
+struct dn_operand {
+    enum value_type type;
+    int64_t image, head, row, column;
+};
+struct dn_products_spec {
+    const char *name;
+    int images, heads, m, k, n;
+    struct dn_operand c, a, b;
+};
+struct dn_products *dn_products_create(struct dn *dn, const struct dn_products_spec *spec);
+void dn_products(struct dn_products *products, void *c, const void *a, const void *b);
 
 struct dn_reorder *dn_reorder_create(struct dn *dn, const struct dn_layout *to, const struct dn_layout *from);
 void dn_reorder(struct dn_reorder *reorder, void *out, const void *in);

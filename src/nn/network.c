@@ -186,6 +186,8 @@ void network_changed(struct network *net)
         struct op *op = &net->ops[i];
         if (op->node->kind == NODE_CONV)
             conv_ready(net, op);
+        else if (op->node->kind == NODE_LINEAR)
+            linear_ready(net, op);
         else if (op->node->kind == NODE_NORM && op->folded == NONE)
             norm_ready(net, op);
     }

@@ -1,48 +1,13 @@
-/* Convolution, pooling and linear primitives over oneDNN's C API, version 2.6.
- * The only file that knows the library: another API of it stands beside this
- * file, behind the same header. What runs when is left to the ops. */
-#include "nn/onednn.h"
+/* Layouts, calls, convolution and pooling over oneDNN's C API, version 2.6.
+ * Only the files onednn*.c know the library: another API of it stands beside
+ * them, behind the same header. What runs when is left to the ops. */
+#include "nn/onednn_calls.h"
 
-#include <dnnl.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/error.h"
-
-enum { ARGS_MAX = 6 };
-
-struct dn_layout {
-    dnnl_memory_desc_t md;
-};
-
-/* A primitive with the memory objects its arguments pass through. */
-struct call {
-    dnnl_primitive_t primitive;
-    dnnl_primitive_desc_t pd;
-    dnnl_exec_arg_t args[ARGS_MAX + 1];
-    int count;
-    struct call *next;
-};
-
-struct dn {
-    struct arena *arena;
-    dnnl_engine_t engine;
-    dnnl_stream_t stream;
-    struct call *calls;
-    const struct dn_layout *house; /* layout of the first wide convolution: the others follow it */
-    bool rows;                     /* the house is channel-last */
-    size_t scratch_bytes, staging_bytes, weights_bytes;
-    void *scratch;   /* of the running primitive */
-    void *staging;   /* an activation between two layouts */
-    float *prepared; /* weights, or their gradient, in the layout and type of a primitive */
-    int reorders;
-};
-
-struct dn_reorder {
-    struct dn *dn;
-    struct call *call;
-};
 
 struct dn_conv {
     struct dn *dn;
@@ -59,13 +24,7 @@ struct dn_pool {
     int64_t index_bytes;
 };
 
-struct dn_linear {
-    struct dn *dn;
-    struct call *forward, *data, *weights;
-    struct dn_reorder *prepare; /* NULL in single precision */
-};
-
-static void check(dnnl_status_t status, const char *what, const char *name)
+void dn_check(dnnl_status_t status, const char *what, const char *name)
 {
     require(status == dnnl_success, EXIT_INTERNAL, "oneDNN: %s of %s failed with status %d", what, name, (int)status);
 }
@@ -74,8 +33,8 @@ struct dn *dn_create(struct arena *arena)
 {
     struct dn *dn = arena_array(arena, struct dn, 1);
     dn->arena = arena;
-    check(dnnl_engine_create(&dn->engine, dnnl_cpu, 0), "engine", "the processor");
-    check(dnnl_stream_create(&dn->stream, dn->engine, dnnl_stream_default_flags), "stream", "the processor");
+    dn_check(dnnl_engine_create(&dn->engine, dnnl_cpu, 0), "engine", "the processor");
+    dn_check(dnnl_stream_create(&dn->stream, dn->engine, dnnl_stream_default_flags), "stream", "the processor");
     return dn;
 }
 
@@ -109,6 +68,16 @@ int64_t dn_bytes(const struct dn *dn)
     return (int64_t)(dn->scratch_bytes + dn->staging_bytes + dn->weights_bytes);
 }
 
+void dn_ask_staging(struct dn *dn, int64_t bytes)
+{
+    dn->staging_bytes = dn_largest(dn->staging_bytes, (size_t)bytes);
+}
+
+void *dn_staging(const struct dn *dn)
+{
+    return dn->staging;
+}
+
 const char *dn_library(void)
 {
     static char text[48];
@@ -139,38 +108,38 @@ const char *dn_isa(void)
 
 /* ---- layouts ---- */
 
-static const struct dn_layout *layout_of(struct dn *dn, const dnnl_memory_desc_t *md)
+const struct dn_layout *dn_layout_of(struct dn *dn, const dnnl_memory_desc_t *md)
 {
     struct dn_layout *layout = arena_array(dn->arena, struct dn_layout, 1);
     layout->md = *md;
     return layout;
 }
 
-static dnnl_data_type_t type_of(enum value_type type)
+dnnl_data_type_t dn_type_of(enum value_type type)
 {
     return type == VALUE_BF16 ? dnnl_bf16 : dnnl_f32;
 }
 
-static dnnl_memory_desc_t describe(int rank, const int64_t *dims, enum value_type type, dnnl_format_tag_t tag)
+dnnl_memory_desc_t dn_describe(int rank, const int64_t *dims, enum value_type type, dnnl_format_tag_t tag)
 {
     dnnl_memory_desc_t md;
     dnnl_dims_t all = { 0 }; /* the library reads them all */
     memcpy(all, dims, (size_t)rank * sizeof *dims);
-    check(dnnl_memory_desc_init_by_tag(&md, rank, all, type_of(type), tag), "layout", "a tensor");
+    dn_check(dnnl_memory_desc_init_by_tag(&md, rank, all, dn_type_of(type), tag), "layout", "a tensor");
     return md;
 }
 
 const struct dn_layout *dn_plain(struct dn *dn, int rank, const int64_t *dims)
 {
     static const dnnl_format_tag_t tags[] = { dnnl_a, dnnl_ab, dnnl_abc, dnnl_abcd };
-    dnnl_memory_desc_t md = describe(rank, dims, VALUE_F32, tags[rank - 1]);
-    return layout_of(dn, &md);
+    dnnl_memory_desc_t md = dn_describe(rank, dims, VALUE_F32, tags[rank - 1]);
+    return dn_layout_of(dn, &md);
 }
 
 const struct dn_layout *dn_rows(struct dn *dn, enum value_type type, const int64_t dims[4])
 {
-    dnnl_memory_desc_t md = describe(4, dims, type, dnnl_nhwc);
-    return layout_of(dn, &md);
+    dnnl_memory_desc_t md = dn_describe(4, dims, type, dnnl_nhwc);
+    return dn_layout_of(dn, &md);
 }
 
 void dn_prefer_rows(struct dn *dn)
@@ -239,12 +208,12 @@ static dnnl_memory_desc_t house_layout(const struct dn *dn, const int64_t dims[4
         tag = dnnl_nChw8c;
     else if (v.groups == 1 && v.lanes > 1)
         tag = dnnl_nhwc;
-    return describe(4, dims, type, tag);
+    return dn_describe(4, dims, type, tag);
 }
 
 /* ---- calls ---- */
 
-static size_t largest(size_t a, size_t b)
+size_t dn_largest(size_t a, size_t b)
 {
     return a > b ? a : b;
 }
@@ -253,10 +222,10 @@ static struct call *call_create(struct dn *dn, dnnl_primitive_desc_t pd, const c
 {
     struct call *call = arena_array(dn->arena, struct call, 1);
     call->pd = pd;
-    check(dnnl_primitive_create(&call->primitive, pd), "primitive", name);
+    dn_check(dnnl_primitive_create(&call->primitive, pd), "primitive", name);
     const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    dn->scratch_bytes = largest(dn->scratch_bytes, dnnl_memory_desc_get_size(md));
-    check(dnnl_memory_create(&call->args[0].memory, md, dn->engine, DNNL_MEMORY_NONE), "scratchpad", name);
+    dn->scratch_bytes = dn_largest(dn->scratch_bytes, dnnl_memory_desc_get_size(md));
+    dn_check(dnnl_memory_create(&call->args[0].memory, md, dn->engine, DNNL_MEMORY_NONE), "scratchpad", name);
     call->args[0].arg = DNNL_ARG_SCRATCHPAD;
     call->count = 1;
     call->next = dn->calls;
@@ -264,15 +233,14 @@ static struct call *call_create(struct dn *dn, dnnl_primitive_desc_t pd, const c
     return call;
 }
 
-static void call_arg(struct dn *dn, struct call *call, int arg, const dnnl_memory_desc_t *md)
+void dn_call_arg(struct dn *dn, struct call *call, int arg, const dnnl_memory_desc_t *md)
 {
     dnnl_exec_arg_t *a = &call->args[call->count++];
     a->arg = arg;
-    check(dnnl_memory_create(&a->memory, md, dn->engine, DNNL_MEMORY_NONE), "memory", "a primitive");
+    dn_check(dnnl_memory_create(&a->memory, md, dn->engine, DNNL_MEMORY_NONE), "memory", "a primitive");
 }
 
-/* Runs with the given data, one pointer for each call_arg in its order. */
-static void call_run(struct dn *dn, struct call *call, const void *const *data)
+void dn_call_run(struct dn *dn, struct call *call, const void *const *data)
 {
     dnnl_memory_set_data_handle(call->args[0].memory, dn->scratch);
     for (int i = 1; i < call->count; i++)
@@ -282,34 +250,33 @@ static void call_run(struct dn *dn, struct call *call, const void *const *data)
     dnnl_stream_wait(dn->stream);
 }
 
-static const dnnl_memory_desc_t *query(const struct call *call, dnnl_query_t what)
+const dnnl_memory_desc_t *dn_query(const struct call *call, dnnl_query_t what)
 {
     return dnnl_primitive_desc_query_md(call->pd, what, 0);
 }
 
-static dnnl_primitive_attr_t attributes(bool sum, bool relu)
+static dnnl_primitive_attr_t attributes(bool sum, dnnl_alg_kind_t function)
 {
     dnnl_primitive_attr_t attr;
     dnnl_post_ops_t ops;
-    check(dnnl_primitive_attr_create(&attr), "attributes", "a primitive");
-    check(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user), "scratchpad", "a primitive");
-    check(dnnl_post_ops_create(&ops), "post-ops", "a primitive");
+    dn_check(dnnl_primitive_attr_create(&attr), "attributes", "a primitive");
+    dn_check(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user), "scratchpad", "a primitive");
+    dn_check(dnnl_post_ops_create(&ops), "post-ops", "a primitive");
     if (sum)
-        check(dnnl_post_ops_append_sum(ops, 1.0f), "sum", "a primitive");
-    if (relu)
-        check(dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_relu, 0.0f, 0.0f), "relu", "a primitive");
-    check(dnnl_primitive_attr_set_post_ops(attr, ops), "post-ops", "a primitive");
+        dn_check(dnnl_post_ops_append_sum(ops, 1.0f), "sum", "a primitive");
+    if (function != dnnl_alg_kind_undef)
+        dn_check(dnnl_post_ops_append_eltwise(ops, 1.0f, function, 0.0f, 0.0f), "function", "a primitive");
+    dn_check(dnnl_primitive_attr_set_post_ops(attr, ops), "post-ops", "a primitive");
     dnnl_post_ops_destroy(ops);
     return attr;
 }
 
-/* A primitive for an operation descriptor, with the shared scratchpad. */
-static struct call *make(struct dn *dn, const_dnnl_op_desc_t op, const struct call *hint, bool sum, bool relu,
-                         const char *name)
+struct call *dn_make(struct dn *dn, const_dnnl_op_desc_t op, const struct call *hint, bool sum,
+                     dnnl_alg_kind_t function, const char *name)
 {
-    dnnl_primitive_attr_t attr = attributes(sum, relu);
+    dnnl_primitive_attr_t attr = attributes(sum, function);
     dnnl_primitive_desc_t pd;
-    check(dnnl_primitive_desc_create(&pd, op, attr, dn->engine, hint ? hint->pd : NULL), "descriptor", name);
+    dn_check(dnnl_primitive_desc_create(&pd, op, attr, dn->engine, hint ? hint->pd : NULL), "descriptor", name);
     dnnl_primitive_attr_destroy(attr);
     return call_create(dn, pd, name);
 }
@@ -317,21 +284,21 @@ static struct call *make(struct dn *dn, const_dnnl_op_desc_t op, const struct ca
 struct dn_reorder *dn_reorder_create(struct dn *dn, const struct dn_layout *to, const struct dn_layout *from)
 {
     struct dn_reorder *r = arena_array(dn->arena, struct dn_reorder, 1);
-    dnnl_primitive_attr_t attr = attributes(false, false);
+    dnnl_primitive_attr_t attr = attributes(false, dnnl_alg_kind_undef);
     dnnl_primitive_desc_t pd;
-    check(dnnl_reorder_primitive_desc_create(&pd, &from->md, dn->engine, &to->md, dn->engine, attr), "descriptor",
-          "a reorder");
+    dn_check(dnnl_reorder_primitive_desc_create(&pd, &from->md, dn->engine, &to->md, dn->engine, attr), "descriptor",
+             "a reorder");
     dnnl_primitive_attr_destroy(attr);
     r->dn = dn;
     r->call = call_create(dn, pd, "a reorder");
-    call_arg(dn, r->call, DNNL_ARG_FROM, &from->md);
-    call_arg(dn, r->call, DNNL_ARG_TO, &to->md);
+    dn_call_arg(dn, r->call, DNNL_ARG_FROM, &from->md);
+    dn_call_arg(dn, r->call, DNNL_ARG_TO, &to->md);
     return r;
 }
 
 void dn_reorder(struct dn_reorder *reorder, void *out, const void *in)
 {
-    call_run(reorder->dn, reorder->call, (const void *[]){ in, out });
+    dn_call_run(reorder->dn, reorder->call, (const void *[]){ in, out });
 }
 
 /* A reorder through the staging buffer, or NULL where the layouts agree. */
@@ -339,22 +306,21 @@ static struct dn_reorder *staged(struct dn *dn, const struct dn_layout *to, cons
 {
     if (dn_same(to, from))
         return NULL;
-    dn->staging_bytes = largest(dn->staging_bytes, dnnl_memory_desc_get_size(&to->md));
-    dn->staging_bytes = largest(dn->staging_bytes, dnnl_memory_desc_get_size(&from->md));
+    dn->staging_bytes = dn_largest(dn->staging_bytes, dnnl_memory_desc_get_size(&to->md));
+    dn->staging_bytes = dn_largest(dn->staging_bytes, dnnl_memory_desc_get_size(&from->md));
     dn->reorders++;
     return dn_reorder_create(dn, to, from);
 }
 
-/* A reorder of a parameter into the shared buffer for them, or NULL where the layouts agree. */
-static struct dn_reorder *prepares(struct dn *dn, const struct dn_layout *to, const struct dn_layout *from)
+struct dn_reorder *dn_prepares(struct dn *dn, const struct dn_layout *to, const struct dn_layout *from)
 {
     if (dn_same(to, from))
         return NULL;
-    dn->weights_bytes = largest(dn->weights_bytes, dnnl_memory_desc_get_size(&to->md));
+    dn->weights_bytes = dn_largest(dn->weights_bytes, dnnl_memory_desc_get_size(&to->md));
     return dn_reorder_create(dn, to, from);
 }
 
-static const void *prepare(struct dn *dn, struct dn_reorder *reorder, const void *master)
+const void *dn_prepare(struct dn *dn, struct dn_reorder *reorder, const void *master)
 {
     if (!reorder)
         return master;
@@ -382,14 +348,14 @@ static struct call *conv_forward(struct dn *dn, const struct dn_conv_spec *spec,
                                  const dnnl_memory_desc_t *dst)
 {
     struct conv_dims d = conv_dims(&spec->shape);
-    dnnl_memory_desc_t weights = describe(4, d.weights, spec->type, dnnl_format_tag_any);
-    dnnl_memory_desc_t bias = describe(1, d.bias, VALUE_F32, dnnl_a);
+    dnnl_memory_desc_t weights = dn_describe(4, d.weights, spec->type, dnnl_format_tag_any);
+    dnnl_memory_desc_t bias = dn_describe(1, d.bias, VALUE_F32, dnnl_a);
     dnnl_convolution_desc_t op;
-    check(dnnl_convolution_forward_desc_init(&op, spec->train ? dnnl_forward_training : dnnl_forward_inference,
-                                             dnnl_convolution_direct, src, &weights, spec->bias ? &bias : NULL, dst,
-                                             d.strides, d.pad, d.pad),
-          "convolution", spec->name);
-    return make(dn, &op, NULL, spec->sum, spec->relu, spec->name);
+    dn_check(dnnl_convolution_forward_desc_init(&op, spec->train ? dnnl_forward_training : dnnl_forward_inference,
+                                                dnnl_convolution_direct, src, &weights, spec->bias ? &bias : NULL, dst,
+                                                d.strides, d.pad, d.pad),
+             "convolution", spec->name);
+    return dn_make(dn, &op, NULL, spec->sum, spec->relu ? dnnl_eltwise_relu : dnnl_alg_kind_undef, spec->name);
 }
 
 /* Forward: the primitive's own choice of layouts, unless it breaks with the house. */
@@ -397,31 +363,31 @@ static void create_forward(struct dn_conv *conv, const struct dn_conv_spec *spec
 {
     struct dn *dn = conv->dn;
     struct conv_dims d = conv_dims(&spec->shape);
-    dnnl_memory_desc_t any_src = describe(4, d.src, spec->type, dnnl_format_tag_any);
-    dnnl_memory_desc_t any_dst = describe(4, d.dst, spec->type, dnnl_format_tag_any);
+    dnnl_memory_desc_t any_src = dn_describe(4, d.src, spec->type, dnnl_format_tag_any);
+    dnnl_memory_desc_t any_dst = dn_describe(4, d.dst, spec->type, dnnl_format_tag_any);
     struct view view;
     if (dn->rows)
         any_src = house_layout(dn, d.src, spec->type);
     conv->forward = conv_forward(dn, spec, &any_src, &any_dst);
-    bool expressible = view_of(&view, query(conv->forward, dnnl_query_dst_md));
+    bool expressible = view_of(&view, dn_query(conv->forward, dnnl_query_dst_md));
     if (!dn->house) {
-        dnnl_memory_desc_t plain = describe(4, d.dst, spec->type, dnnl_nchw);
-        dn->house = layout_of(dn, expressible ? query(conv->forward, dnnl_query_dst_md) : &plain);
+        dnnl_memory_desc_t plain = dn_describe(4, d.dst, spec->type, dnnl_nchw);
+        dn->house = dn_layout_of(dn, expressible ? dn_query(conv->forward, dnnl_query_dst_md) : &plain);
     }
     dnnl_memory_desc_t dst = house_layout(dn, d.dst, spec->type);
-    if (!dnnl_memory_desc_equal(&dst, query(conv->forward, dnnl_query_dst_md))) {
+    if (!dnnl_memory_desc_equal(&dst, dn_query(conv->forward, dnnl_query_dst_md))) {
         dnnl_memory_desc_t from = dn_type(src) == spec->type ? src->md : house_layout(dn, d.src, spec->type);
         conv->forward = conv_forward(dn, spec, &from, &dst);
     }
-    conv->src = layout_of(dn, query(conv->forward, dnnl_query_src_md));
-    conv->dst = layout_of(dn, query(conv->forward, dnnl_query_dst_md));
-    conv->master = layout_of(dn, query(conv->forward, dnnl_query_weights_md));
-    call_arg(dn, conv->forward, DNNL_ARG_DST, &conv->dst->md);
-    call_arg(dn, conv->forward, DNNL_ARG_SRC, &conv->src->md);
-    call_arg(dn, conv->forward, DNNL_ARG_WEIGHTS, &conv->master->md);
+    conv->src = dn_layout_of(dn, dn_query(conv->forward, dnnl_query_src_md));
+    conv->dst = dn_layout_of(dn, dn_query(conv->forward, dnnl_query_dst_md));
+    conv->master = dn_layout_of(dn, dn_query(conv->forward, dnnl_query_weights_md));
+    dn_call_arg(dn, conv->forward, DNNL_ARG_DST, &conv->dst->md);
+    dn_call_arg(dn, conv->forward, DNNL_ARG_SRC, &conv->src->md);
+    dn_call_arg(dn, conv->forward, DNNL_ARG_WEIGHTS, &conv->master->md);
     if (spec->bias)
-        call_arg(dn, conv->forward, DNNL_ARG_BIAS,
-                 dnnl_primitive_desc_query_md(conv->forward->pd, dnnl_query_weights_md, 1));
+        dn_call_arg(dn, conv->forward, DNNL_ARG_BIAS,
+                    dnnl_primitive_desc_query_md(conv->forward->pd, dnnl_query_weights_md, 1));
     conv->src_in = staged(dn, conv->src, src);
 }
 
@@ -429,18 +395,18 @@ static void create_backward_data(struct dn_conv *conv, const struct dn_conv_spec
 {
     struct dn *dn = conv->dn;
     struct conv_dims d = conv_dims(&spec->shape);
-    dnnl_memory_desc_t weights = describe(4, d.weights, spec->type, dnnl_format_tag_any);
+    dnnl_memory_desc_t weights = dn_describe(4, d.weights, spec->type, dnnl_format_tag_any);
     dnnl_convolution_desc_t op;
-    check(dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &conv->src->md, &weights,
-                                                   &conv->dst->md, d.strides, d.pad, d.pad),
-          "data gradient", spec->name);
-    conv->data = make(dn, &op, conv->forward, false, false, spec->name);
-    const struct dn_layout *chosen = layout_of(dn, query(conv->data, dnnl_query_weights_md));
-    call_arg(dn, conv->data, DNNL_ARG_DIFF_SRC, &conv->src->md);
-    call_arg(dn, conv->data, DNNL_ARG_DIFF_DST, &conv->dst->md);
-    call_arg(dn, conv->data, DNNL_ARG_WEIGHTS, &chosen->md);
+    dn_check(dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &conv->src->md, &weights,
+                                                      &conv->dst->md, d.strides, d.pad, d.pad),
+             "data gradient", spec->name);
+    conv->data = dn_make(dn, &op, conv->forward, false, dnnl_alg_kind_undef, spec->name);
+    const struct dn_layout *chosen = dn_layout_of(dn, dn_query(conv->data, dnnl_query_weights_md));
+    dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_SRC, &conv->src->md);
+    dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_DST, &conv->dst->md);
+    dn_call_arg(dn, conv->data, DNNL_ARG_WEIGHTS, &chosen->md);
     conv->src_out = staged(dn, src, conv->src);
-    conv->backward_weights = prepares(dn, chosen, conv->master);
+    conv->backward_weights = dn_prepares(dn, chosen, conv->master);
 }
 
 /* The gradient is in single precision. So is the master copy of the weights: in the forward primitive's layout where
@@ -449,22 +415,22 @@ static void create_backward_weights(struct dn_conv *conv, const struct dn_conv_s
 {
     struct dn *dn = conv->dn;
     struct conv_dims d = conv_dims(&spec->shape);
-    dnnl_memory_desc_t weights = describe(4, d.weights, VALUE_F32, dnnl_format_tag_any);
+    dnnl_memory_desc_t weights = dn_describe(4, d.weights, VALUE_F32, dnnl_format_tag_any);
     dnnl_convolution_desc_t op;
-    check(dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &conv->src->md, &weights, NULL,
-                                                      &conv->dst->md, d.strides, d.pad, d.pad),
-          "weight gradient", spec->name);
-    conv->weights = make(dn, &op, conv->forward, false, false, spec->name);
-    const struct dn_layout *chosen = layout_of(dn, query(conv->weights, dnnl_query_diff_weights_md));
-    call_arg(dn, conv->weights, DNNL_ARG_DIFF_WEIGHTS, &chosen->md);
-    call_arg(dn, conv->weights, DNNL_ARG_SRC, &conv->src->md);
-    call_arg(dn, conv->weights, DNNL_ARG_DIFF_DST, &conv->dst->md);
+    dn_check(dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &conv->src->md, &weights, NULL,
+                                                         &conv->dst->md, d.strides, d.pad, d.pad),
+             "weight gradient", spec->name);
+    conv->weights = dn_make(dn, &op, conv->forward, false, dnnl_alg_kind_undef, spec->name);
+    const struct dn_layout *chosen = dn_layout_of(dn, dn_query(conv->weights, dnnl_query_diff_weights_md));
+    dn_call_arg(dn, conv->weights, DNNL_ARG_DIFF_WEIGHTS, &chosen->md);
+    dn_call_arg(dn, conv->weights, DNNL_ARG_SRC, &conv->src->md);
+    dn_call_arg(dn, conv->weights, DNNL_ARG_DIFF_DST, &conv->dst->md);
     if (spec->type != VALUE_F32) {
-        conv->forward_weights = prepares(dn, conv->master, chosen);
+        conv->forward_weights = dn_prepares(dn, conv->master, chosen);
         conv->master = chosen;
     } else if (!dn_same(chosen, conv->master)) {
         conv->gradient_out = dn_reorder_create(dn, conv->master, chosen);
-        dn->weights_bytes = largest(dn->weights_bytes, dnnl_memory_desc_get_size(&chosen->md));
+        dn->weights_bytes = dn_largest(dn->weights_bytes, dnnl_memory_desc_get_size(&chosen->md));
         dn->reorders++;
     }
 }
@@ -509,23 +475,23 @@ static const void *conv_source(struct dn_conv *conv, const void *src)
 
 const void *dn_conv_prepare_forward(struct dn_conv *conv, const float *weights)
 {
-    return prepare(conv->dn, conv->forward_weights, weights);
+    return dn_prepare(conv->dn, conv->forward_weights, weights);
 }
 
 const void *dn_conv_prepare_backward(struct dn_conv *conv, const float *weights)
 {
-    return prepare(conv->dn, conv->backward_weights, weights);
+    return dn_prepare(conv->dn, conv->backward_weights, weights);
 }
 
 void dn_conv_forward(struct dn_conv *conv, void *dst, const void *src, const void *prepared, const float *bias)
 {
-    call_run(conv->dn, conv->forward, (const void *[]){ dst, conv_source(conv, src), prepared, bias });
+    dn_call_run(conv->dn, conv->forward, (const void *[]){ dst, conv_source(conv, src), prepared, bias });
 }
 
 void dn_conv_backward_data(struct dn_conv *conv, void *diff_src, const void *diff_dst, const void *prepared)
 {
     void *out = conv->src_out ? conv->dn->staging : diff_src;
-    call_run(conv->dn, conv->data, (const void *[]){ out, diff_dst, prepared });
+    dn_call_run(conv->dn, conv->data, (const void *[]){ out, diff_dst, prepared });
     if (conv->src_out)
         dn_reorder(conv->src_out, diff_src, out);
 }
@@ -534,7 +500,7 @@ void dn_conv_backward_weights(struct dn_conv *conv, float *diff_weights, const v
 {
     /* The data gradient is done: the buffer of its weights is free for a gradient in another layout. */
     float *out = conv->gradient_out ? conv->dn->prepared : diff_weights;
-    call_run(conv->dn, conv->weights, (const void *[]){ out, conv_source(conv, src), diff_dst });
+    dn_call_run(conv->dn, conv->weights, (const void *[]){ out, conv_source(conv, src), diff_dst });
     if (conv->gradient_out)
         dn_reorder(conv->gradient_out, diff_weights, out);
 }
@@ -547,28 +513,28 @@ struct dn_pool *dn_pool_create(struct dn *dn, const char *name, const struct con
     struct dn_pool *pool = arena_array(dn->arena, struct dn_pool, 1);
     struct conv_dims d = conv_dims(s);
     dnnl_dims_t kernel = { s->kernel, s->kernel };
-    dnnl_memory_desc_t dst = describe(4, d.dst, dn_type(src), dnnl_format_tag_any);
+    dnnl_memory_desc_t dst = dn_describe(4, d.dst, dn_type(src), dnnl_format_tag_any);
     dnnl_pooling_desc_t op;
     pool->dn = dn;
-    check(dnnl_pooling_forward_desc_init(&op, train ? dnnl_forward_training : dnnl_forward_inference, dnnl_pooling_max,
-                                         &src->md, &dst, d.strides, kernel, d.pad, d.pad),
-          "pooling", name);
-    pool->forward = make(dn, &op, NULL, false, false, name);
-    pool->dst = layout_of(dn, query(pool->forward, dnnl_query_dst_md));
-    call_arg(dn, pool->forward, DNNL_ARG_DST, &pool->dst->md);
-    call_arg(dn, pool->forward, DNNL_ARG_SRC, &src->md);
+    dn_check(dnnl_pooling_forward_desc_init(&op, train ? dnnl_forward_training : dnnl_forward_inference,
+                                            dnnl_pooling_max, &src->md, &dst, d.strides, kernel, d.pad, d.pad),
+             "pooling", name);
+    pool->forward = dn_make(dn, &op, NULL, false, dnnl_alg_kind_undef, name);
+    pool->dst = dn_layout_of(dn, dn_query(pool->forward, dnnl_query_dst_md));
+    dn_call_arg(dn, pool->forward, DNNL_ARG_DST, &pool->dst->md);
+    dn_call_arg(dn, pool->forward, DNNL_ARG_SRC, &src->md);
     if (!train)
         return pool;
-    const dnnl_memory_desc_t *index = query(pool->forward, dnnl_query_workspace_md);
+    const dnnl_memory_desc_t *index = dn_query(pool->forward, dnnl_query_workspace_md);
     pool->index_bytes = (int64_t)dnnl_memory_desc_get_size(index);
-    call_arg(dn, pool->forward, DNNL_ARG_WORKSPACE, index);
-    check(dnnl_pooling_backward_desc_init(&op, dnnl_pooling_max, &src->md, &pool->dst->md, d.strides, kernel, d.pad,
-                                          d.pad),
-          "pooling gradient", name);
-    pool->backward = make(dn, &op, pool->forward, false, false, name);
-    call_arg(dn, pool->backward, DNNL_ARG_DIFF_SRC, &src->md);
-    call_arg(dn, pool->backward, DNNL_ARG_DIFF_DST, &pool->dst->md);
-    call_arg(dn, pool->backward, DNNL_ARG_WORKSPACE, index);
+    dn_call_arg(dn, pool->forward, DNNL_ARG_WORKSPACE, index);
+    dn_check(dnnl_pooling_backward_desc_init(&op, dnnl_pooling_max, &src->md, &pool->dst->md, d.strides, kernel, d.pad,
+                                             d.pad),
+             "pooling gradient", name);
+    pool->backward = dn_make(dn, &op, pool->forward, false, dnnl_alg_kind_undef, name);
+    dn_call_arg(dn, pool->backward, DNNL_ARG_DIFF_SRC, &src->md);
+    dn_call_arg(dn, pool->backward, DNNL_ARG_DIFF_DST, &pool->dst->md);
+    dn_call_arg(dn, pool->backward, DNNL_ARG_WORKSPACE, index);
     return pool;
 }
 
@@ -584,84 +550,10 @@ int64_t dn_pool_index_bytes(const struct dn_pool *pool)
 
 void dn_pool_forward(struct dn_pool *pool, void *dst, void *indices, const void *src)
 {
-    call_run(pool->dn, pool->forward, (const void *[]){ dst, src, indices });
+    dn_call_run(pool->dn, pool->forward, (const void *[]){ dst, src, indices });
 }
 
 void dn_pool_backward(struct dn_pool *pool, void *diff_src, const void *diff_dst, const void *indices)
 {
-    call_run(pool->dn, pool->backward, (const void *[]){ diff_src, diff_dst, indices });
-}
-
-/* ---- linear ---- */
-
-struct linear_dims {
-    dnnl_memory_desc_t src, dst, weights, gradient, bias;
-};
-
-static struct linear_dims linear_dims(const struct dn_linear_spec *s)
-{
-    return (struct linear_dims){ .src = describe(2, (dnnl_dims_t){ s->rows, s->in }, s->type, dnnl_ab),
-                                 .dst = describe(2, (dnnl_dims_t){ s->rows, s->out }, s->type, dnnl_ab),
-                                 .weights = describe(2, (dnnl_dims_t){ s->out, s->in }, s->type, dnnl_ab),
-                                 .gradient = describe(2, (dnnl_dims_t){ s->out, s->in }, VALUE_F32, dnnl_ab),
-                                 .bias = describe(1, (dnnl_dims_t){ s->out }, VALUE_F32, dnnl_a) };
-}
-
-static void linear_gradients(struct dn_linear *linear, const struct dn_linear_spec *spec, const struct linear_dims *d)
-{
-    struct dn *dn = linear->dn;
-    dnnl_inner_product_desc_t op;
-    check(dnnl_inner_product_backward_data_desc_init(&op, &d->src, &d->weights, &d->dst), "data gradient", spec->name);
-    linear->data = make(dn, &op, linear->forward, false, false, spec->name);
-    call_arg(dn, linear->data, DNNL_ARG_DIFF_SRC, &d->src);
-    call_arg(dn, linear->data, DNNL_ARG_DIFF_DST, &d->dst);
-    call_arg(dn, linear->data, DNNL_ARG_WEIGHTS, &d->weights);
-    check(dnnl_inner_product_backward_weights_desc_init(&op, &d->src, &d->gradient, &d->bias, &d->dst),
-          "weight gradient", spec->name);
-    linear->weights = make(dn, &op, linear->forward, false, false, spec->name);
-    call_arg(dn, linear->weights, DNNL_ARG_DIFF_WEIGHTS, &d->gradient);
-    call_arg(dn, linear->weights, DNNL_ARG_DIFF_BIAS, &d->bias);
-    call_arg(dn, linear->weights, DNNL_ARG_SRC, &d->src);
-    call_arg(dn, linear->weights, DNNL_ARG_DIFF_DST, &d->dst);
-}
-
-struct dn_linear *dn_linear_create(struct dn *dn, const struct dn_linear_spec *spec)
-{
-    struct dn_linear *linear = arena_array(dn->arena, struct dn_linear, 1);
-    struct linear_dims d = linear_dims(spec);
-    dnnl_inner_product_desc_t op;
-    linear->dn = dn;
-    check(dnnl_inner_product_forward_desc_init(&op, spec->train ? dnnl_forward_training : dnnl_forward_inference,
-                                               &d.src, &d.weights, &d.bias, &d.dst),
-          "linear", spec->name);
-    linear->forward = make(dn, &op, NULL, false, false, spec->name);
-    call_arg(dn, linear->forward, DNNL_ARG_DST, &d.dst);
-    call_arg(dn, linear->forward, DNNL_ARG_SRC, &d.src);
-    call_arg(dn, linear->forward, DNNL_ARG_WEIGHTS, &d.weights);
-    call_arg(dn, linear->forward, DNNL_ARG_BIAS, &d.bias);
-    linear->prepare = prepares(dn, layout_of(dn, &d.weights), layout_of(dn, &d.gradient));
-    if (spec->train)
-        linear_gradients(linear, spec, &d);
-    return linear;
-}
-
-const void *dn_linear_prepare(struct dn_linear *linear, const float *weights)
-{
-    return prepare(linear->dn, linear->prepare, weights);
-}
-
-void dn_linear_forward(struct dn_linear *linear, void *dst, const void *src, const void *prepared, const float *bias)
-{
-    call_run(linear->dn, linear->forward, (const void *[]){ dst, src, prepared, bias });
-}
-
-void dn_linear_backward_data(struct dn_linear *linear, void *diff_src, const void *diff_dst, const void *prepared)
-{
-    call_run(linear->dn, linear->data, (const void *[]){ diff_src, diff_dst, prepared });
-}
-
-void dn_linear_backward_weights(struct dn_linear *linear, float *diff_weights, float *diff_bias, const void *src,
-                                const void *diff_dst)
-{
-    call_run(linear->dn, linear->weights, (const void *[]){ diff_weights, diff_bias, src, diff_dst });
+    dn_call_run(pool->dn, pool->backward, (const void *[]){ diff_src, diff_dst, indices });
 }

@@ -156,10 +156,10 @@ static void live_gradients(struct network *net, struct plan *plan)
         int time = 2 * n - i;
         for (int k = 0; k < net->ops[i].grads; k++)
             use(plan, plan->grad[i][k], time);
-        if (net->ops[i].grads == 0 || node->kind == NODE_INPUT)
+        if (net->ops[i].grads == 0 || net->ops[i].kind->is_data)
             continue;
         bool in_place = net->ops[i].kind->gradient_in_place;
-        bool wanted = net->ops[node->input].node->kind != NODE_INPUT;
+        bool wanted = !net->ops[node->input].kind->is_data;
         if (wanted && in_place && node->residual == NONE)
             plan->diff[i] = plan->grad[i][0];
         else if (wanted)

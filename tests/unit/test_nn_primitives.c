@@ -201,13 +201,14 @@ static void linear_is_the_plain_one(void **state)
         int rows = sizes[k][0], in = sizes[k][1], out = sizes[k][2];
         struct dn *dn = dn_create(arena);
         struct dn_linear *linear = dn_linear_create(
-            dn, &(struct dn_linear_spec){ .name = "test", .rows = rows, .in = in, .out = out, .train = true });
+            dn, &(struct dn_linear_spec){
+                    .name = "test", .rows = rows, .in = in, .out = out, .train = true, .data_gradient = true });
         dn_finish(dn);
         float *x = random_floats(rows * in, 8), *w = random_floats(out * in, 9), *b = random_floats(out, 10);
         float *dy = random_floats(rows * out, 11), *y = random_floats(rows * out, 12);
         float *dx = random_floats(rows * in, 13), *dw = random_floats(out * in, 14), *db = random_floats(out, 15);
-        dn_linear_forward(linear, y, x, w, b);
-        dn_linear_backward_data(linear, dx, dy, w);
+        dn_linear_forward(linear, y, x, dn_linear_prepare_forward(linear, w), b);
+        dn_linear_backward_data(linear, dx, dy, dn_linear_prepare_backward(linear, w));
         dn_linear_backward_weights(linear, dw, db, x, dy);
         for (int i = 0; i < rows * out; i++)
             assert_true(fabs((double)y[i] - product(x + i / out * in, w + i % out * in, in) - (double)b[i % out]) <
