@@ -19,7 +19,7 @@ BUILD   ?= build/$(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 Q    = $(if $(V),,@)
 SAY  = $(if $(V),:,echo)
 
-WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wformat=2
+WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wformat=2 -Wno-psabi
 ifeq ($(WERROR),1)
 WARN += -Werror
 endif

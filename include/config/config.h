@@ -40,7 +40,7 @@ struct train_config {
     int epochs, batch;
     double lr, weight_decay;
     const char *schedule;    /* constant, cosine */
-    const char *precision;  /* fp32 */
+    const char *precision;  /* fp32 bf16 */
     const char *reduction;  /* exact, fast */
     const char *batchnorm;  /* global, shard */
     int shards;             /* V: power of two >= ranks */
@@ -53,6 +53,7 @@ struct train_config {
 };
 struct embed_config {
     int batch;
+    const char *precision; /* fp32 bf16 */
 };
 struct sae_config {
     const char *variant; /* relu */

@@ -92,6 +92,11 @@ int64_t network_bytes(const struct network *net);
 /* Table of nodes, shapes, parameters, FLOPs and bytes, for `cfn model`; text owned by the arena. */
 char *network_describe(struct network *net, struct arena *arena);
 
+/* The precision a configuration names ("fp32", "bf16"): single where a rank's processor has no instructions for
+ * bfloat16, with a note on rank 0. Collective. */
+enum value_type network_precision(struct world *world, const char *name);
+const char *value_type_name(enum value_type type);
+
 /* oneDNN version and the instruction set it chose. */
 const char *network_library(void);
 const char *network_isa(void);

@@ -88,8 +88,8 @@ static const struct key keys[] = {
       .doc = "Learning rate over the steps: constant as published, or falling to 0 along a cosine." },
     { ROW(train, weight_decay, KEY_REAL, "1e-2"), FROM(0),
       .doc = "Decoupled weight decay of AdamW." },
-    { ROW(train, precision, KEY_CHOICE, "fp32"), CHOICES("fp32"),
-      .doc = "Arithmetic of the network." },
+    { ROW(train, precision, KEY_CHOICE, "fp32"), CHOICES("fp32", "bf16"),
+      .doc = "Activations and operands of the network; weights, statistics and loss stay in single precision." },
     { ROW(train, reduction, KEY_CHOICE, "exact"), CHOICES("exact", "fast"),
       .doc = "exact: the same bits at any rank count; fast: sums over ranks in any order." },
     { ROW(train, batchnorm, KEY_CHOICE, "global"), CHOICES("global", "shard"),
@@ -111,6 +111,8 @@ static const struct key keys[] = {
 
     { ROW(embed, batch, KEY_INT, "16"), BETWEEN(1, 4096), .unit = "images",
       .doc = "Images of one call of the network on a rank." },
+    { ROW(embed, precision, KEY_CHOICE, "fp32"), CHOICES("fp32", "bf16"),
+      .doc = "Activations and operands of the network for representations and validation." },
 
     { ROW(sae, variant, KEY_CHOICE, "relu"), CHOICES("relu"),
       .doc = "Activation of the neurons." },

@@ -39,15 +39,16 @@ static void describe_node(const struct network *net, struct arena *arena, struct
         what = arena_printf(arena, "%s%s%s", what, n->residual == NONE ? "" : " + add", n->relu ? " + relu" : "");
     text_add(text, "%-24s %-24s %-14s %12lld %12.1f %12.1f %10.2f\n", n->name, what, shape,
              (long long)node_parameters(net, n), node_flops(net->graph, number, false) / 1e6,
-             node_flops(net->graph, number, true) / 1e6, (double)shape_floats(&n->out) * sizeof(float) / 1e6);
+             node_flops(net->graph, number, true) / 1e6, (double)(shape_floats(&n->out) * value_bytes(op->type)) / 1e6);
 }
 
 char *network_describe(struct network *net, struct arena *arena)
 {
     struct text text = text_new(arena);
     const struct network_spec *s = &net->spec;
-    text_add(&text, "%s, %d classes, images 3x%dx%d, batch %d in %d shards (%s)\n\n", s->backbone, s->classes,
-             s->image_size, s->image_size, s->batch, s->shards, s->train ? "training" : "inference");
+    text_add(&text, "%s, %d classes, images 3x%dx%d, batch %d in %d shards (%s, %s)\n\n", s->backbone, s->classes,
+             s->image_size, s->image_size, s->batch, s->shards, s->train ? "training" : "inference",
+             value_type_name(s->precision));
     text_add(&text, "%-24s %-24s %-14s %12s %12s %12s %10s\n", "node", "what", "output", "parameters", "MFLOP fwd",
              "fwd + bwd", "MB out");
     for (int i = 0; i < net->graph->count; i++)

@@ -1,88 +1,146 @@
-/* Batch-norm, pooling and loss kernels on blocked layouts. The loops are plain C
- * for the vectoriser, inlined once each for 16 and 8 lanes and once for any
- * number. A single lane (NCHW) is taken as 16 columns of the same channel. How
- * sums meet over shards and ranks is left to the ops. */
+/* Batch-norm, pooling and loss kernels. Whole vectors of lanes are worked on sixteen
+ * at a time; narrower layouts (NCHW with a single lane, eight lanes) are taken as
+ * sixteen columns of repeated channels. How sums meet over shards and ranks is left
+ * to the ops. */
 #include "nn/kernels.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
+#include "nn/vec16.h"
+
 #define INLINE static inline __attribute__((always_inline))
 
-enum { WIDE = 16 };
-
-/* Per-lane coefficients of a channel, repeated over the columns of a single lane. */
-static const float *spread(float wide[WIDE], const float *value)
+/* The coefficients of few lanes, repeated over sixteen columns. */
+static struct norm_lanes spread(float wide[5][VEC16], struct norm_lanes c, int lanes)
 {
-    for (int l = 0; l < WIDE; l++)
-        wide[l] = value ? *value : 0.0f;
-    return wide;
+    const float *const from[5] = { c.scale, c.mean, c.bias, c.slope, c.shift };
+    for (int k = 0; k < 5; k++)
+        for (int l = 0; l < VEC16; l++)
+            wide[k][l] = from[k] ? from[k][l % lanes] : 0.0f;
+    return (struct norm_lanes){ wide[0], wide[1], wide[2], wide[3], wide[4] };
 }
 
-static double add_up(const double column[WIDE])
+/* The coefficients from lane `l` on; those not given stay so. */
+static struct norm_lanes lanes_from(struct norm_lanes c, int l)
 {
-    double sum = 0.0;
-    for (int l = 0; l < WIDE; l++)
-        sum += column[l];
-    return sum;
+    return (struct norm_lanes){ c.scale ? c.scale + l : NULL, c.mean ? c.mean + l : NULL, c.bias ? c.bias + l : NULL,
+                                c.slope ? c.slope + l : NULL, c.shift ? c.shift + l : NULL };
 }
 
-/* Calls `body` with constant lanes and type, so that each combination of use becomes a loop of its own. */
-#define BY_LANES(body, lanes, type, ...)                                                                               \
+/* sum [lanes] of columns that repeat. */
+static void add_up(double *sum, const double column[VEC16], int lanes)
+{
+    memset(sum, 0, (size_t)lanes * sizeof *sum);
+    for (int l = 0; l < VEC16; l++)
+        sum[l % lanes] += column[l];
+}
+
+static bool repeats(int lanes)
+{
+    return lanes < VEC16 && VEC16 % lanes == 0;
+}
+
+static inline void add_double(double *sum, vec16_double8 low, vec16_double8 high)
+{
+    for (int l = 0; l < 8; l++) {
+        sum[l] += low[l];
+        sum[l + 8] += high[l];
+    }
+}
+
+/* Calls the wide body where the lanes are whole vectors, the narrow one elsewhere, with a constant type. */
+#define BY_TYPE(body, type, ...)                                                                                       \
     do {                                                                                                               \
-        if (lanes == WIDE && type)                                                                                     \
-            body(__VA_ARGS__, WIDE, VALUE_BF16);                                                                       \
-        else if (lanes == WIDE)                                                                                        \
-            body(__VA_ARGS__, WIDE, VALUE_F32);                                                                        \
-        else if (lanes == 8 && !type)                                                                                  \
-            body(__VA_ARGS__, 8, VALUE_F32);                                                                           \
+        if (type == VALUE_BF16)                                                                                        \
+            body(__VA_ARGS__, VALUE_BF16);                                                                             \
         else                                                                                                           \
-            body(__VA_ARGS__, lanes, type);                                                                            \
+            body(__VA_ARGS__, VALUE_F32);                                                                              \
     } while (0)
 
 /* ---- sums of the forward pass ---- */
 
-INLINE void sums(double *restrict sum, double *restrict square, const void *restrict x, int64_t pixels, int lanes,
-                 enum value_type type)
+/* Sixteen columns, `step` values apart from pixel to pixel; adds to sum and square. */
+INLINE void wide_sums(double *restrict sum, double *restrict square, const void *restrict x, int64_t pixels,
+                      int64_t step, enum value_type type)
 {
+    vec16_double8 s0 = { 0 }, s1 = { 0 }, q0 = { 0 }, q1 = { 0 };
     for (int64_t p = 0; p < pixels; p++) {
-#pragma omp simd
+        vec16 v = vec16_load(x, p * step, type);
+        vec16_double8 v0 = vec16_double(v, 0), v1 = vec16_double(v, 1);
+        s0 += v0;
+        s1 += v1;
+        q0 += v0 * v0;
+        q1 += v1 * v1;
+    }
+    add_double(sum, s0, s1);
+    add_double(square, q0, q1);
+}
+
+/* The same for a few columns. */
+static void narrow_sums(double *sum, double *square, const void *x, int64_t pixels, int lanes, enum value_type type)
+{
+    for (int64_t p = 0; p < pixels; p++)
         for (int l = 0; l < lanes; l++) {
             double v = (double)value_load(x, p * lanes + l, type);
             sum[l] += v;
             square[l] += v * v;
         }
-    }
 }
 
 void norm_sums(double *sum, double *square, const void *x, int64_t pixels, int lanes, enum value_type type)
 {
-    double s[WIDE] = { 0 }, q[WIDE] = { 0 };
-    if (lanes == 1) {
-        int64_t whole = pixels / WIDE;
-        BY_LANES(sums, WIDE, type, s, q, x, whole);
-        sums(s, q, value_at_const(x, whole * WIDE, type), 1, (int)(pixels % WIDE), type);
-        *sum = add_up(s);
-        *square = add_up(q);
-    } else if (lanes <= WIDE) {
-        BY_LANES(sums, lanes, type, s, q, x, pixels);
-        memcpy(sum, s, (size_t)lanes * sizeof *s);
-        memcpy(square, q, (size_t)lanes * sizeof *q);
+    memset(sum, 0, (size_t)lanes * sizeof *sum);
+    memset(square, 0, (size_t)lanes * sizeof *square);
+    if (repeats(lanes)) {
+        double s[VEC16] = { 0 }, q[VEC16] = { 0 };
+        int64_t whole = pixels * lanes / VEC16, done = whole * VEC16;
+        BY_TYPE(wide_sums, type, s, q, x, whole, VEC16);
+        narrow_sums(s, q, value_at_const(x, done, type), 1, (int)(pixels * lanes - done), type);
+        add_up(sum, s, lanes);
+        add_up(square, q, lanes);
+    } else if (lanes % VEC16 == 0) {
+        for (int l = 0; l < lanes; l += VEC16)
+            BY_TYPE(wide_sums, type, sum + l, square + l, value_at_const(x, l, type), pixels, lanes);
     } else {
-        memset(sum, 0, (size_t)lanes * sizeof *sum);
-        memset(square, 0, (size_t)lanes * sizeof *square);
-        sums(sum, square, x, pixels, lanes, type);
+        narrow_sums(sum, square, x, pixels, lanes, type);
     }
 }
 
 /* ---- normalise ---- */
 
-INLINE void apply(void *restrict out, const void *restrict x, const void *restrict residual, struct norm_lanes c,
-                  int64_t pixels, int relu, int lanes, enum value_type type)
+INLINE void wide_apply(void *restrict out, const void *restrict x, const void *restrict residual, struct norm_lanes c,
+                       int64_t pixels, int relu, int64_t step, enum value_type type)
 {
+    const vec16 scale = vec16_load(c.scale, 0, VALUE_F32), mean = vec16_load(c.mean, 0, VALUE_F32),
+                bias = vec16_load(c.bias, 0, VALUE_F32);
     for (int64_t p = 0; p < pixels; p++) {
-#pragma omp simd
+        vec16 y = scale * (vec16_load(x, p * step, type) - mean) + bias;
+        if (residual)
+            y += vec16_load(residual, p * step, type);
+        if (relu)
+            y = vec16_where(~(y < 0.0f), y); /* a NaN stays one */
+        vec16_store(out, p * step, y, type);
+    }
+}
+
+INLINE void wide_apply_by(void *out, const void *x, const void *residual, struct norm_lanes c, int64_t pixels, int relu,
+                          int64_t step, enum value_type type)
+{
+    if (relu && residual)
+        wide_apply(out, x, residual, c, pixels, 1, step, type);
+    else if (relu)
+        wide_apply(out, x, NULL, c, pixels, 1, step, type);
+    else
+        wide_apply(out, x, residual, c, pixels, 0, step, type);
+}
+
+static void narrow_apply(void *out, const void *x, const void *residual, struct norm_lanes c, int64_t pixels, int relu,
+                         int lanes, enum value_type type)
+{
+    for (int64_t p = 0; p < pixels; p++)
         for (int l = 0; l < lanes; l++) {
             int64_t i = p * lanes + l;
             float y = c.scale[l] * (value_load(x, i, type) - c.mean[l]) + c.bias[l];
@@ -90,18 +148,6 @@ INLINE void apply(void *restrict out, const void *restrict x, const void *restri
                 y += value_load(residual, i, type);
             value_store(out, i, relu && y < 0.0f ? 0.0f : y, type);
         }
-    }
-}
-
-static void apply_any(void *out, const void *x, const void *residual, struct norm_lanes c, int64_t pixels, int relu,
-                      int lanes, enum value_type type)
-{
-    if (relu && residual)
-        BY_LANES(apply, lanes, type, out, x, residual, c, pixels, 1);
-    else if (relu)
-        BY_LANES(apply, lanes, type, out, x, NULL, c, pixels, 1);
-    else
-        BY_LANES(apply, lanes, type, out, x, residual, c, pixels, 0);
 }
 
 /* `values` moved on by `count`; NULL stays NULL. */
@@ -113,128 +159,164 @@ static void *past(const void *values, int64_t count, enum value_type type)
 void norm_apply(void *out, const void *x, const void *residual, struct norm_lanes c, int64_t pixels, int lanes,
                 int relu, enum value_type type)
 {
-    if (lanes > 1) {
-        apply_any(out, x, residual, c, pixels, relu, lanes, type);
-        return;
+    if (repeats(lanes)) {
+        float wide[5][VEC16];
+        const struct norm_lanes w = spread(wide, c, lanes);
+        int64_t whole = pixels * lanes / VEC16, done = whole * VEC16;
+        BY_TYPE(wide_apply_by, type, out, x, residual, w, whole, relu, VEC16);
+        narrow_apply(past(out, done, type), past(x, done, type), past(residual, done, type), w, 1, relu,
+                     (int)(pixels * lanes - done), type);
+    } else if (lanes % VEC16 == 0) {
+        for (int l = 0; l < lanes; l += VEC16)
+            BY_TYPE(wide_apply_by, type, past(out, l, type), past(x, l, type), past(residual, l, type),
+                    lanes_from(c, l), pixels, relu, lanes);
+    } else {
+        narrow_apply(out, x, residual, c, pixels, relu, lanes, type);
     }
-    float wide[3][WIDE];
-    struct norm_lanes w = { spread(wide[0], c.scale), spread(wide[1], c.mean), spread(wide[2], c.bias), NULL, NULL };
-    int64_t whole = pixels / WIDE, done = whole * WIDE;
-    apply_any(out, x, residual, w, whole, relu, WIDE, type);
-    apply(past(out, done, type), past(x, done, type), past(residual, done, type), w, 1, relu, (int)(pixels - done),
-          type);
 }
 
 /* ---- sums of the backward pass ---- */
 
-INLINE void backward_sums(double *restrict sum, double *restrict dot, void *restrict g, const void *restrict g2,
-                          const void *restrict x, const void *restrict out, struct norm_lanes c, int64_t pixels,
-                          int relu, int lanes, enum value_type type)
+INLINE void wide_backward_sums(double *restrict sum, double *restrict dot, void *restrict g, const void *restrict g2,
+                               const void *restrict x, const void *restrict out, struct norm_lanes c, int64_t pixels,
+                               int relu, int64_t step, enum value_type type)
 {
+    const vec16 scale = vec16_load(c.scale, 0, VALUE_F32), mean = vec16_load(c.mean, 0, VALUE_F32),
+                bias = vec16_load(c.bias, 0, VALUE_F32);
+    const vec16_double8 mean0 = vec16_double(mean, 0), mean1 = vec16_double(mean, 1);
+    vec16_double8 s0 = { 0 }, s1 = { 0 }, d0 = { 0 }, d1 = { 0 };
     for (int64_t p = 0; p < pixels; p++) {
-        /* Two loops: mixed widths in one would not become vectors. */
-#pragma omp simd
-        for (int l = 0; l < lanes; l++) {
-            int64_t i = p * lanes + l;
-            float v = value_load(g, i, type);
-            if (g2)
-                v += value_load(g2, i, type);
-            if (relu) {
-                float y =
-                    out ? value_load(out, i, type) : c.scale[l] * (value_load(x, i, type) - c.mean[l]) + c.bias[l];
-                v = y > 0.0f ? v : 0.0f;
-            }
-            value_store(g, i, v, type);
-        }
-#pragma omp simd
-        for (int l = 0; l < lanes; l++) {
-            int64_t i = p * lanes + l;
-            double v = (double)value_load(g, i, type);
-            sum[l] += v;
-            dot[l] += v * ((double)value_load(x, i, type) - (double)c.mean[l]);
-        }
+        vec16 v = vec16_load(g, p * step, type), at = vec16_load(x, p * step, type);
+        if (g2)
+            v += vec16_load(g2, p * step, type);
+        if (relu)
+            v = vec16_where((out ? vec16_load(out, p * step, type) : scale * (at - mean) + bias) > 0.0f, v);
+        if (relu || g2)
+            vec16_store(g, p * step, v, type);
+        vec16_double8 v0 = vec16_double(v, 0), v1 = vec16_double(v, 1);
+        s0 += v0;
+        s1 += v1;
+        d0 += v0 * (vec16_double(at, 0) - mean0);
+        d1 += v1 * (vec16_double(at, 1) - mean1);
     }
+    add_double(sum, s0, s1);
+    add_double(dot, d0, d1);
 }
 
-/* Adds to sum and dot. */
-static void backward_sums_add(double *sum, double *dot, void *g, const void *g2, const void *x, const void *out,
-                              struct norm_lanes c, int64_t pixels, int relu, int lanes, enum value_type type)
+INLINE void wide_backward_sums_by(double *sum, double *dot, void *g, const void *g2, const void *x, const void *out,
+                                  struct norm_lanes c, int64_t pixels, int relu, int64_t step, enum value_type type)
 {
     if (!relu)
-        BY_LANES(backward_sums, lanes, type, sum, dot, g, g2, x, NULL, c, pixels, 0);
+        wide_backward_sums(sum, dot, g, g2, x, NULL, c, pixels, 0, step, type);
     else if (out && g2)
-        BY_LANES(backward_sums, lanes, type, sum, dot, g, g2, x, out, c, pixels, 1);
+        wide_backward_sums(sum, dot, g, g2, x, out, c, pixels, 1, step, type);
     else if (out)
-        BY_LANES(backward_sums, lanes, type, sum, dot, g, NULL, x, out, c, pixels, 1);
+        wide_backward_sums(sum, dot, g, NULL, x, out, c, pixels, 1, step, type);
     else
-        BY_LANES(backward_sums, lanes, type, sum, dot, g, g2, x, NULL, c, pixels, 1);
+        wide_backward_sums(sum, dot, g, g2, x, NULL, c, pixels, 1, step, type);
+}
+
+static void narrow_backward_sums(double *sum, double *dot, void *g, const void *g2, const void *x, const void *out,
+                                 struct norm_lanes c, int64_t pixels, int relu, int lanes, enum value_type type)
+{
+    for (int64_t p = 0; p < pixels; p++)
+        for (int l = 0; l < lanes; l++) {
+            int64_t i = p * lanes + l;
+            float v = value_load(g, i, type), at = value_load(x, i, type);
+            if (g2)
+                v += value_load(g2, i, type);
+            float y = out ? value_load(out, i, type) : c.scale[l] * (at - c.mean[l]) + c.bias[l];
+            if (relu && !(y > 0.0f))
+                v = 0.0f;
+            value_store(g, i, v, type);
+            sum[l] += (double)v;
+            dot[l] += (double)v * ((double)at - (double)c.mean[l]);
+        }
 }
 
 void norm_backward_sums(double *sum, double *dot, void *g, const void *g2, const void *x, const void *out,
                         struct norm_lanes c, int64_t pixels, int lanes, int relu, enum value_type type)
 {
-    double s[WIDE] = { 0 }, d[WIDE] = { 0 };
-    if (lanes == 1) {
-        float wide[3][WIDE];
-        struct norm_lanes w = { spread(wide[0], c.scale), spread(wide[1], c.mean), spread(wide[2], c.bias), NULL,
-                                NULL };
-        int64_t whole = pixels / WIDE, done = whole * WIDE;
-        backward_sums_add(s, d, g, g2, x, out, w, whole, relu, WIDE, type);
-        backward_sums_add(s, d, past(g, done, type), past(g2, done, type), past(x, done, type), past(out, done, type),
-                          w, 1, relu, (int)(pixels - done), type);
-        *sum = add_up(s);
-        *dot = add_up(d);
-    } else if (lanes <= WIDE) {
-        backward_sums_add(s, d, g, g2, x, out, c, pixels, relu, lanes, type);
-        memcpy(sum, s, (size_t)lanes * sizeof *s);
-        memcpy(dot, d, (size_t)lanes * sizeof *d);
+    memset(sum, 0, (size_t)lanes * sizeof *sum);
+    memset(dot, 0, (size_t)lanes * sizeof *dot);
+    if (repeats(lanes)) {
+        double s[VEC16] = { 0 }, d[VEC16] = { 0 };
+        float wide[5][VEC16];
+        const struct norm_lanes w = spread(wide, c, lanes);
+        int64_t whole = pixels * lanes / VEC16, done = whole * VEC16;
+        BY_TYPE(wide_backward_sums_by, type, s, d, g, g2, x, out, w, whole, relu, VEC16);
+        narrow_backward_sums(s, d, past(g, done, type), past(g2, done, type), past(x, done, type),
+                             past(out, done, type), w, 1, relu, (int)(pixels * lanes - done), type);
+        add_up(sum, s, lanes);
+        add_up(dot, d, lanes);
+    } else if (lanes % VEC16 == 0) {
+        for (int l = 0; l < lanes; l += VEC16)
+            BY_TYPE(wide_backward_sums_by, type, sum + l, dot + l, past(g, l, type), past(g2, l, type),
+                    past(x, l, type), past(out, l, type), lanes_from(c, l), pixels, relu, lanes);
     } else {
-        memset(sum, 0, (size_t)lanes * sizeof *sum);
-        memset(dot, 0, (size_t)lanes * sizeof *dot);
-        backward_sums_add(sum, dot, g, g2, x, out, c, pixels, relu, lanes, type);
+        narrow_backward_sums(sum, dot, g, g2, x, out, c, pixels, relu, lanes, type);
     }
 }
 
 /* ---- gradient of the input ---- */
 
 /* `diff` may be `g`: no restrict between the two. */
-INLINE void backward_apply(void *diff, const void *g, const void *restrict x, struct norm_lanes c, int64_t pixels,
-                           int lanes, enum value_type type)
+INLINE void wide_backward_apply(void *diff, const void *g, const void *restrict x, struct norm_lanes c, int64_t pixels,
+                                int64_t step, enum value_type type)
 {
+    const vec16 scale = vec16_load(c.scale, 0, VALUE_F32), mean = vec16_load(c.mean, 0, VALUE_F32),
+                slope = vec16_load(c.slope, 0, VALUE_F32), shift = vec16_load(c.shift, 0, VALUE_F32);
     for (int64_t p = 0; p < pixels; p++) {
-#pragma omp simd
+        vec16 centred = vec16_load(x, p * step, type) - mean;
+        vec16_store(diff, p * step, scale * vec16_load(g, p * step, type) - (slope * centred + shift), type);
+    }
+}
+
+static void narrow_backward_apply(void *diff, const void *g, const void *x, struct norm_lanes c, int64_t pixels,
+                                  int lanes, enum value_type type)
+{
+    for (int64_t p = 0; p < pixels; p++)
         for (int l = 0; l < lanes; l++) {
             int64_t i = p * lanes + l;
             float centred = value_load(x, i, type) - c.mean[l];
             value_store(diff, i, c.scale[l] * value_load(g, i, type) - (c.slope[l] * centred + c.shift[l]), type);
         }
-    }
 }
 
 void norm_backward_apply(void *diff, const void *g, const void *x, struct norm_lanes c, int64_t pixels, int lanes,
                          enum value_type type)
 {
-    if (lanes > 1) {
-        BY_LANES(backward_apply, lanes, type, diff, g, x, c, pixels);
-        return;
+    if (repeats(lanes)) {
+        float wide[5][VEC16];
+        const struct norm_lanes w = spread(wide, c, lanes);
+        int64_t whole = pixels * lanes / VEC16, done = whole * VEC16;
+        BY_TYPE(wide_backward_apply, type, diff, g, x, w, whole, VEC16);
+        narrow_backward_apply(past(diff, done, type), past(g, done, type), past(x, done, type), w, 1,
+                              (int)(pixels * lanes - done), type);
+    } else if (lanes % VEC16 == 0) {
+        for (int l = 0; l < lanes; l += VEC16)
+            BY_TYPE(wide_backward_apply, type, past(diff, l, type), past(g, l, type), past(x, l, type),
+                    lanes_from(c, l), pixels, lanes);
+    } else {
+        narrow_backward_apply(diff, g, x, c, pixels, lanes, type);
     }
-    float wide[4][WIDE];
-    struct norm_lanes w = { spread(wide[0], c.scale), spread(wide[1], c.mean), NULL, spread(wide[2], c.slope),
-                            spread(wide[3], c.shift) };
-    int64_t whole = pixels / WIDE, done = whole * WIDE;
-    BY_LANES(backward_apply, WIDE, type, diff, g, x, w, whole);
-    backward_apply(past(diff, done, type), past(g, done, type), past(x, done, type), w, 1, (int)(pixels - done), type);
 }
 
 /* ---- mean over pixels ---- */
 
+/* Columns of doubles that a mean is gathered in at a time. */
+enum { COLUMNS = 64 };
+
 void mean_pixels(float *out, const void *x, int64_t pixels, int lanes, enum value_type type)
 {
-    for (int l = 0; l < lanes; l++) {
-        double sum = 0.0;
+    for (int first = 0; first < lanes; first += COLUMNS) {
+        double sum[COLUMNS] = { 0 };
+        int count = lanes - first < COLUMNS ? lanes - first : COLUMNS;
         for (int64_t p = 0; p < pixels; p++)
-            sum += (double)value_load(x, p * lanes + l, type);
-        out[l] = (float)(sum / (double)pixels);
+            for (int l = 0; l < count; l++)
+                sum[l] += (double)value_load(x, p * lanes + first + l, type);
+        for (int l = 0; l < count; l++)
+            out[first + l] = (float)(sum[l] / (double)pixels);
     }
 }
 
@@ -247,16 +329,23 @@ void mean_pixels_backward(void *diff, const float *g, int64_t pixels, int lanes,
 
 /* ---- sum of gradients ---- */
 
+enum { PIECE = 4096 }; /* values a thread adds at a time */
+
+INLINE void add_piece(void *sum, const void *more, int64_t count, enum value_type type)
+{
+    int64_t i = 0;
+    for (; i + VEC16 <= count; i += VEC16)
+        vec16_store(sum, i, vec16_load(sum, i, type) + vec16_load(more, i, type), type);
+    for (; i < count; i++)
+        value_store(sum, i, value_load(sum, i, type) + value_load(more, i, type), type);
+}
+
 void add_values(void *sum, const void *more, int64_t count, enum value_type type)
 {
-    if (type == VALUE_BF16) {
-#pragma omp parallel for simd schedule(static)
-        for (int64_t i = 0; i < count; i++)
-            value_store(sum, i, value_load(sum, i, VALUE_BF16) + value_load(more, i, VALUE_BF16), VALUE_BF16);
-    } else {
-#pragma omp parallel for simd schedule(static)
-        for (int64_t i = 0; i < count; i++)
-            ((float *)sum)[i] += ((const float *)more)[i];
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < count; i += PIECE) {
+        int64_t n = count - i < PIECE ? count - i : PIECE;
+        BY_TYPE(add_piece, type, value_at(sum, i, type), value_at_const(more, i, type), n);
     }
 }
 

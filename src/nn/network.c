@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "dist/progress.h"
 #include "dist/tree.h"
@@ -309,6 +310,22 @@ void network_infer(struct network *net, float *features, float *logits, const fl
         memcpy(features, f->out, (size_t)dn_values(f->layout) * sizeof(float));
     if (logits)
         memcpy(logits, z->out, (size_t)dn_values(z->layout) * sizeof(float));
+}
+
+enum value_type network_precision(struct world *world, const char *name)
+{
+    double has = dn_has_bf16();
+    if (strcmp(name, value_type_name(VALUE_BF16)) != 0)
+        return VALUE_F32;
+    world_min_f64(world, &has, 1);
+    if (has <= 0.0 && world->rank == 0)
+        log_warn("precision bf16: a processor of this job has no AVX512-BF16 or AMX; using fp32");
+    return has > 0.0 ? VALUE_BF16 : VALUE_F32;
+}
+
+const char *value_type_name(enum value_type type)
+{
+    return type == VALUE_BF16 ? "bf16" : "fp32";
 }
 
 const char *network_library(void)

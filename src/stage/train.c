@@ -34,6 +34,7 @@ struct trainer {
     int64_t train_rows, steps; /* steps of one epoch; the last rows are dropped */
     struct span leaves;        /* this rank's shards */
     int64_t shard_rows;
+    enum value_type precision;
     float *images, *targets, *mask; /* this rank's part of a batch */
     int32_t *labels;
     int64_t *batch_rows;
@@ -231,7 +232,7 @@ static void end_epoch(struct trainer *t)
     t->progress[AT_STEP] = t->progress[LOSS_SUM] = t->progress[RIGHT] = 0;
 }
 
-static const char *identity_of(struct job *job, const struct corpus *corpus)
+static const char *identity_of(struct job *job, const struct corpus *corpus, enum value_type precision)
 {
     struct text id = text_new(job->run);
     static const char *const keys[] = { "backbone",           "seed",         "trial",
@@ -241,6 +242,8 @@ static const char *identity_of(struct job *job, const struct corpus *corpus)
                                         "train.pretrained" };
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         text_add(&id, "%s=%s\n", keys[i], config_value(job->run, job->config, keys[i]));
+    /* What bf16 became on these processors: weights of the two do not mix. */
+    text_add(&id, "arithmetic=%s\n", value_type_name(precision));
     text_add(&id, "classes=%d\nrows=%lld\ncorpus=%s\n", corpus->classes, (long long)corpus->rows,
              store_checksum(job->world, job->run, job_path(job, "corpus.h5")));
     return id.data;
@@ -273,6 +276,7 @@ static struct network *make_network(struct trainer *t)
                                  .shards = c->train.shards,
                                  .loss = t->corpus->multi_label ? LOSS_BCE : LOSS_CROSS_ENTROPY,
                                  .train = true,
+                                 .precision = t->precision,
                                  .local_batchnorm = strcmp(c->train.batchnorm, "shard") == 0,
                                  .fast_reduction = strcmp(c->train.reduction, "fast") == 0,
                                  .seed = job_seed(t->job) };
@@ -301,6 +305,7 @@ static void setup(struct trainer *t, struct job *job)
           "train.batch: %d is more than the %lld training images of %s\nUse a smaller batch.", c->batch,
           (long long)t->train_rows, store_path(store));
     t->loader = loader_open(store, job->run, job->config->image.size, job_seed(job));
+    t->precision = network_precision(job->world, c->precision);
     t->net = make_network(t);
     network_weights(t->net, &t->weights_count);
     network_buffers(t->net, &t->buffers_count);
@@ -312,7 +317,7 @@ static void setup(struct trainer *t, struct job *job)
     t->progress[BEST] = -1;
     t->last_save = timer_seconds();
     make_buffers(t);
-    t->identity = identity_of(job, t->corpus);
+    t->identity = identity_of(job, t->corpus, t->precision);
 }
 
 static int dry_run(const struct trainer *t)

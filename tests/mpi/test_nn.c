@@ -75,7 +75,8 @@ static uint64_t digest_state(struct network *net, uint64_t hash)
 static uint64_t train(struct network_spec spec)
 {
     struct arena *arena = arena_create("test", 1 << 20);
-    spec.backbone = "resnet18";
+    if (!spec.backbone)
+        spec.backbone = "resnet18";
     spec.classes = CLASSES;
     spec.image_size = SIZE;
     spec.train = true;
@@ -134,6 +135,14 @@ static void shard_statistics(void **state)
     assert_true(hash != global_hash); /* the switch does something */
 }
 
+static void bfloat16(void **state)
+{
+    (void)state;
+    uint64_t hash = train((struct network_spec){ .batch = 8, .shards = 4, .precision = VALUE_BF16 });
+    expect_same("nn_bf16", hash);
+    assert_true(hash != global_hash);
+}
+
 /* Sums in any order: the same on all ranks of a launch, and near the exact ones. */
 static void any_order(void **state)
 {
@@ -151,7 +160,8 @@ static void any_order(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(global_statistics), cmocka_unit_test(one_image_a_shard),
-                                        cmocka_unit_test(shard_statistics), cmocka_unit_test(any_order) };
+                                        cmocka_unit_test(shard_statistics), cmocka_unit_test(bfloat16),
+                                        cmocka_unit_test(any_order) };
     world = world_start(&argc, &argv);
     return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -13,6 +13,7 @@
 
 #include "formula.h"
 #include "nn/kernels.h"
+#include "nn/vec16.h"
 
 enum { MAX = 64 * 40 };
 
@@ -293,9 +294,126 @@ static void relu_passes_nan_on(void **state)
     assert_true(out[2] == 0.0f);
 }
 
+/* ---- bfloat16 ---- */
+
+static void conversions_round_to_nearest_even(void **state)
+{
+    (void)state;
+    static const struct {
+        float x;
+        uint16_t half;
+    } known[] = { { 1.0f, 0x3F80 },
+                  { 1.00390625f, 0x3F80 },
+                  { 1.01171875f, 0x3F82 },
+                  { -1.0039064f, 0xBF81 },
+                  { 3.4e38f, 0x7F80 },
+                  { INFINITY, 0x7F80 },
+                  { 0.0f, 0 } };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        assert_int_equal(bf16_from_float(known[i].x), known[i].half);
+    assert_true(isnan(bf16_to_float(bf16_from_float(NAN))));
+    float x[16], back[16];
+    uint16_t half[16];
+    for (int salt = 1; salt < 200; salt++) {
+        formula_fill(x, 16, salt, ldexpf(1.0f, salt % 60 - 30), 0.0f);
+        if (salt == 7)
+            x[3] = NAN;
+        vec16 v;
+        memcpy(&v, x, sizeof v);
+        vec16_store(half, 0, v, VALUE_BF16);
+        v = vec16_load(half, 0, VALUE_BF16);
+        memcpy(back, &v, sizeof back);
+        for (int l = 0; l < 16; l++) {
+            assert_true(isnan(x[l]) ? isnan(back[l]) : half[l] == bf16_from_float(x[l]));
+            assert_true(isnan(x[l]) || back[l] == bf16_to_float(half[l]));
+        }
+    }
+}
+
+/* Values of both types: the single ones hold what the halves do. */
+struct twin {
+    uint16_t half[MAX];
+    float single[MAX];
+};
+
+static void twin_fill(struct twin *t, int salt)
+{
+    formula_fill(t->single, MAX, salt, 2.0f, 0.25f);
+    for (int i = 0; i < MAX; i++) {
+        t->half[i] = bf16_from_float(t->single[i]);
+        t->single[i] = bf16_to_float(t->half[i]);
+    }
+}
+
+static void expect_twin(const struct twin *t, int count)
+{
+    for (int i = 0; i < count; i++)
+        near((double)bf16_to_float(t->half[i]), (double)t->single[i], 1.0 / 256.0);
+}
+
+static void expect_sums(const double *a, const double *b, int count)
+{
+    for (int l = 0; l < count; l++)
+        near(a[l], b[l], 1e-5);
+}
+
+/* Each kernel gives in bfloat16 what it gives in single precision on the same values, rounded. */
+static void half_precision_follows_single(void **state)
+{
+    (void)state;
+    static struct twin x, g, g2, out, residual, diff;
+    float c[5][64], mean[2][64];
+    double a[2][64], b[2][64];
+    for (int k = 0; k < CUTS; k++) {
+        int lanes = cuts[k].lanes, pixels = cuts[k].pixels, count = lanes * pixels;
+        for (int i = 0; i < 5; i++)
+            formula_fill(c[i], 64, 20 + i, i == 0 ? 0.5f : 0.25f, i == 0 ? 1.0f : 0.0f);
+        const struct norm_lanes l = { c[0], c[1], c[2], c[3], c[4] };
+        for (int variant = 0; variant < 4; variant++) {
+            int relu = variant & 1;
+            bool more = variant & 2;
+            twin_fill(&x, 31);
+            twin_fill(&g, 32);
+            twin_fill(&g2, 33);
+            twin_fill(&residual, 34);
+            norm_sums(a[0], a[1], x.half, pixels, lanes, VALUE_BF16);
+            norm_sums(b[0], b[1], x.single, pixels, lanes, VALUE_F32);
+            expect_sums(a[0], b[0], lanes);
+            expect_sums(a[1], b[1], lanes);
+            norm_apply(out.half, x.half, more ? residual.half : NULL, l, pixels, lanes, relu, VALUE_BF16);
+            norm_apply(out.single, x.single, more ? residual.single : NULL, l, pixels, lanes, relu, VALUE_F32);
+            expect_twin(&out, count);
+            norm_backward_sums(a[0], a[1], g.half, more ? g2.half : NULL, x.half, more ? out.half : NULL, l, pixels,
+                               lanes, relu, VALUE_BF16);
+            norm_backward_sums(b[0], b[1], g.single, more ? g2.single : NULL, x.single, more ? out.single : NULL, l,
+                               pixels, lanes, relu, VALUE_F32);
+            if (lanes % 16 == 0 || !more) /* few columns round the sum of two gradients before they add it up */
+                expect_sums(a[0], b[0], lanes);
+            expect_twin(&g, count);
+            norm_backward_apply(diff.half, g.half, x.half, l, pixels, lanes, VALUE_BF16);
+            norm_backward_apply(diff.single, g.single, x.single, l, pixels, lanes, VALUE_F32);
+            for (int i = 0; i < count; i++)
+                assert_true(fabsf(bf16_to_float(diff.half[i]) - diff.single[i]) < 0.05f);
+        }
+        mean_pixels(mean[0], x.half, pixels, lanes, VALUE_BF16);
+        mean_pixels(mean[1], x.single, pixels, lanes, VALUE_F32);
+        for (int i = 0; i < lanes; i++)
+            near((double)mean[0][i], (double)mean[1][i], 1e-6);
+        mean_pixels_backward(diff.half, mean[0], pixels, lanes, VALUE_BF16);
+        mean_pixels_backward(diff.single, mean[0], pixels, lanes, VALUE_F32);
+        expect_twin(&diff, count);
+        twin_fill(&x, 31);
+        add_values(x.half, g2.half, count, VALUE_BF16);
+        add_values(x.single, g2.single, count, VALUE_F32);
+        expect_twin(&x, count);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(conversions_round_to_nearest_even),
+        cmocka_unit_test(half_precision_follows_single),
         cmocka_unit_test(sums_are_those_of_plain_loops),
         cmocka_unit_test(one_pass_keeps_the_variance),
         cmocka_unit_test(batch_norm_gradients),
