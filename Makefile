@@ -57,7 +57,7 @@ BENCH_PROGS   = $(BENCH_SOURCES:%.c=$(BUILD)/%)
 SUPPORT      = $(sort $(wildcard tests/support/*.c))
 SUPPORT_OBJ  = $(SUPPORT:%.c=$(BUILD)/%.o)
 
-.PHONY: all check check-build check-demo demo bench lint format docs install uninstall deps deps-build deps-check deps-demo deps-parity clean help check-parity
+.PHONY: all check check-build check-demo demo bench bench-peers lint format docs install uninstall deps deps-build deps-check deps-demo deps-parity clean help check-parity
 all: $(BUILD)/cfn ## build the program (build/<compiler>/cfn)
 
 $(BUILD)/cfn: $(BUILD)/main.o $(ARCHIVE)
@@ -96,6 +96,8 @@ check-demo: deps-check all ## the full demo at 1, 2 and 4 ranks: same bits, and 
 	@CFN="$(abspath $(BUILD))/cfn" scripts/check-demo
 bench: all $(BENCH_PROGS) ## throughput of this machine, beside its bounds
 	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(BUILD)" scripts/bench
+bench-peers: all deps-parity ## training and embedding beside PyTorch; PEERS='resnet18 --rounds 2'
+	@CFN="$(abspath $(BUILD))/cfn" scripts/bench-peers $(PEERS)
 check-parity: deps-parity ## regenerate the fixtures from PyTorch, scikit-learn and Pillow and compare
 	@scripts/check-parity
 lint: ## layers, foreign headers, allocation

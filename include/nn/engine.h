@@ -30,6 +30,7 @@ struct op_kind {
 extern const struct op_kind op_kinds[NODE_KINDS];
 
 enum { GRADS_MAX = 4 };
+enum op_pass { PASS_FORWARD, PASS_BACKWARD, PASS_INFER, PASSES };
 
 struct op {
     const struct node *node;
@@ -56,6 +57,8 @@ struct op {
     int folded;     /* inference: the normalisation done by this convolution, or NONE */
     bool skip;      /* inference: done by the convolution before */
     void *ready[2]; /* inference: weights in the primitive's layout, and bias */
+
+    double seconds[PASSES]; /* spent here so far */
 };
 
 #define NORM_EPSILON 1e-5

@@ -24,6 +24,7 @@ struct command {
     int (*function)(struct job *job);
     const char *arguments; /* of helpers: "FILE" */
     const char *switches;  /* own flags of a helper, passed on in argv: "--markdown"; NULL: none */
+    const char *own_flags; /* with a value: "--batch=train.batch --seconds=": short for a key, or passed on in argv */
     const char *outputs;   /* of stages, below its directory, separated by blanks; the first one is written last */
     const char *inputs;    /* of stages: files of the run it reads, separated by blanks */
     const char *keys;      /* of stages: sections and single keys its outputs depend on, separated by blanks */

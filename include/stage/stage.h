@@ -50,6 +50,7 @@ int stage_info(struct job *job);
 int stage_verify(struct job *job);
 int stage_config(struct job *job);
 int stage_model(struct job *job);
+int stage_bench_model(struct job *job);
 int stage_selftest(struct job *job);
 
 /* Shared by the stages (src/stage/job.c). */

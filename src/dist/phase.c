@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/timer.h"
+#include "base/usage.h"
 #include "dist/internal.h"
 
 enum { COUNTS = 32, NAME_BYTES = 48 };
@@ -116,21 +117,6 @@ struct summary {
     int ranks;
 };
 
-/* Largest resident set of this process so far. */
-static double peak_bytes(void)
-{
-    char line[256];
-    double kilobytes = 0.0;
-    FILE *file = fopen("/proc/self/status", "re");
-    if (!file)
-        return 0.0;
-    while (fgets(line, sizeof line, file))
-        if (sscanf(line, "VmHWM: %lf kB", &kilobytes) == 1)
-            break;
-    fclose(file);
-    return kilobytes * 1024.0;
-}
-
 /* Min, mean and max over ranks of all rows. Collective. */
 static void gather_rows(const struct world *world, struct summary *sum)
 {
@@ -140,7 +126,7 @@ static void gather_rows(const struct world *world, struct summary *sum)
     mine[ROW_COMPUTE] = 0.0;
     for (int p = 0; p < PHASES; p++)
         mine[ROW_COMPUTE] += PHASE[p].compute ? state.seconds[p] : 0.0;
-    mine[ROW_PEAK] = peak_bytes();
+    mine[ROW_PEAK] = usage_peak_bytes();
     mine[ROW_BYTES] = (double)(world_bytes_sent() - state.bytes);
     mine[ROW_CALLS] = (double)(world_calls() - state.calls);
     memcpy(least, mine, sizeof mine);

@@ -1,5 +1,6 @@
 /* Runs the nodes: forward in order, backward in reverse, all shards of this rank
  * at each node before the next. No allocation. */
+#include "base/timer.h"
 #include "nn/engine.h"
 #include "nn/kernels.h"
 
@@ -31,11 +32,19 @@ static void set_images(struct network *net, const float *images)
     net->ops[0].out = (char *)(uintptr_t)images;
 }
 
+/* Two looks at the clock an op: what each costs is known after any run. */
+static void timed(void (*run)(struct network *, struct op *), struct network *net, struct op *op, enum op_pass pass)
+{
+    double begin = timer_seconds();
+    run(net, op);
+    op->seconds[pass] += timer_seconds() - begin;
+}
+
 void exec_forward(struct network *net, const float *images)
 {
     set_images(net, images);
     for (int i = 1; i < net->graph->count; i++)
-        net->ops[i].kind->forward(net, &net->ops[i]);
+        timed(net->ops[i].kind->forward, net, &net->ops[i], PASS_FORWARD);
 }
 
 /* grad[into] <- grad[into] + the later ones. */
@@ -46,20 +55,22 @@ static void add_gradients(const struct network *net, struct op *op, int into)
         add_values(op->grad[into], op->grad[k], values, op->type);
 }
 
+static void backward(struct network *net, struct op *op)
+{
+    add_gradients(net, op, op->node->kind == NODE_NORM ? 1 : 0); /* a normalisation adds two by itself */
+    op->kind->backward(net, op);
+}
+
 void exec_backward(struct network *net)
 {
-    for (int i = net->graph->count - 1; i > 0; i--) {
-        struct op *op = &net->ops[i];
-        if (op->grads == 0)
-            continue;
-        add_gradients(net, op, op->node->kind == NODE_NORM ? 1 : 0); /* a normalisation adds two by itself */
-        op->kind->backward(net, op);
-    }
+    for (int i = net->graph->count - 1; i > 0; i--)
+        if (net->ops[i].grads > 0)
+            timed(backward, net, &net->ops[i], PASS_BACKWARD);
 }
 
 void exec_infer(struct network *net, const float *images)
 {
     set_images(net, images);
     for (int i = 1; i < net->graph->count; i++)
-        net->ops[i].kind->infer(net, &net->ops[i]);
+        timed(net->ops[i].kind->infer, net, &net->ops[i], PASS_INFER);
 }

@@ -10,6 +10,7 @@
 #define STAGE(text, doc_, function_) .name = text, .doc = doc_, .function = function_, .flags = COMMAND_STAGE
 #define SHARED(text, doc_, function_) .name = text, .doc = doc_, .function = function_, \
     .flags = COMMAND_STAGE | COMMAND_DATA
+#define SHAPE_FLAGS "--batch=train.batch --size=image.size --shards=train.shards --precision=train.precision"
 #define HELPER(text, doc_, function_) .name = text, .doc = doc_, .function = function_
 
 static const struct command commands[] = {
@@ -44,7 +45,10 @@ static const struct command commands[] = {
     { HELPER("verify", "checks that a file is whole", stage_verify), .arguments = "FILE" },
     { HELPER("config", "a commented configuration file with all keys, or of one section", stage_config),
       .arguments = "[SECTION]", .switches = "--markdown", .flags = COMMAND_LONE },
-    { HELPER("model", "layers, parameters, FLOPs and bytes of a backbone", stage_model), .arguments = "NAME" },
+    { HELPER("model", "layers, parameters, FLOPs and bytes of a backbone", stage_model), .arguments = "NAME",
+      .own_flags = SHAPE_FLAGS },
+    { HELPER("bench-model", "speed of a backbone on this machine, and where its time goes", stage_bench_model),
+      .arguments = "NAME", .own_flags = SHAPE_FLAGS " --threads=threads --seconds=" },
     { HELPER("demo-corpus", "makes a small real corpus: slices of a brain with its atlas", stage_demo_corpus),
       .arguments = "DIR" },
     { HELPER("selftest", "checks this installation: sums over ranks, files, kernels, binding", stage_selftest),

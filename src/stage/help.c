@@ -62,6 +62,25 @@ static void add_keys(struct text *out, const struct command *command)
                          keys[k].doc);
 }
 
+/* Flags short for a key, with its default and meaning. */
+static void add_own_flags(struct text *out, const struct command *command)
+{
+    size_t count;
+    const struct key *keys = config_keys(&count);
+    char *word;
+    text_add(out, "\nOwn flags (default)\n");
+    for (int w = 0; (word = command_word(out->arena, command->own_flags, w)); w++) {
+        const char *path = strchr(word, '=') + 1, *fallback = "-", *doc = "seconds of each measurement";
+        for (size_t k = 0; k < count; k++)
+            if (strcmp(keys[k].path, path) == 0) {
+                fallback = keys[k].fallback;
+                doc = keys[k].doc;
+            }
+        text_add(out, "  %-24s %-17s %s\n", arena_printf(out->arena, "%.*s", (int)strcspn(word, "="), word), fallback,
+                 doc);
+    }
+}
+
 char *help_text(struct arena *arena, const struct command *command)
 {
     if (!command)
@@ -80,6 +99,8 @@ char *help_text(struct arena *arena, const struct command *command)
         add_keys(&out, command);
     if (command->switches)
         text_add(&out, "\nOwn flags: %s\n", command->switches);
+    if (command->own_flags)
+        add_own_flags(&out, command);
     if (!(command->flags & COMMAND_LONE))
         text_add(&out, "\n%s", flags);
     return out.data;

@@ -6,6 +6,8 @@
 #include "stage/command.h"
 #include "stage/stage.h"
 
+enum { OWN_FLAGS_MAX = 16 }; /* of one command */
+
 struct reader {
     struct options *options;
     struct arena *arena;
@@ -33,11 +35,16 @@ static const char *unknown_flag(struct reader *r, const char *flag)
     static const char *const own[] = { "--set", "--help", "--version", "--force", "--resume", "--dry-run", "--json" };
     size_t keys_count, count = sizeof own / sizeof *own;
     const struct key *keys = config_keys(&keys_count);
-    const char **words = arena_array(r->arena, const char *, count + keys_count);
+    const char **words = arena_array(r->arena, const char *, count + keys_count + OWN_FLAGS_MAX);
     memcpy(words, own, sizeof own);
     for (size_t k = 0; k < keys_count; k++)
         if (keys[k].flag)
             words[count++] = keys[k].flag;
+    char *word;
+    for (int w = 0;
+         w < OWN_FLAGS_MAX && r->options->command && (word = command_word(r->arena, r->options->command->own_flags, w));
+         w++)
+        words[count++] = arena_printf(r->arena, "%.*s", (int)strcspn(word, "="), word);
     const char *near = text_suggest(flag, words, count);
     return arena_printf(r->arena, "%s: unknown flag%s%s%s\n`cfn --help` lists the flags; any key is set by --set %s",
                         flag, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "",
@@ -73,6 +80,19 @@ static bool is_own(const struct command *command, const char *flag)
     return command && command->switches && strcmp(command->switches, flag) == 0;
 }
 
+/* What a flag of this command alone stands for: a key, "" for an argument of the command, NULL when it has none such.
+ */
+static const char *own_key(const struct reader *r, const char *flag)
+{
+    const struct command *command = r->options->command;
+    size_t length = strlen(flag);
+    char *word;
+    for (int w = 0; command && (word = command_word(r->arena, command->own_flags, w)); w++)
+        if (strncmp(word, flag, length) == 0 && word[length] == '=')
+            return word + length + 1;
+    return NULL;
+}
+
 /* One flag at argv[at]: "--epoch 5" or "--epoch=5". */
 static const char *read_flag(struct reader *r)
 {
@@ -89,7 +109,7 @@ static const char *read_flag(struct reader *r)
     }
     const char *value = strchr(flag, '=') ? r->argv[r->at] + (strchr(flag, '=') - flag) + 1 : NULL;
     flag[strcspn(flag, "=")] = '\0';
-    const char *key = config_flag_key(flag);
+    const char *own = own_key(r, flag), *key = own ? own : config_flag_key(flag);
     bool set = strcmp(flag, "--set") == 0;
     if (!key && !set)
         return unknown_flag(r, flag);
@@ -97,6 +117,11 @@ static const char *read_flag(struct reader *r)
         value = r->argv[++r->at];
     if (!value)
         return arena_printf(r->arena, "%s: expected a value after it", flag);
+    if (own && !*own) {
+        o->argv[o->argc++] = flag;
+        o->argv[o->argc++] = arena_strdup(r->arena, value);
+        return NULL;
+    }
     return set ? add_set(r, value) : add_setting(r, key, value, flag);
 }
 
@@ -134,7 +159,7 @@ const char *options_read(struct options *options, struct arena *arena, int argc,
 {
     *options = (struct options){ 0 };
     options->settings = arena_array(arena, struct setting, argc + 1);
-    options->argv = arena_array(arena, char *, argc + 1);
+    options->argv = arena_array(arena, char *, 2 * argc + 1);
     struct reader r = { options, arena, argc, 1, argv };
     for (; r.at < argc; r.at++) {
         bool is_flag = argv[r.at][0] == '-' && argv[r.at][1] != '\0';
