@@ -6,6 +6,9 @@
 #include "concept/sae_train.h"
 #include "dist/tree.h"
 
+/* Positions in a batch of `rows` that fall on this rank's leaves. Local. */
+struct span sae_own_positions(const struct tree *tree, int64_t rows);
+
 /* A set of rows this rank can read from. */
 struct sae_source {
     const struct world *world;

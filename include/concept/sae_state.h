@@ -3,8 +3,13 @@
 #define CONCEPT_SAE_STATE_H
 
 #include "concept/sae_rows.h"
+#include "concept/sae_sparse.h"
 
-enum { SAE_EPOCH, SAE_ROW, SAE_STEP, SAE_COUNTERS }; /* epochs done, rows taken in this one, Adam steps */
+/* Epochs done, rows taken in this one, Adam steps; active neurons in the last batch, and its rows. */
+enum { SAE_EPOCH, SAE_ROW, SAE_STEP, SAE_ACTIVE, SAE_ACTIVE_ROWS, SAE_COUNTERS };
+/* Loss of the rows taken in this epoch; moving average of the batch threshold and its weight. */
+enum { SAE_LOSS, SAE_THRESHOLD, SAE_THRESHOLD_WEIGHT, SAE_SUMS };
+enum { SAE_LEAF_SUMS = 2 }; /* of a leaf: loss, active neurons */
 
 struct sae_trainer {
     struct world *world;
@@ -17,17 +22,38 @@ struct sae_trainer {
     int64_t stride;
     struct sae_work work;                /* one piece of a leaf */
     float *x;                            /* [piece x D] */
-    double *leaf_sums;                   /* [own leaves x 2] */
+    struct sae_sparse sparse;            /* the whole of this rank's part of a batch */
+    struct span *leaf;                   /* [own leaves] rows of each, from this rank's first row */
+    double *row_check;                   /* [own rows] 0, or NaN where an activation is not finite */
+    double *row_sum;                     /* [own rows] sum of f */
+    int64_t *row_active;                 /* [own rows] */
+    int64_t *counts;                     /* [ranks] */
+    double *leaf_sums;                   /* [own leaves x SAE_LEAF_SUMS] */
     double *row_loss;                    /* [batch] losses of this rank's rows */
     double *cumulative;                  /* [train rows] for draws in proportion to loss^2 */
     int64_t *order;                      /* [train rows] of this epoch */
     int64_t *fired;                      /* [K] this rank, since the last sae_settle */
     int64_t *fired_epoch, *fired_before; /* [K] all ranks: in this epoch; from the last resampling to its start */
-    int64_t *dead, *picked;              /* [K] neurons, [piece] rows: scratch of a resampling */
+    int64_t *silent;                     /* [K] whole epochs since a neuron fired */
+    int32_t *dead_list;                  /* [dead_count] silent for dead_after epochs, at the start of this one */
+    int64_t dead_count;
+    int64_t *dead, *picked; /* [K] neurons, [piece] rows: scratch of a resampling */
     int64_t at[SAE_COUNTERS];
-    double loss_sum; /* of the rows taken in this epoch */
+    double sums[SAE_SUMS];
     double variance; /* sum ||x - mean||^2 of the evaluation set */
 };
+
+/* Weights at the start, by the options. Collective. */
+void sae_first_weights(struct sae_trainer *trainer, struct arena *arena);
+
+/* Auxiliary neurons of a row: 0 when the rule has no auxiliary loss. Local. */
+int sae_aux_k(const struct sae_options *options);
+/* Rows of one product. Local. */
+int64_t sae_piece_rows(const struct sae_options *options, int64_t train_rows);
+/* Most entries of sparse codes on a rank with `own` of `batch` rows, pieces of `piece`. Local. */
+int64_t sae_code_room(const struct sae_options *options, int neurons, int64_t batch, int64_t own, int64_t piece);
+/* Adam steps of the whole training. Local. */
+int64_t sae_total_steps(const struct sae_trainer *trainer);
 
 /* Forward passes over this rank's part of the open batch: leaf_sums [own leaves x 2] squared error and active
  * neurons; row_loss [own rows] or NULL. Local. */

@@ -20,9 +20,26 @@ struct world;
 struct sae_trainer;
 
 enum { SAE_ROWS = 512, SAE_FIELDS = 8 }; /* rows of one product; fields of a checkpoint */
+enum { SAE_SPARSE_COST = 12 }; /* an active neuron in a sparse product costs as much as so many in a dense one */
+
+enum sae_start {
+    SAE_START_PUBLISHED, /* as sae_init leaves them */
+    SAE_START_TIED,      /* encoder = decoder, of random directions; encoder bias 0 */
+    SAE_START_DATA       /* the same with directions of training rows, 0.8, and random ones, 0.2 */
+};
 
 struct sae_options {
-    double l1, lr;
+    struct sae_rule rule;   /* how neurons become active */
+    double penalty, lr;     /* of activations: relu L1, jumprelu L0 */
+    double warmup, decay;   /* shares of all steps: the rate rises at the start, falls to 0 at the end */
+    double penalty_warmup;  /* share of all steps in which the penalty rises */
+    double clip;            /* largest norm of a gradient; 0 = any */
+    int aux_k, dead_after;  /* topk family: dead neurons that explain what is left of a row; epochs without firing */
+    double aux_weight;      /* of their loss; 0 = none */
+    double threshold_decay; /* moving average of the batch threshold */
+    enum sae_start start;
+    bool median;            /* b starts at the geometric median of the training rows, else at 0 */
+    double first_threshold; /* jumprelu */
     int batch, epochs;
     int resample_every; /* epochs between resamplings, none in the last fifth; 0 = never */
     double resample_scale;
@@ -53,6 +70,9 @@ struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world,
 /* Bytes a rank of `ranks` takes, and bytes of one gradient, for --dry-run. Local. */
 int64_t sae_trainer_bytes(const struct sae_options *options, int dim, int neurons, int64_t train_rows,
                           int64_t eval_rows, int ranks);
+
+/* Cost of the sparse products beside the dense ones' when l0 of K neurons are active: sparse below 1. Local. */
+double sae_sparse_share(double l0, int neurons);
 
 /* One step on the next batch of the epoch; returns its mean loss. Loss or gradient not finite: all ranks end with
  * EXIT_INTERNAL. Collective: one gradient sum, rows fetched when not resident. */

@@ -56,9 +56,18 @@ struct embed_config {
     const char *precision; /* fp32 bf16 */
 };
 struct sae_config {
-    const char *variant; /* relu */
-    int expansion;       /* K = expansion * D */
-    double l1, lr;
+    const char *variant;     /* relu, topk, batchtopk, jumprelu, matryoshka */
+    int expansion;           /* K = expansion * D */
+    int k;                   /* topk family: active neurons per image */
+    double l1, l0, lr;       /* penalties of relu and of jumprelu */
+    double warmup, decay;    /* shares of the steps: learning rate up, and down to 0 */
+    double l1_warmup, clip;  /* share of the steps in which the penalty rises; norm of a gradient, 0 = any */
+    const char *init, *bias; /* auto, published, tied, data; auto, zero, median */
+    int aux_k, dead_after;   /* neurons of the auxiliary loss; epochs without firing */
+    double aux_weight;
+    int prefixes;              /* matryoshka */
+    double threshold_decay;    /* batchtopk, matryoshka: moving average */
+    double threshold, bandwidth; /* jumprelu: first thresholds; window of the estimator */
     int batch, epochs, resample_every; /* epochs; 0 = never */
     double resample_scale;
     int shards;

@@ -1,6 +1,6 @@
-/* Sparse autoencoder kernels: forward, backward, constraint. Five products a
- * step carry the cost; the passes between them touch each activation once.
- * Model and update as in the published scripts (docs/methods/sae.md). */
+/* Sparse autoencoder kernels: forward, backward, constraint, as dense products.
+ * Five of them a step carry the cost; the passes between touch each activation
+ * once. Model and update as in the published scripts (docs/methods/sae.md). */
 #include "concept/sae.h"
 
 #include <math.h>
@@ -8,14 +8,31 @@
 
 #include "base/arena.h"
 #include "base/rng.h"
+#include "concept/sae_top.h"
 #include "math/blas.h"
 #include "math/vec.h"
 
 enum { COLUMNS = 256 }; /* neurons a thread sweeps down all rows at a time: one kilobyte of each row */
 
+bool sae_by_batch(const struct sae_rule *rule)
+{
+    return rule->variant == SAE_BATCHTOPK || rule->variant == SAE_MATRYOSHKA;
+}
+
+int sae_prefixes(const struct sae_rule *rule)
+{
+    return rule->variant == SAE_MATRYOSHKA && rule->prefixes > 1 ? rule->prefixes : 1;
+}
+
+int sae_prefix(const struct sae_rule *rule, int neurons, int g)
+{
+    int some = neurons >> (sae_prefixes(rule) - 1 - g);
+    return some > 1 ? some : 1;
+}
+
 int64_t sae_count(int dim, int neurons)
 {
-    return 2 * (int64_t)neurons * dim + neurons + dim;
+    return 2 * (int64_t)neurons * dim + 2 * (int64_t)neurons + dim;
 }
 
 struct sae sae_view(float *flat, int dim, int neurons)
@@ -28,7 +45,8 @@ struct sae sae_view(float *flat, int dim, int neurons)
                          .encoder = flat,
                          .encoder_bias = flat + matrix,
                          .decoder = flat + matrix + neurons,
-                         .bias = flat + 2 * matrix + neurons };
+                         .bias = flat + 2 * matrix + neurons,
+                         .log_threshold = flat + 2 * matrix + neurons + dim };
 }
 
 void sae_init(struct sae *sae, uint64_t seed)
@@ -46,6 +64,7 @@ void sae_init(struct sae *sae, uint64_t seed)
     for (int k = 0; k < sae->neurons; k++)
         sae->encoder_bias[k] = (float)rng_range(&rng, ENCODER_BIAS, (uint64_t)k, -bias, bias);
     memset(sae->bias, 0, (size_t)sae->dim * sizeof(float));
+    memset(sae->log_threshold, 0, (size_t)sae->neurons * sizeof(float));
     sae_normalise(sae);
 }
 
@@ -55,7 +74,8 @@ struct sae_work sae_work(struct arena *arena, int dim, int neurons, int64_t rows
                               .centred = arena_array(arena, float, rows *dim),
                               .error = arena_array(arena, float, rows *dim),
                               .f = arena_array(arena, float, rows *neurons),
-                              .df = arena_array(arena, float, rows *neurons),
+                              .df = arena_take_raw(arena, (size_t)(rows * neurons + 1), sizeof(float)),
+                              .cut = arena_array(arena, float, neurons),
                               .squared = arena_array(arena, double, rows),
                               .sum = arena_array(arena, double, rows),
                               .active = arena_array(arena, int64_t, rows) };
@@ -77,17 +97,92 @@ static void activate(float *restrict f, double *sum, int64_t *active, const floa
     *active = positive;
 }
 
-void sae_encode(struct sae_work *work, const struct sae *sae, const float *x, int64_t rows)
+void sae_project(float *f, float *centred, double *sum, int64_t *active, const struct sae *sae, const float *x,
+                 int64_t rows)
 {
     int D = sae->dim, K = sae->neurons;
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++)
         for (int d = 0; d < D; d++)
-            work->centred[r * D + d] = x[r * D + d] - sae->bias[d];
-    blas_sgemm('N', 'T', rows, K, D, 1, work->centred, D, sae->encoder, D, 0, work->f, K);
+            centred[r * D + d] = x[r * D + d] - sae->bias[d];
+    blas_sgemm('N', 'T', rows, K, D, 1, centred, D, sae->encoder, D, 0, f, K);
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++)
-        activate(work->f + r * K, &work->sum[r], &work->active[r], sae->encoder_bias, K);
+        activate(f + r * K, &sum[r], &active[r], sae->encoder_bias, K);
+}
+
+/* f >= 0: what the neuron's own threshold leaves; p just below it is marked by -0.0. */
+static void jump(float *restrict f, double *sum, int64_t *active, const float *restrict cut, float half, int K)
+{
+    double total = 0;
+    int positive = 0;
+#pragma omp simd reduction(+ : total, positive)
+    for (int k = 0; k < K; k++) {
+        float p = f[k], below = p > 0 && p > cut[k] - half ? -0.0f : 0.0f;
+        f[k] = p <= cut[k] ? below : p; /* a NaN stays one */
+        positive += f[k] > 0;
+        total += (double)f[k];
+    }
+    *sum = total;
+    *active = positive;
+}
+
+/* One threshold for all neurons. */
+static void cut_below(float *restrict f, double *sum, int64_t *active, float threshold, int K)
+{
+    double total = 0;
+    int positive = 0;
+#pragma omp simd reduction(+ : total, positive)
+    for (int k = 0; k < K; k++) {
+        f[k] = f[k] <= threshold ? 0 : f[k];
+        positive += f[k] > 0;
+        total += (double)f[k];
+    }
+    *sum = total;
+    *active = positive;
+}
+
+/* The k largest; `active` holds how many are positive. */
+static void keep_largest(float *f, double *sum, int64_t *active, int k, int K)
+{
+    if (*active <= k)
+        return;
+    int64_t ties, kept = 0;
+    const float threshold = sae_kth_largest(f, K, k, &ties);
+    double total = 0;
+    for (int i = 0; i < K; i++) {
+        bool keep = f[i] > threshold || (f[i] >= threshold && ties-- > 0) || f[i] != f[i];
+        f[i] = keep ? f[i] : 0;
+        kept += keep;
+        total += (double)f[i];
+    }
+    *sum = total;
+    *active = kept;
+}
+
+void sae_apply(float *f, double *sum, int64_t *active, const float *cut, const struct sae *sae, int64_t rows)
+{
+    const int K = sae->neurons;
+    const struct sae_rule *rule = &sae->rule;
+    if (rule->variant == SAE_RELU)
+        return;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; r++) {
+        if (rule->variant == SAE_JUMPRELU)
+            jump(f + r * K, &sum[r], &active[r], cut, (float)(rule->bandwidth / 2), K);
+        else if (rule->variant == SAE_TOPK)
+            keep_largest(f + r * K, &sum[r], &active[r], rule->k, K);
+        else
+            cut_below(f + r * K, &sum[r], &active[r], (float)rule->threshold, K);
+    }
+}
+
+void sae_encode(struct sae_work *work, const struct sae *sae, const float *x, int64_t rows)
+{
+    for (int k = 0; sae->rule.variant == SAE_JUMPRELU && k < sae->neurons; k++)
+        work->cut[k] = expf(sae->log_threshold[k]);
+    sae_project(work->f, work->centred, work->sum, work->active, sae, x, rows);
+    sae_apply(work->f, work->sum, work->active, work->cut, sae, rows);
 }
 
 void sae_decode(struct sae_work *work, const struct sae *sae, const float *x, int64_t rows)
@@ -107,9 +202,33 @@ void sae_decode(struct sae_work *work, const struct sae *sae, const float *x, in
     }
 }
 
-double sae_row_loss(const struct sae_work *work, int64_t row, int dim, double l1)
+double sae_row_penalty(const struct sae_rule *rule, double penalty, double sum, int64_t active)
 {
-    return work->squared[row] / dim + l1 * work->sum[row];
+    return rule->variant == SAE_RELU ? penalty * sum : rule->variant == SAE_JUMPRELU ? penalty * (double)active : 0;
+}
+
+double sae_row_loss(const struct sae_work *work, const struct sae *sae, int64_t row, double penalty)
+{
+    return work->squared[row] / sae->dim + sae_row_penalty(&sae->rule, penalty, work->sum[row], work->active[row]);
+}
+
+float sae_jump_gradient(float df, float slope, float cut, const struct sae_rule *rule)
+{
+    return -cut * (cut * df + slope) / (float)rule->bandwidth;
+}
+
+/* Neurons first..end-1: gradient of their thresholds from the rows whose p is in the window; df is not masked yet. */
+static void jump_columns(float *restrict gradient, const struct sae_work *work, const struct sae_rule *rule,
+                         int64_t rows, int K, int first, int end, float slope)
+{
+    const float half = (float)(rule->bandwidth / 2);
+    for (int64_t r = 0; r < rows; r++)
+        for (int k = first; k < end; k++) {
+            const float f = work->f[r * K + k];
+            const bool inside = f > 0 ? f < work->cut[k] + half : signbit(f) != 0;
+            if (inside)
+                gradient[k] += sae_jump_gradient(work->df[r * K + k], slope, work->cut[k], rule);
+        }
 }
 
 /* Neurons first..end-1: df <- f > 0 ? df + slope : 0, its sum down the rows, and firing counts. */
@@ -146,20 +265,26 @@ static void output_gradient(float *restrict bias_gradient, struct sae_work *work
 }
 
 void sae_backward(struct sae *grad, int64_t *fired, struct sae_work *work, const struct sae *sae, int64_t rows,
-                  double l1, double scale, bool add)
+                  double penalty, double scale, bool add)
 {
     int D = sae->dim, K = sae->neurons;
-    float keep = add ? 1 : 0, slope = (float)(scale * l1);
+    const bool has_thresholds = sae->rule.variant == SAE_JUMPRELU;
+    float keep = add ? 1 : 0, slope = (float)(scale * penalty);
     if (!add) {
         memset(grad->bias, 0, (size_t)D * sizeof(float));
         memset(grad->encoder_bias, 0, (size_t)K * sizeof(float));
+        memset(grad->log_threshold, 0, (size_t)K * sizeof(float));
     }
     output_gradient(grad->bias, work, rows, D, scale);
     blas_sgemm('T', 'N', K, D, rows, 1, work->f, K, work->error, D, keep, grad->decoder, D);
     blas_sgemm('N', 'T', rows, K, D, 1, work->error, D, sae->decoder, D, 0, work->df, K);
 #pragma omp parallel for schedule(static)
-    for (int first = 0; first < K; first += COLUMNS)
-        mask_columns(grad->encoder_bias, fired, work, rows, K, first, first + COLUMNS < K ? first + COLUMNS : K, slope);
+    for (int first = 0; first < K; first += COLUMNS) {
+        int end = first + COLUMNS < K ? first + COLUMNS : K;
+        if (has_thresholds)
+            jump_columns(grad->log_threshold, work, &sae->rule, rows, K, first, end, slope);
+        mask_columns(grad->encoder_bias, fired, work, rows, K, first, end, has_thresholds ? 0 : slope);
+    }
     blas_sgemm('T', 'N', K, D, rows, 1, work->df, K, work->centred, D, keep, grad->encoder, D);
 }
 

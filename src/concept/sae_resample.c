@@ -73,6 +73,7 @@ static void forget_moments(struct sae *moment, int k)
     memset(moment->encoder + (int64_t)k * moment->dim, 0, row);
     memset(moment->decoder + (int64_t)k * moment->dim, 0, row);
     moment->encoder_bias[k] = 0;
+    moment->log_threshold[k] = 0;
 }
 
 /* New starts for dead[0..count-1], `piece` rows fetched at a time. */
@@ -91,6 +92,8 @@ static int plant(struct sae_trainer *t, int64_t count, double encoder_norm)
             int k = (int)t->dead[at + i];
             if (!sae_replant(&t->sae, k, t->x + i * t->sae.dim, encoder_norm))
                 continue;
+            if (t->sae.rule.variant == SAE_JUMPRELU)
+                t->sae.log_threshold[k] = (float)log(t->options.first_threshold);
             forget_moments(&t->moment1, k);
             forget_moments(&t->moment2, k);
             planted++;

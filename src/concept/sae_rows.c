@@ -8,8 +8,7 @@
 #include "dist/progress.h"
 #include "dist/world.h"
 
-/* Positions in a batch of `rows` that fall on this rank's leaves. */
-static struct span own_positions(const struct tree *tree, int64_t rows)
+struct span sae_own_positions(const struct tree *tree, int64_t rows)
 {
     struct span leaves = tree_leaves(tree);
     if (leaves.count == 0)
@@ -25,7 +24,7 @@ struct sae_source sae_source(struct arena *arena, const struct world *world, con
 {
     struct sae_source source = { .world = world, .tree = tree, .set = set, .dim = dim };
     size_t row_bytes = (size_t)dim * sizeof(float);
-    int64_t most = own_positions(tree, batch < set.rows ? batch : set.rows).count + 1;
+    int64_t most = sae_own_positions(tree, batch < set.rows ? batch : set.rows).count + 1;
     source.wanted = arena_array(arena, int64_t, most);
     if (set.rows * (int64_t)row_bytes <= resident_bytes) {
         float *all = arena_take_raw(arena, (size_t)set.rows, row_bytes);
@@ -39,7 +38,7 @@ struct sae_source sae_source(struct arena *arena, const struct world *world, con
 
 void sae_open_batch(struct sae_source *source, const int64_t *order, int64_t start, int64_t rows)
 {
-    struct span own = own_positions(source->tree, rows);
+    struct span own = sae_own_positions(source->tree, rows);
     source->batch_rows = rows;
     source->first = own.first;
     for (int64_t i = 0; i < own.count; i++)

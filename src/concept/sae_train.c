@@ -1,7 +1,6 @@
-/* Training of the sparse autoencoder: one step, one epoch, what a checkpoint
- * keeps. Gradients are formed leaf by leaf straight into the folding stack of
- * the fixed tree, so a rank holds log2(V) + 1 gradients at most. Dead neurons
- * are planted anew by sae_resample.c. */
+/* Training of the sparse autoencoder: its memory, one epoch, what a checkpoint
+ * keeps. A step is in sae_step.c; dead neurons are planted anew by
+ * sae_resample.c. */
 #include "concept/sae_train.h"
 
 #include <math.h>
@@ -12,8 +11,6 @@
 #include "concept/sae_state.h"
 #include "dist/progress.h"
 #include "dist/world.h"
-#include "math/adam.h"
-#include "math/vec.h"
 
 /* Floats between rows of the folding stack: whole cache lines. */
 static int64_t stack_stride(int64_t count)
@@ -21,7 +18,7 @@ static int64_t stack_stride(int64_t count)
     return (count + 15) / 16 * 16;
 }
 
-static int64_t piece_rows(const struct sae_options *options, int64_t train_rows)
+int64_t sae_piece_rows(const struct sae_options *options, int64_t train_rows)
 {
     int64_t batch = options->batch < train_rows ? options->batch : train_rows;
     int64_t leaf = (batch + options->leaves - 1) / options->leaves;
@@ -69,7 +66,7 @@ struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world,
     t->train = sae_source(arena, world, t->tree, train, dim, t->batch, options->resident_bytes);
     t->eval = sae_source(arena, world, t->tree, eval, dim, t->eval_batch, options->resident_bytes);
 
-    int64_t count = sae_count(dim, neurons), piece = piece_rows(options, train.rows);
+    int64_t count = sae_count(dim, neurons), piece = sae_piece_rows(options, train.rows);
     t->sae = sae_view(arena_array(arena, float, count), dim, neurons);
     t->moment1 = sae_view(arena_array(arena, float, count), dim, neurons);
     t->moment2 = sae_view(arena_array(arena, float, count), dim, neurons);
@@ -78,7 +75,17 @@ struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world,
     memset(t->stack, 0, (size_t)t->stride * sizeof(float)); /* a rank without leaves never writes it */
     t->work = sae_work(arena, dim, neurons, piece);
     t->x = arena_array(arena, float, piece *dim);
-    t->leaf_sums = arena_array(arena, double, 2 * (tree_leaves(t->tree).count + 1));
+    int64_t leaves = tree_leaves(t->tree).count, own = sae_own_positions(t->tree, t->batch).count;
+    t->leaf = arena_array(arena, struct span, leaves + 1);
+    t->leaf_sums = arena_array(arena, double, SAE_LEAF_SUMS *(leaves + 1));
+    t->sparse = sae_sparse(arena, &options->rule, t->tree, dim, neurons, own,
+                           sae_code_room(options, neurons, t->batch, own, piece), sae_aux_k(options));
+    t->row_check = arena_array(arena, double, own + 1);
+    t->row_sum = arena_array(arena, double, own + 1);
+    t->row_active = arena_array(arena, int64_t, own + 1);
+    t->counts = arena_array(arena, int64_t, world->size);
+    t->silent = arena_array(arena, int64_t, neurons);
+    t->dead_list = arena_array(arena, int32_t, neurons);
     t->row_loss = arena_array(arena, double, t->batch);
     t->order = arena_array(arena, int64_t, train.rows);
     t->cumulative = arena_array(arena, double, train.rows);
@@ -87,7 +94,8 @@ struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world,
     t->fired_before = arena_array(arena, int64_t, neurons);
     t->dead = arena_array(arena, int64_t, neurons);
     t->picked = arena_array(arena, int64_t, piece);
-    sae_init(&t->sae, options->seed);
+    t->sae.rule = options->rule;
+    sae_first_weights(t, arena);
     t->variance = total_variance(t, arena);
     sae_loaded(t);
     return t;
@@ -96,76 +104,21 @@ struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world,
 int64_t sae_trainer_bytes(const struct sae_options *options, int dim, int neurons, int64_t train_rows,
                           int64_t eval_rows, int ranks)
 {
-    int64_t depth = 2, piece = piece_rows(options, train_rows), row = dim * (int64_t)sizeof(float);
+    int64_t depth = 2, piece = sae_piece_rows(options, train_rows), row = dim * (int64_t)sizeof(float);
     for (int leaves = options->leaves; leaves > 1; leaves /= 2)
         depth++;
     int64_t batch = options->batch < train_rows ? options->batch : train_rows;
     int64_t train = train_rows * row <= options->resident_bytes ? train_rows * row : (batch / ranks + 1) * row;
     int64_t eval = eval_rows * row <= options->resident_bytes ? eval_rows * row : (batch / ranks + 1) * row;
+    int64_t own = (batch + ranks - 1) / ranks, entries = sae_code_room(options, neurons, batch, own, piece);
     return (3 + depth) * 4 * sae_count(dim, neurons) + piece * (8 * (int64_t)neurons + 12 * dim) + train + eval +
-           train_rows * 16 + 32 * (int64_t)neurons;
+           train_rows * 16 + 44 * (int64_t)neurons +
+           sae_sparse_bytes(&options->rule, dim, neurons, own, entries, sae_aux_k(options), (int)depth);
 }
 
-/* Gradient of one leaf of the open batch into row `slot` of the stack; returns its summed loss. */
-static double leaf_gradient(struct sae_trainer *t, int leaf)
+int64_t sae_total_steps(const struct sae_trainer *t)
 {
-    int dim = t->sae.dim;
-    struct span rows = sae_leaf(&t->train, leaf);
-    struct sae grad = sae_view(t->stack + tree_slot(t->tree, leaf) * t->stride, dim, t->sae.neurons);
-    double scale = 1 / (double)t->train.batch_rows, loss = 0;
-    if (rows.count == 0)
-        memset(grad.flat, 0, (size_t)grad.count * sizeof(float));
-    for (int64_t at = 0; at < rows.count; at += t->work.rows) {
-        int64_t n = rows.count - at < t->work.rows ? rows.count - at : t->work.rows;
-        phase_enter(PHASE_FORWARD);
-        sae_copy_rows(t->x, &t->train, rows.first + at, n);
-        sae_encode(&t->work, &t->sae, t->x, n);
-        sae_decode(&t->work, &t->sae, t->x, n);
-        for (int64_t r = 0; r < n; r++)
-            loss += sae_row_loss(&t->work, r, dim, t->options.l1);
-        phase_enter(PHASE_BACKWARD);
-        sae_backward(&grad, t->fired, &t->work, &t->sae, n, t->options.l1, scale, at > 0);
-    }
-    return loss;
-}
-
-/* All ranks learn of a number that blew up on the step it does. */
-static void check_finite(struct sae_trainer *t, double loss, const struct sae *grad)
-{
-    const char *what = !isfinite(loss) ? "loss" : !vec_all_finite(grad->flat, grad->count) ? "gradient" : NULL;
-    agree(t->world, what == NULL, EXIT_INTERNAL,
-          "sae: the %s is not finite at epoch %lld, row %lld of it\n"
-          "Lower sae.lr, or look for values that are not finite in embeddings.h5.",
-          what ? what : "", (long long)t->at[SAE_EPOCH] + 1, (long long)t->at[SAE_ROW]);
-}
-
-double sae_step(struct sae_trainer *t)
-{
-    int64_t start = t->at[SAE_ROW], left = t->train.set.rows - start;
-    int64_t rows = left < t->batch ? left : t->batch;
-    enum phase before = phase_enter(PHASE_FORWARD);
-    sae_open_batch(&t->train, t->order, start, rows);
-    for (int leaf = 0; leaf < tree_leaves(t->tree).count; leaf++) {
-        t->leaf_sums[leaf] = leaf_gradient(t, leaf);
-        tree_fold_f32(t->tree, leaf, t->stack, t->sae.count, t->stride);
-    }
-    /* Sum over the leaves of all ranks. */
-    phase_enter(PHASE_COMM);
-    struct sae grad = sae_view(t->stack, t->sae.dim, t->sae.neurons);
-    double loss;
-    tree_sum_nodes_f32(t->tree, grad.flat, t->stack, grad.count, t->stride);
-    tree_sum_f64(t->tree, &loss, t->leaf_sums, 1);
-    /* The same step on every rank. */
-    phase_enter(PHASE_OPTIMISER);
-    check_finite(t, loss, &grad);
-    sae_finish_gradient(&grad, &t->sae);
-    struct adam adam = { t->options.lr, 0.9, 0.999, 1e-8, 0 };
-    adam_step(t->sae.flat, t->moment1.flat, t->moment2.flat, grad.flat, t->sae.count, &adam, ++t->at[SAE_STEP]);
-    sae_normalise(&t->sae);
-    phase_enter(before);
-    t->at[SAE_ROW] += rows;
-    t->loss_sum += loss;
-    return loss / (double)rows;
+    return t->options.epochs * ((t->train.set.rows + t->batch - 1) / t->batch);
 }
 
 bool sae_epoch_done(const struct sae_trainer *t)
@@ -203,7 +156,7 @@ void sae_forward(struct sae_trainer *t, struct sae_source *source, double *leaf_
                 squared += t->work.squared[r];
                 active += (double)t->work.active[r];
                 if (row_loss)
-                    row_loss[own++] = sae_row_loss(&t->work, r, t->sae.dim, t->options.l1);
+                    row_loss[own++] = sae_row_loss(&t->work, &t->sae, r, t->options.penalty);
             }
         }
         leaf_sums[2 * leaf] = squared;
@@ -256,18 +209,20 @@ struct sae_metrics sae_end_epoch(struct sae_trainer *t)
     for (int k = 0; k < K; k++) {
         dead += t->fired_epoch[k] == 0;
         dense += 10 * t->fired_epoch[k] > n;
+        t->silent[k] = t->fired_epoch[k] > 0 ? 0 : t->silent[k] + 1;
         t->fired_before[k] += t->fired_epoch[k];
         t->fired_epoch[k] = 0;
     }
-    struct sae_metrics m = {
-        .epoch = epoch, .train_loss = t->loss_sum / (double)n, .dead = (double)dead / K, .dense = (double)dense / K
-    };
+    struct sae_metrics m = { .epoch = epoch,
+                             .train_loss = t->sums[SAE_LOSS] / (double)n,
+                             .dead = (double)dead / K,
+                             .dense = (double)dense / K };
     sae_evaluate(t, &m.fvu, &m.l0);
     if (sae_resample_due(&t->options, epoch))
         m.resampled = sae_resample(t);
     t->at[SAE_EPOCH] = epoch;
     t->at[SAE_ROW] = 0;
-    t->loss_sum = 0;
+    t->sums[SAE_LOSS] = 0;
     sae_loaded(t);
     return m;
 }
@@ -280,8 +235,9 @@ int sae_fields(struct sae_trainer *t, struct checkpoint_field fields[SAE_FIELDS]
         { "moment2", STORE_F32, t->moment2.flat, t->sae.count },
         { "fired_epoch", STORE_I64, t->fired_epoch, t->sae.neurons },
         { "fired_before", STORE_I64, t->fired_before, t->sae.neurons },
+        { "silent", STORE_I64, t->silent, t->sae.neurons },
         { "at", STORE_I64, t->at, SAE_COUNTERS },
-        { "loss_sum", STORE_F64, &t->loss_sum, 1 },
+        { "sums", STORE_F64, t->sums, SAE_SUMS },
     };
     memcpy(fields, all, sizeof all);
     return (int)(sizeof all / sizeof all[0]);
@@ -300,4 +256,10 @@ void sae_loaded(struct sae_trainer *t)
 {
     struct rng rng = { t->options.seed, RNG_SAE_SHUFFLE, (uint32_t)t->at[SAE_EPOCH] };
     rng_permutation(&rng, 0, t->order, t->train.set.rows);
+    t->dead_count = 0;
+    for (int k = 0; k < t->sae.neurons; k++)
+        if (t->silent[k] >= t->options.dead_after)
+            t->dead_list[t->dead_count++] = k;
+    if (t->sums[SAE_THRESHOLD_WEIGHT] > 0)
+        t->sae.rule.threshold = t->sums[SAE_THRESHOLD] / t->sums[SAE_THRESHOLD_WEIGHT];
 }

@@ -59,14 +59,46 @@ static const char *identity_of(struct sae_stage *s)
 {
     struct job *job = s->job;
     struct text id = text_new(job->run);
-    static const char *const keys[] = {
-        "seed",      "trial",      "sae.variant",        "sae.expansion",      "sae.l1",    "sae.lr",
-        "sae.batch", "sae.epochs", "sae.resample_every", "sae.resample_scale", "sae.shards"
-    };
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        text_add(&id, "%s=%s\n", keys[i], config_value(job->run, job->config, keys[i]));
+    text_add(&id, "seed=%s\ntrial=%s\n", config_value(job->run, job->config, "seed"),
+             config_value(job->run, job->config, "trial"));
+    text_add(&id, "%s", config_section_text(job->run, job->config, "sae"));
     text_add(&id, "embeddings=%s\n", store_checksum(job->world, job->run, job_path(job, "embeddings.h5")));
     return id.data;
+}
+
+static struct sae_options options_of(const struct sae_config *c, uint64_t seed)
+{
+    static const char *const names[] = { "relu", "topk", "batchtopk", "jumprelu", "matryoshka" };
+    static const char *const starts[] = { "published", "tied", "data" };
+    struct sae_options o = { .lr = c->lr,
+                             .warmup = c->warmup,
+                             .decay = c->decay,
+                             .penalty_warmup = c->l1_warmup,
+                             .clip = c->clip,
+                             .aux_k = c->aux_k,
+                             .dead_after = c->dead_after,
+                             .aux_weight = c->aux_weight,
+                             .threshold_decay = c->threshold_decay,
+                             .first_threshold = c->threshold,
+                             .batch = c->batch,
+                             .epochs = c->epochs,
+                             .resample_every = c->resample_every,
+                             .resample_scale = c->resample_scale,
+                             .leaves = c->shards,
+                             .seed = seed,
+                             .resident_bytes = RESIDENT_BYTES };
+    o.rule = (struct sae_rule){ .k = c->k, .prefixes = c->prefixes, .bandwidth = c->bandwidth };
+    for (int v = 0; v < (int)(sizeof names / sizeof *names); v++)
+        if (strcmp(c->variant, names[v]) == 0)
+            o.rule.variant = (enum sae_variant)v;
+    const bool relu = o.rule.variant == SAE_RELU;
+    o.penalty = o.rule.variant == SAE_JUMPRELU ? c->l0 : c->l1;
+    o.start = relu ? SAE_START_PUBLISHED : SAE_START_TIED;
+    for (int i = 0; i < (int)(sizeof starts / sizeof *starts); i++)
+        if (strcmp(c->init, starts[i]) == 0)
+            o.start = (enum sae_start)i;
+    o.median = strcmp(c->bias, "median") == 0 || (strcmp(c->bias, "auto") == 0 && !relu);
+    return o;
 }
 
 static void setup(struct sae_stage *s, struct job *job)
@@ -76,15 +108,10 @@ static void setup(struct sae_stage *s, struct job *job)
     s->config = c;
     s->features = features_load(job);
     s->neurons = c->expansion * s->features->dim;
-    s->options = (struct sae_options){ .l1 = c->l1,
-                                       .lr = c->lr,
-                                       .batch = c->batch,
-                                       .epochs = c->epochs,
-                                       .resample_every = c->resample_every,
-                                       .resample_scale = c->resample_scale,
-                                       .leaves = c->shards,
-                                       .seed = job_seed(job),
-                                       .resident_bytes = RESIDENT_BYTES };
+    s->options = options_of(c, job_seed(job));
+    agree(job->world, c->k <= s->neurons, EXIT_BAD_CONFIG,
+          "sae.k: expected at most the %d neurons there are, found %d\nLower sae.k, or raise sae.expansion.",
+          s->neurons, c->k);
     s->train = pack_split(job, s->features, SPLIT_TRAIN);
     s->eval = pack_split(job, s->features, SPLIT_VAL);
     agree(job->world, s->train.rows > 0, EXIT_BAD_DATA, "%s: no row is in the training split\nLook at `cfn audit`.",

@@ -1,16 +1,19 @@
-/* Training the sparse autoencoder over ranks: the same bits at any rank count, whether rows are kept or
- * fetched, and after a stop in the middle of an epoch; resampling fires; lists of exciting images are merged. */
+/* Training the sparse autoencoder over ranks: every variant gives the same bits at any rank count, whether rows are
+ * kept or fetched, and after a stop in the middle of an epoch; resampling fires; the largest activations of all ranks
+ * are found; lists of exciting images are merged. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "base/arena.h"
 #include "concept/sae_codes.h"
+#include "concept/sae_top.h"
 #include "concept/sae_train.h"
 #include "digest.h"
 #include "dist/shard.h"
@@ -36,14 +39,44 @@ static struct sae_set make_set(int64_t rows, int salt)
     return (struct sae_set){ x, mine.first, mine.count, rows };
 }
 
-static struct sae_trainer *make_trainer(int64_t resident_bytes)
+/* One training a row: each variant, the ways to start, and relu with so few active neurons that products are sparse. */
+static const struct kind {
+    const char *name;
+    struct sae_rule rule;
+    double penalty;
+    enum sae_start start;
+    bool median;
+    double most_l0;
+} kinds[] = {
+    { "relu", { .variant = SAE_RELU }, 0.05, SAE_START_PUBLISHED, false, K / 2.0 },
+    { "relu-sparse", { .variant = SAE_RELU }, 0.2, SAE_START_PUBLISHED, true, (double)K / SAE_SPARSE_COST },
+    { "topk", { .variant = SAE_TOPK, .k = 4 }, 0, SAE_START_DATA, false, 4 },
+    { "batchtopk", { .variant = SAE_BATCHTOPK, .k = 4 }, 0, SAE_START_TIED, true, 8 },
+    { "jumprelu", { .variant = SAE_JUMPRELU, .bandwidth = 0.2 }, 0.01, SAE_START_TIED, true, K / 2.0 },
+    { "matryoshka", { .variant = SAE_MATRYOSHKA, .k = 4, .prefixes = 3 }, 0, SAE_START_TIED, true, 8 },
+};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+static struct sae_trainer *make_trainer(const struct kind *kind, int64_t resident_bytes)
 {
     /* The last of five batches has 3 rows: most of the 8 leaves are empty. */
-    struct sae_options options = { .l1 = 0.05,
+    struct sae_options options = { .rule = kind->rule,
+                                   .penalty = kind->penalty,
                                    .lr = 5e-3,
+                                   .warmup = 0.1,
+                                   .decay = 0.3,
+                                   .penalty_warmup = 0.1,
+                                   .clip = 10,
+                                   .aux_k = 6,
+                                   .aux_weight = 1.0 / 32,
+                                   .dead_after = 1,
+                                   .threshold_decay = 0.9,
+                                   .start = kind->start,
+                                   .median = kind->median,
+                                   .first_threshold = 0.1,
                                    .batch = 40,
                                    .epochs = EPOCHS,
-                                   .resample_every = 2,
+                                   .resample_every = kind->rule.variant == SAE_RELU ? 2 : 4,
                                    .resample_scale = 0.2,
                                    .leaves = 8,
                                    .seed = 3,
@@ -82,45 +115,79 @@ static uint64_t train(struct sae_trainer *trainer, struct sae_metrics *metrics, 
 static void same_bits_at_any_rank_count(void **state)
 {
     (void)state;
-    struct sae_metrics kept = { 0 }, fetched = { 0 };
-    int resampled, again;
-    uint64_t hash = train(make_trainer(1 << 20), &kept, &resampled);
-    assert_true(resampled > 0);
-    assert_true(kept.fvu > 0 && kept.fvu < 0.5);
-    assert_true(kept.l0 > 0 && kept.l0 < K / 2);
-    assert_true(train(make_trainer(0), &fetched, &again) == hash);
-    bool same = world->rank != 0 || digest_same("sae", hash);
-    agree(world, same, EXIT_INTERNAL, "weights differ from those at another rank count");
+    for (int i = 0; i < KINDS; i++) {
+        struct sae_metrics kept = { 0 }, fetched = { 0 };
+        int resampled, again;
+        char name[64];
+        uint64_t hash = train(make_trainer(&kinds[i], 1 << 20), &kept, &resampled);
+        assert_true(resampled > 0 || i > 0); /* the published start leaves dead neurons */
+        if (!(kept.fvu > 0 && kept.fvu < 0.7 && kept.l0 > 0.5 && kept.l0 <= kinds[i].most_l0))
+            fail_msg("%s: FVU %g, L0 %g", kinds[i].name, kept.fvu, kept.l0);
+        assert_true(train(make_trainer(&kinds[i], 0), &fetched, &again) == hash);
+        snprintf(name, sizeof name, "sae-%s", kinds[i].name);
+        bool same = world->rank != 0 || digest_same(name, hash);
+        agree(world, same, EXIT_INTERNAL, "%s: weights differ from those at another rank count", kinds[i].name);
+    }
 }
 
 static void stop_in_an_epoch_changes_nothing(void **state)
 {
     (void)state;
-    struct sae_metrics straight = { 0 }, resumed = { 0 };
-    int resampled;
-    uint64_t expected = train(make_trainer(1 << 20), &straight, &resampled);
+    for (int i = 0; i < KINDS; i++) {
+        struct sae_metrics straight = { 0 }, resumed = { 0 };
+        int resampled;
+        uint64_t expected = train(make_trainer(&kinds[i], 1 << 20), &straight, &resampled);
 
-    struct sae_trainer *first = make_trainer(1 << 20), *second = make_trainer(1 << 20);
-    for (int epoch = 0; epoch < 3; epoch++) {
-        while (!sae_epoch_done(first))
-            sae_step(first);
-        sae_end_epoch(first);
+        struct sae_trainer *first = make_trainer(&kinds[i], 1 << 20), *second = make_trainer(&kinds[i], 1 << 20);
+        for (int epoch = 0; epoch < 3; epoch++) {
+            while (!sae_epoch_done(first))
+                sae_step(first);
+            sae_end_epoch(first);
+        }
+        sae_step(first);
+        sae_step(first);
+        /* What a checkpoint does: every rank gets rank 0's values. */
+        struct checkpoint_field from[SAE_FIELDS], to[SAE_FIELDS];
+        sae_settle(first);
+        int count = sae_fields(first, from);
+        sae_fields(second, to);
+        for (int f = 0; f < count; f++) {
+            size_t bytes = (size_t)from[f].count * (from[f].type == STORE_F32 ? 4 : 8);
+            memcpy(to[f].data, from[f].data, bytes);
+            world_broadcast(world, to[f].data, bytes, 0);
+        }
+        sae_loaded(second);
+        assert_int_equal(sae_rows_done(second), 80);
+        assert_true(train(second, &resumed, &resampled) == expected);
     }
-    sae_step(first);
-    sae_step(first);
-    /* What a checkpoint does: every rank gets rank 0's values. */
-    struct checkpoint_field from[SAE_FIELDS], to[SAE_FIELDS];
-    sae_settle(first);
-    int count = sae_fields(first, from);
-    sae_fields(second, to);
-    for (int i = 0; i < count; i++) {
-        size_t bytes = (size_t)from[i].count * (from[i].type == STORE_F32 ? 4 : 8);
-        memcpy(to[i].data, from[i].data, bytes);
-        world_broadcast(world, to[i].data, bytes, 0);
+}
+
+/* Values with many ties, spread over ranks: as many stay as were asked for, the first of equal ones. */
+static void largest_of_all_ranks(void **state)
+{
+    (void)state;
+    enum { N = 1000 };
+    struct span mine = shard_rows(N, world->size, world->rank);
+    int64_t *counts = arena_array(arena, int64_t, world->size);
+    float all[N];
+    for (int i = 0; i < N; i++)
+        all[i] = ldexpf(floorf(1 + fabsf(formula(i, 6)) * 5), i % 3 - 140); /* denormals too */
+    for (int64_t k = 1; k <= N + 1; k += 37) {
+        int64_t ties, kept = 0, wrong = 0;
+        float kth = sae_kth_largest_of_all(world, counts, all + mine.first, mine.count, k, &ties);
+        for (int64_t i = mine.first; i < mine.first + mine.count; i++) {
+            int64_t before = 0; /* rank of value i by the definition */
+            for (int64_t j = 0; j < N; j++)
+                before += all[j] > all[i] || (all[j] >= all[i] && j < i);
+            bool keep = all[i] > kth || (all[i] >= kth && ties-- > 0);
+            kept += keep;
+            wrong += keep != (before < k) && k <= N;
+        }
+        world_sum_i64(world, &kept, 1);
+        assert_true(wrong == 0);
+        assert_int_equal(kept, k <= N ? k : N);
+        assert_true((kth > 0) == (k <= N));
     }
-    sae_loaded(second);
-    assert_int_equal(sae_rows_done(second), 80);
-    assert_true(train(second, &resumed, &resampled) == expected);
 }
 
 static void lists_are_merged(void **state)
@@ -162,6 +229,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_bits_at_any_rank_count),
         cmocka_unit_test(stop_in_an_epoch_changes_nothing),
+        cmocka_unit_test(largest_of_all_ranks),
         cmocka_unit_test(lists_are_merged),
     };
     int code = cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,7 +32,7 @@ static double step(struct run *run, const float *x, int rows, double l1, double 
         sae_encode(&run->work, &run->sae, part, n);
         sae_decode(&run->work, &run->sae, part, n);
         for (int r = 0; r < n; r++)
-            loss += sae_row_loss(&run->work, r, run->sae.dim, l1);
+            loss += sae_row_loss(&run->work, &run->sae, r, l1);
         sae_backward(&run->grad, run->fired, &run->work, &run->sae, n, l1, 1.0 / rows, piece > 0);
     }
     sae_finish_gradient(&run->grad, &run->sae);

@@ -65,7 +65,7 @@ static void gradient_is_that_of_the_loss(void **state)
         sae_encode(&work, &sae, x + first * D, n);
         sae_decode(&work, &sae, x + first * D, n);
         for (int r = 0; r < n; r++)
-            loss += sae_row_loss(&work, r, D, L1) / ROWS;
+            loss += sae_row_loss(&work, &sae, r, L1) / ROWS;
         sae_backward(&grad, fired, &work, &sae, n, L1, 1.0 / ROWS, piece > 0);
     }
     assert_true(fabs(loss - plain_loss(&sae)) < 1e-6);

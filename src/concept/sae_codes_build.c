@@ -1,0 +1,153 @@
+/* Building compressed codes from dense activations: every value above a bound,
+ * or the largest of each row. Rows are counted, then filled, in parallel. */
+#include <string.h>
+
+#include "base/arena.h"
+#include "concept/sae_sparse.h"
+#include "concept/sae_top.h"
+
+enum { BLOCK = 64 }; /* values passed over at once when none counts */
+
+struct sae_codes sae_codes(struct arena *arena, int64_t rows, int64_t room, bool cut)
+{
+    size_t n = (size_t)room + 1;
+    return (struct sae_codes){ .room = room,
+                               .start = arena_array(arena, int64_t, rows + 1),
+                               .index = arena_take_raw(arena, n, sizeof(int32_t)),
+                               .value = arena_take_raw(arena, n, sizeof(float)),
+                               .slope = arena_take_raw(arena, n, sizeof(float)),
+                               .cut = cut ? arena_take_raw(arena, n, sizeof(float)) : NULL };
+}
+
+static int32_t bits_of(float f)
+{
+    int32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
+}
+
+static bool counts(float f, float bound)
+{
+    return bound > 0 ? f > bound : bits_of(f) != 0;
+}
+
+static int64_t count_row(const float *restrict f, int K, float bound)
+{
+    int count = 0;
+    if (bound > 0) {
+#pragma omp simd reduction(+ : count)
+        for (int k = 0; k < K; k++)
+            count += f[k] > bound;
+    } else {
+#pragma omp simd reduction(+ : count)
+        for (int k = 0; k < K; k++)
+            count += bits_of(f[k]) != 0;
+    }
+    return count;
+}
+
+static void fill_row(int32_t *restrict index, float *restrict value, const float *restrict f, int K, float bound)
+{
+    int64_t n = 0;
+    for (int at = 0; at < K; at += BLOCK) {
+        const int end = at + BLOCK < K ? at + BLOCK : K;
+        if (count_row(f + at, end - at, bound) > 0)
+            for (int k = at; k < end; k++)
+                if (counts(f[k], bound)) {
+                    index[n] = k;
+                    value[n++] = f[k];
+                }
+    }
+}
+
+bool sae_codes_add(struct sae_codes *c, const float *f, int64_t rows, int K, float bound)
+{
+    int64_t *start = c->start + c->rows;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; r++)
+        start[r + 1] = count_row(f + r * K, K, bound);
+    for (int64_t r = 0; r < rows; r++)
+        start[r + 1] += start[r];
+    const bool fits = start[rows] <= c->room;
+    if (fits)
+#pragma omp parallel for schedule(static)
+        for (int64_t r = 0; r < rows; r++)
+            fill_row(c->index + start[r], c->value + start[r], f + r * K, K, bound);
+    c->rows += rows;
+    return fits;
+}
+
+void sae_codes_cut(struct sae_codes *c, float threshold, int64_t ties)
+{
+    int64_t n = 0, at = 0;
+    for (int64_t r = 0; r < c->rows; r++) {
+        const int64_t end = c->start[r + 1];
+        for (; at < end; at++) {
+            if (!(c->value[at] > threshold || (c->value[at] >= threshold && ties-- > 0)))
+                continue;
+            c->index[n] = c->index[at];
+            c->value[n++] = c->value[at];
+        }
+        c->start[r + 1] = n;
+    }
+}
+
+/* The k largest of one row, given how many are positive; returns how many there are. */
+static int64_t largest_of_row(int32_t *restrict index, float *restrict value, const float *restrict f, int64_t K,
+                              float threshold, int64_t ties)
+{
+    int64_t n = 0;
+    for (int64_t at = 0; at < K; at += BLOCK) {
+        const int64_t end = at + BLOCK < K ? at + BLOCK : K;
+        int some = 0;
+#pragma omp simd reduction(+ : some)
+        for (int64_t k = at; k < end; k++)
+            some += f[k] >= threshold;
+        for (int64_t k = at; some > 0 && k < end; k++)
+            if (f[k] > 0 && (f[k] > threshold || (f[k] >= threshold && ties-- > 0))) {
+                index[n] = (int32_t)k;
+                value[n++] = f[k];
+            }
+    }
+    return n;
+}
+
+/* Rows fill k places each, then move together. */
+static void add_largest(struct sae_codes *c, const float *f, int64_t rows, int64_t width, int k, const int32_t *list)
+{
+    const int64_t base = c->start[c->rows];
+    int64_t *start = c->start + c->rows;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t ties, place = base + r * k;
+        const float threshold = sae_kth_largest(f + r * width, width, k, &ties);
+        start[r + 1] = largest_of_row(c->index + place, c->value + place, f + r * width, width, threshold, ties);
+        for (int64_t i = 0; list && i < start[r + 1]; i++)
+            c->index[place + i] = list[c->index[place + i]];
+    }
+    int64_t to = base;
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t from = base + r * k, count = start[r + 1];
+        if (to != from) {
+            memmove(c->index + to, c->index + from, (size_t)count * sizeof *c->index);
+            memmove(c->value + to, c->value + from, (size_t)count * sizeof *c->value);
+        }
+        start[r + 1] = to += count;
+    }
+    c->rows += rows;
+}
+
+void sae_codes_add_largest(struct sae_codes *c, const float *f, int64_t rows, int K, int k)
+{
+    add_largest(c, f, rows, K, k, NULL);
+}
+
+void sae_codes_add_largest_of(struct sae_codes *c, float *gathered, const float *f, const int32_t *list, int64_t some,
+                              int64_t rows, int K, int k)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < some; i++)
+            gathered[r * some + i] = f[r * K + list[i]];
+    add_largest(c, gathered, rows, some, k, list);
+}

@@ -1,0 +1,125 @@
+/* Order statistics of activations. A row is searched by bisection over the bits
+ * of the answer, one vector compare a value and step; long lists and lists over
+ * several ranks by counting three groups of bits, the highest first. Counts are
+ * integers: no order of ranks or values can change the answer. */
+#include "concept/sae_top.h"
+
+#include <string.h>
+
+#include "dist/world.h"
+
+enum { LOW_BITS = 10, LOW = 1 << LOW_BITS, HIGH = 2048 }; /* 11 + 10 + 10 bits below the sign */
+
+static int32_t bits_of(float f)
+{
+    int32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
+}
+
+static float float_of(int32_t bits)
+{
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+/* How many of f are at least `threshold` > 0. */
+static int64_t count_from(const float *restrict f, int64_t n, float threshold)
+{
+    int64_t all = 0;
+    for (int64_t at = 0; at < n; at += 1 << 16) {
+        int32_t count = 0;
+        const int64_t end = at + (1 << 16) < n ? at + (1 << 16) : n;
+#pragma omp simd reduction(+ : count)
+        for (int64_t i = at; i < end; i++)
+            count += f[i] >= threshold;
+        all += count;
+    }
+    return all;
+}
+
+float sae_kth_largest(const float *f, int64_t n, int64_t k, int64_t *ties)
+{
+    int32_t found = 0;
+    *ties = 0;
+    for (int bit = 30; bit >= 0; bit--) {
+        const int32_t trial = found | (INT32_C(1) << bit);
+        if (trial <= 0x7f800000 && count_from(f, n, float_of(trial)) >= k)
+            found = trial;
+    }
+    if (found == 0)
+        return 0;
+    *ties = k - count_from(f, n, float_of(found + 1));
+    return float_of(found);
+}
+
+struct histogram {
+    int64_t count[HIGH];
+};
+
+/* Counts the group of bits at `shift` of the values whose bits above it are those of `prefix`. */
+static void tally(struct histogram *h, const float *value, int64_t n, int32_t prefix, int shift, int32_t mask)
+{
+    memset(h, 0, sizeof *h);
+    for (int64_t i = 0; i < n; i++) {
+        const int32_t bits = bits_of(value[i]);
+        const int above = shift == 2 * LOW_BITS ? 31 : shift + LOW_BITS;
+        if (above == 31 || bits >> above == prefix >> above)
+            h->count[(bits >> shift) & mask]++;
+    }
+}
+
+/* The group that holds the k-th largest; *k becomes its rank within the group. */
+static int32_t pick(const struct histogram *h, int64_t *k)
+{
+    int32_t g = HIGH - 1;
+    while (g > 0 && *k > h->count[g])
+        *k -= h->count[g--];
+    return g;
+}
+
+/* As the header says; *rest out: how many of all values equal to the answer are among the first k. */
+static float search(const struct world *world, const float *value, int64_t n, int64_t k, int64_t *rest)
+{
+    static struct histogram h;
+    int32_t prefix = 0;
+    for (int shift = 2 * LOW_BITS; shift >= 0; shift -= LOW_BITS) {
+        tally(&h, value, n, prefix, shift, shift == 2 * LOW_BITS ? HIGH - 1 : LOW - 1);
+        if (world)
+            world_sum_i64(world, h.count, shift == 2 * LOW_BITS ? HIGH : LOW);
+        if (shift == 2 * LOW_BITS) {
+            int64_t total = 0;
+            for (int g = 0; g < HIGH; g++)
+                total += h.count[g];
+            if (total < k) {
+                *rest = 0;
+                return 0;
+            }
+        }
+        prefix |= pick(&h, &k) << shift;
+    }
+    *rest = k;
+    return float_of(prefix);
+}
+
+float sae_kth_largest_of_list(const float *value, int64_t n, int64_t k, int64_t *ties)
+{
+    return search(NULL, value, n, k, ties);
+}
+
+float sae_kth_largest_of_all(const struct world *world, int64_t *counts, const float *value, int64_t n, int64_t k,
+                             int64_t *ties)
+{
+    int64_t rest, mine = 0, before = 0;
+    const float found = search(world, value, n, k, &rest);
+    for (int64_t i = 0; i < n; i++)
+        mine += found > 0 && bits_of(value[i]) == bits_of(found);
+    /* Ties of the ranks before this one come first. */
+    world_allgather_rows(world, counts, &mine, 1, sizeof mine);
+    for (int rank = 0; rank < world->rank; rank++)
+        before += counts[rank];
+    rest = rest > before ? rest - before : 0;
+    *ties = rest < mine ? rest : mine;
+    return found;
+}
