@@ -125,7 +125,7 @@ static const struct key keys[] = {
     { ROW(sae, l0, KEY_REAL, "1e-3"), FROM(0),
       .doc = "jumprelu: weight of the number of active neurons." },
     { ROW(sae, init, KEY_CHOICE, "auto"), CHOICES("auto", "published", "tied", "data"),
-      .doc = "First weights: auto is published for relu, tied (encoder = decoder) for the others; data starts from images." },
+      .doc = "First weights: auto: published for relu, else tied (encoder = decoder); data: from images." },
     { ROW(sae, bias, KEY_CHOICE, "auto"), CHOICES("auto", "zero", "median"),
       .doc = "First bias: auto is zero for relu as published, the geometric median of the images for the others." },
     { ROW(sae, warmup, KEY_REAL, "0"), BETWEEN(0, 1),
