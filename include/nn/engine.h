@@ -22,6 +22,9 @@ struct op_kind {
     void (*forward)(struct network *net, struct op *op);  /* all shards of this rank */
     void (*backward)(struct network *net, struct op *op); /* op->grad -> op->diff and parameter gradients */
     void (*infer)(struct network *net, struct op *op);
+    /* A streamed op (below): makes the output of one shard; takes the gradient of one shard. */
+    void (*stream)(struct network *net, struct op *op, int shard);
+    void (*stream_back)(struct network *net, struct op *op, int shard);
     bool reads_input;       /* backward looks at the input again */
     bool reads_output;      /* backward looks at its own output again */
     bool gradient_in_place; /* diff may be the memory of grad[0] */
@@ -40,6 +43,7 @@ struct op {
     enum value_type type;           /* of the output, and of its gradients */
     int64_t stride;                 /* bytes from one shard to the next */
     char *out;                      /* [shards of this rank x stride]; placed by the plan */
+    bool streamed;                  /* training: stride 0, see below */
     bool kept;                      /* training: the output outlives the forward pass */
 
     /* Backward. A value with several readers gets a gradient from each; they are added here. */
@@ -54,14 +58,22 @@ struct op {
     int64_t index_stride;
 
     struct norm *norm;
-    int folded;     /* inference: the normalisation done by this convolution, or NONE */
-    bool skip;      /* inference: done by the convolution before */
-    void *ready[2]; /* inference: weights in the primitive's layout, and bias */
+    struct segment *segment;     /* of an output that concats list */
+    struct concat_group *groups; /* NODE_CONCAT: [view.groups] */
+    bool *fresh;                 /* NODE_DENSE_NORM: [segments] its gradient is the first to arrive there */
+    int folded;                  /* inference: the normalisation done by this convolution, or NONE */
+    bool skip;                   /* inference: done by the convolution before */
+    void *ready[2];              /* inference: weights in the primitive's layout, and bias */
 
     double seconds[PASSES]; /* spent here so far */
 };
 
 #define NORM_EPSILON 1e-5
+
+/* Streaming. The output of a normalisation is quickly made again from its input. Where a convolution alone reads it, it
+ * is made shard by shard, when that convolution asks, into one piece of memory that all streamed ops share (the stride
+ * is 0); so is its gradient, which is taken from there at once. What a shard needs then stays in the caches, and the
+ * outputs need no memory of their own. */
 
 /* What a normalisation carries from forward to backward, and its work space. A set of coefficients serves the global
  * batch, or one shard with local_batchnorm. */
@@ -72,6 +84,20 @@ struct norm {
     double *inverse;                     /* [sets][C]: 1 / deviation */
     double *partial;                     /* [shards x images][2 C]: sums of one image */
     double *leaves, *total;              /* [shards][2 C] */
+};
+
+/* The output of an op that concats list. Its batch statistics are those of its channels in every normalisation that
+ * reads it: formed once, by the first concat that lists it. What these normalisations owe to the gradient, linear in
+ * the values, is summed and paid once, when all have run. */
+struct segment {
+    const struct op *owner; /* that concat */
+    struct norm *norm;      /* statistics; slope and shift of the debt, scale 1 */
+    double *slope, *shift;  /* [sets][C] the debt so far */
+};
+/* Where a group of a concat lies. */
+struct concat_group {
+    int segment;   /* in the node's list */
+    int64_t value; /* of the first value in an image of it */
 };
 
 /* A parameter in the engine's layout. */
@@ -105,7 +131,8 @@ struct network {
     float *stack;         /* [depth x stack_stride] folding of one parameter's gradients */
     int64_t stack_stride;
 
-    char *values; /* activations and gradients, placed by the plan */
+    int64_t stream_bytes; /* the largest shard of a streamed op */
+    char *values;         /* activations and gradients, placed by the plan */
     int64_t value_bytes;
     float *logits;       /* [shards x rows x C]: of the last step, for network_logits */
     double *loss_leaves; /* [shards x 3] */
@@ -126,6 +153,14 @@ static inline void *op_grad(const struct op *op, int shard)
 static inline void *op_diff(const struct network *net, const struct op *op, int shard)
 {
     return op->diff + shard * net->ops[op->node->input].stride;
+}
+/* The input of one shard, made now if it is streamed. */
+static inline const void *op_source(struct network *net, const struct op *op, int shard)
+{
+    struct op *input = &net->ops[op->node->input];
+    if (input->streamed)
+        input->kind->stream(net, input, shard);
+    return op_out(input, shard);
 }
 /* While training, weights live in the engine's layout; for inference plain ones are read where they are. */
 static inline const float *engine_weight(const struct network *net, int parameter)
@@ -183,6 +218,37 @@ void linear_backward(struct network *net, struct op *op);
 void linear_infer(struct network *net, struct op *op);
 void linear_ready(struct network *net, struct op *op); /* inference: weights in the primitive's layout */
 void input_create(struct network *net, struct op *op);
+
+/* What normalisations share. (src/nn/op_norm.c) */
+struct norm *norm_new(struct network *net, int64_t channels, int64_t pixels);
+/* Group `group` of image `image` (of all shards): where it lies and whose coefficients it takes. */
+struct norm_place {
+    int64_t values;  /* offset in bytes in [shards x stride] */
+    int64_t channel; /* first of the group */
+    int64_t set;     /* offset of the group's coefficients */
+    double *sums;    /* partial sums of the group; the second ones follow C later */
+};
+struct norm_place norm_place(const struct network *net, const struct op *op, const struct norm *norm, int64_t image,
+                             int64_t group);
+/* total [sets][2 C] from the images' partial sums: over the global batch, or of each shard. Collective. */
+void norm_sum_images(struct network *net, struct norm *norm, int64_t channels);
+/* Mean and 1 / deviation of every channel from the sums in `total`, where mean and unbiased variance take their place.
+ */
+void norm_moments(struct norm *norm, int64_t channels);
+void norm_scales(struct network *net, const struct op *op);         /* gamma / deviation */
+void norm_update_running(struct network *net, const struct op *op); /* from `total`; collective */
+void norm_debt(const struct norm *norm, int64_t i, int64_t channels, double *slope, double *shift);
+void norm_shard_gradients(struct network *net, const struct op *op);
+/* Concatenations and the normalisations that read them. (src/nn/op_concat.c, op_dense_norm.c) */
+void concat_create(struct network *net, struct op *op);
+void concat_forward(struct network *net, struct op *op);
+void concat_backward(struct network *net, struct op *op);
+void dense_norm_create(struct network *net, struct op *op);
+void dense_norm_forward(struct network *net, struct op *op);
+void dense_norm_backward(struct network *net, struct op *op);
+void dense_norm_infer(struct network *net, struct op *op);
+void dense_norm_stream(struct network *net, struct op *op, int shard);
+void dense_norm_stream_back(struct network *net, struct op *op, int shard);
 
 /* Loss of logits over the global batch; writes their gradient. Collective. (src/nn/op_loss.c) */
 double loss_forward(struct network *net, const struct network_batch *batch, int64_t *correct);

@@ -14,7 +14,17 @@
 
 struct arena;
 
-enum node_kind { NODE_INPUT, NODE_CONV, NODE_NORM, NODE_MAXPOOL, NODE_AVGPOOL, NODE_LINEAR, NODE_KINDS };
+enum node_kind {
+    NODE_INPUT,
+    NODE_CONV,
+    NODE_NORM,
+    NODE_MAXPOOL,
+    NODE_AVGPOOL,
+    NODE_LINEAR,
+    NODE_CONCAT,
+    NODE_DENSE_NORM,
+    NODE_KINDS
+};
 enum { NONE = -1 };
 
 struct shape {
@@ -29,9 +39,12 @@ struct node {
     bool relu;        /* NODE_NORM */
     struct shape in, out;
     int kernel, stride, pad;
-    int weight, bias;   /* parameter numbers, or NONE */
-    int mean, variance; /* running statistics: parameter numbers, or NONE */
-    int place;          /* key of the parameter order; creation order unless a builder says otherwise */
+    int weight, bias;    /* parameter numbers, or NONE */
+    int mean, variance;  /* running statistics: parameter numbers, or NONE */
+    const int *segments; /* NODE_CONCAT: nodes whose outputs follow one another in channels */
+    int segment_count;
+    bool halve; /* NODE_DENSE_NORM: means over 2x2 pixels are handed on, odd rows and columns dropped */
+    int place;  /* key of the parameter order; creation order unless a builder says otherwise */
 };
 
 struct graph {
@@ -39,6 +52,8 @@ struct graph {
     const char *family; /* shows in messages */
     struct node *nodes;
     int count, room;
+    bool by_inputs;       /* initial convolutions by their fan-in, biases of linear layers at zero */
+    bool blocked;         /* groups of channels lie together, so that parts of a value can stand for it */
     bool rows;            /* channel-last values from end to end; set before the first node */
     int features, logits; /* nodes whose outputs are the representation and the scores */
     struct parameter *parameters;
@@ -53,6 +68,10 @@ int graph_norm(struct graph *graph, const char *name, int input, int residual, b
 int graph_maxpool(struct graph *graph, const char *name, int input, int kernel, int stride, int pad);
 int graph_avgpool(struct graph *graph, const char *name, int input);             /* over all pixels */
 int graph_linear(struct graph *graph, const char *name, int input, int outputs); /* at every pixel */
+/* A value that owns no memory: the channels of `parts`, one after another. Only graph_dense_norm reads it. */
+int graph_concat(struct graph *graph, const char *name, const int *parts, int count);
+/* Normalisation and relu of a concat, then means over 2x2 pixels if `halve`. */
+int graph_dense_norm(struct graph *graph, const char *name, int concat, bool halve);
 /* Parameters of `node` are listed before those of `other`, which was made earlier. */
 void graph_list_before(struct graph *graph, int node, int other);
 /* Numbers and names the parameters, in torchvision's order. Call last. */
@@ -77,5 +96,7 @@ const char *zoo_built(struct arena *arena);
 /* He et al., Deep residual learning for image recognition, 2016. */
 void build_resnet18(struct graph *graph, int size, int classes);
 void build_resnet50(struct graph *graph, int size, int classes);
+/* Huang et al., Densely connected convolutional networks, 2017. */
+void build_densenet121(struct graph *graph, int size, int classes);
 
 #endif

@@ -44,7 +44,10 @@ bool dn_has_bf16(void);       /* in instructions of the processor, not emulated 
 const struct dn_layout *dn_plain(struct dn *dn, int rank, const int64_t *dims); /* row-major, single precision */
 /* images x channels x height x width with the channels last. */
 const struct dn_layout *dn_rows(struct dn *dn, enum value_type type, const int64_t dims[4]);
+/* images x channels x height x width in the layout that the first wide convolution chose for all. */
+const struct dn_layout *dn_house(struct dn *dn, enum value_type type, const int64_t dims[4]);
 void dn_prefer_rows(struct dn *dn); /* convolutions keep to channel-last layouts; call first */
+void dn_never_rows(struct dn *dn);  /* convolutions keep to blocked layouts, or plain ones; call first */
 enum value_type dn_type(const struct dn_layout *layout);
 int64_t dn_values(const struct dn_layout *layout); /* with padding, if any */
 bool dn_same(const struct dn_layout *a, const struct dn_layout *b);

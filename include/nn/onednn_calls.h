@@ -29,10 +29,12 @@ struct dn {
     struct call *calls;
     const struct dn_layout *house; /* layout of the first wide convolution: the others follow it */
     bool rows;                     /* the house is channel-last */
-    size_t scratch_bytes, staging_bytes, weights_bytes;
+    bool blocked;                  /* the house is not */
+    size_t scratch_bytes, staging_bytes, weights_bytes, gradient_bytes;
     void *scratch;   /* of the running primitive */
     void *staging;   /* an activation between two layouts */
-    float *prepared; /* weights, or their gradient, in the layout and type of a primitive */
+    void *prepared;  /* weights in the layout and type of a primitive */
+    float *gradient; /* their gradient */
     int reorders;
 };
 

@@ -18,6 +18,9 @@ const struct op_kind op_kinds[NODE_KINDS] = {
     [NODE_MAXPOOL] = { "max pool", maxpool_create, maxpool_forward, maxpool_backward, maxpool_forward },
     [NODE_AVGPOOL] = { "average pool", avgpool_create, avgpool_forward, avgpool_backward, avgpool_forward },
     [NODE_LINEAR] = { "linear", linear_create, linear_forward, linear_backward, linear_infer, .reads_input = true },
+    [NODE_CONCAT] = { "concatenation", concat_create, concat_forward, concat_backward, nothing },
+    [NODE_DENSE_NORM] = { "dense batch norm", dense_norm_create, dense_norm_forward, dense_norm_backward,
+                          dense_norm_infer, dense_norm_stream, dense_norm_stream_back, .reads_input = true },
 };
 
 void input_create(struct network *net, struct op *op)

@@ -105,6 +105,37 @@ int graph_linear(struct graph *graph, const char *name, int input, int outputs)
     return number;
 }
 
+int graph_concat(struct graph *graph, const char *name, const int *parts, int count)
+{
+    int number = append(graph, NODE_CONCAT, name, parts[count - 1]);
+    struct node *node = &graph->nodes[number];
+    int *segments = arena_array(graph->arena, int, count);
+    node->segments = segments;
+    node->segment_count = count;
+    node->out.channels = 0;
+    for (int k = 0; k < count; k++) {
+        const struct shape *part = &graph->nodes[parts[k]].out;
+        require(part->height == node->out.height && part->width == node->out.width, EXIT_INTERNAL,
+                "%s: %s joins %s, whose pixels differ", graph->family, name, graph->nodes[parts[k]].name);
+        segments[k] = parts[k];
+        node->out.channels += part->channels;
+    }
+    node->in = node->out;
+    return number;
+}
+
+int graph_dense_norm(struct graph *graph, const char *name, int concat, bool halve)
+{
+    int number = append(graph, NODE_DENSE_NORM, name, concat);
+    struct node *node = &graph->nodes[number];
+    node->relu = true;
+    node->halve = halve;
+    require(graph->nodes[concat].kind == NODE_CONCAT, EXIT_INTERNAL, "%s: %s reads no concat", graph->family, name);
+    if (halve)
+        slide(graph, node, 2, 2, 0);
+    return number;
+}
+
 void graph_list_before(struct graph *graph, int node, int other)
 {
     graph->nodes[node].place = graph->nodes[other].place - 1;
@@ -132,7 +163,7 @@ static void declare_node(struct graph *graph, struct node *node)
     int64_t in = node->in.channels, out = node->out.channels;
     if (node->kind == NODE_CONV) {
         node->weight = declare(graph, node, "weight", false, 4, (int64_t[]){ out, in, node->kernel, node->kernel });
-    } else if (node->kind == NODE_NORM) {
+    } else if (node->kind == NODE_NORM || node->kind == NODE_DENSE_NORM) {
         node->weight = declare(graph, node, "weight", false, 1, &out);
         node->bias = declare(graph, node, "bias", false, 1, &out);
         node->mean = declare(graph, node, "running_mean", true, 1, &out);
@@ -169,8 +200,8 @@ double node_flops(const struct graph *graph, int number, bool train)
         double forward = 2.0 * out * in * window;
         return !train ? forward : first ? 2.0 * forward : 3.0 * forward;
     }
-    if (node->kind == NODE_NORM)
-        return out * (train ? 14.0 : 2.0);
+    if (node->kind == NODE_NORM || node->kind == NODE_DENSE_NORM)
+        return (double)shape_floats(&node->in) * (train ? 14.0 : 2.0);
     if (node->kind == NODE_MAXPOOL)
         return out * node->kernel * node->kernel;
     return node->kind == NODE_AVGPOOL ? (double)shape_floats(&node->in) : 0.0;

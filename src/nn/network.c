@@ -78,6 +78,10 @@ static void create_ops(struct network *net)
         op->type = dn_type(op->layout);
         int64_t bytes = dn_values(op->layout) * value_bytes(op->type);
         op->stride = op->node->kind == NODE_INPUT ? bytes : (bytes + ALIGN - 1) / ALIGN * ALIGN;
+        if (op->streamed) {
+            net->stream_bytes = op->stride > net->stream_bytes ? op->stride : net->stream_bytes;
+            op->stride = 0;
+        }
     }
 }
 
@@ -103,6 +107,8 @@ struct network *network_create(struct world *world, struct arena *arena, const s
     net->dn = dn_create(arena);
     if (net->graph->rows)
         dn_prefer_rows(net->dn);
+    if (net->graph->blocked)
+        dn_never_rows(net->dn);
     create_ops(net);
     params_create(net);
     net->logits = arena_array(arena, float, (int64_t)net->shards * net->shard_rows * spec->classes);
@@ -189,7 +195,7 @@ void network_changed(struct network *net)
             conv_ready(net, op);
         else if (op->node->kind == NODE_LINEAR)
             linear_ready(net, op);
-        else if (op->node->kind == NODE_NORM && op->folded == NONE)
+        else if (op->norm && op->folded == NONE)
             norm_ready(net, op);
     }
 }

@@ -43,6 +43,7 @@ void dn_finish(struct dn *dn)
     dn->scratch = arena_take_raw(dn->arena, dn->scratch_bytes + 64, 1);
     dn->staging = arena_take_raw(dn->arena, dn->staging_bytes + 64, 1);
     dn->prepared = arena_take_raw(dn->arena, dn->weights_bytes + 64, 1);
+    dn->gradient = arena_take_raw(dn->arena, dn->gradient_bytes + 64, 1);
 }
 
 void dn_destroy(struct dn *dn)
@@ -65,7 +66,7 @@ int dn_reorders(const struct dn *dn)
 
 int64_t dn_bytes(const struct dn *dn)
 {
-    return (int64_t)(dn->scratch_bytes + dn->staging_bytes + dn->weights_bytes);
+    return (int64_t)(dn->scratch_bytes + dn->staging_bytes + dn->weights_bytes + dn->gradient_bytes);
 }
 
 void dn_ask_staging(struct dn *dn, int64_t bytes)
@@ -153,6 +154,11 @@ void dn_prefer_rows(struct dn *dn)
     dn->rows = true;
 }
 
+void dn_never_rows(struct dn *dn)
+{
+    dn->blocked = true;
+}
+
 enum value_type dn_type(const struct dn_layout *layout)
 {
     return layout->md.data_type == dnnl_bf16 ? VALUE_BF16 : VALUE_F32;
@@ -215,6 +221,12 @@ static dnnl_memory_desc_t house_layout(const struct dn *dn, const int64_t dims[4
     else if (v.groups == 1 && v.lanes > 1)
         tag = dnnl_nhwc;
     return dn_describe(4, dims, type, tag);
+}
+
+const struct dn_layout *dn_house(struct dn *dn, enum value_type type, const int64_t dims[4])
+{
+    dnnl_memory_desc_t md = house_layout(dn, dims, type);
+    return dn_layout_of(dn, &md);
 }
 
 /* ---- calls ---- */
@@ -377,7 +389,8 @@ static void create_forward(struct dn_conv *conv, const struct dn_conv_spec *spec
     conv->forward = conv_forward(dn, spec, &any_src, &any_dst);
     bool expressible = view_of(&view, dn_query(conv->forward, dnnl_query_dst_md));
     if (!dn->house) {
-        dnnl_memory_desc_t plain = dn_describe(4, d.dst, spec->type, dnnl_nchw);
+        dnnl_memory_desc_t plain = dn_describe(4, d.dst, spec->type, dn->blocked ? dnnl_nChw16c : dnnl_nchw);
+        expressible = expressible && !(dn->blocked && view.groups == 1 && view.lanes > 1);
         dn->house = dn_layout_of(dn, expressible ? dn_query(conv->forward, dnnl_query_dst_md) : &plain);
     }
     dnnl_memory_desc_t dst = house_layout(dn, d.dst, spec->type);
@@ -436,7 +449,7 @@ static void create_backward_weights(struct dn_conv *conv, const struct dn_conv_s
         conv->master = chosen;
     } else if (!dn_same(chosen, conv->master)) {
         conv->gradient_out = dn_reorder_create(dn, conv->master, chosen);
-        dn->weights_bytes = dn_largest(dn->weights_bytes, dnnl_memory_desc_get_size(&chosen->md));
+        dn->gradient_bytes = dn_largest(dn->gradient_bytes, dnnl_memory_desc_get_size(&chosen->md));
         dn->reorders++;
     }
 }
@@ -504,8 +517,7 @@ void dn_conv_backward_data(struct dn_conv *conv, void *diff_src, const void *dif
 
 void dn_conv_backward_weights(struct dn_conv *conv, float *diff_weights, const void *src, const void *diff_dst)
 {
-    /* The data gradient is done: the buffer of its weights is free for a gradient in another layout. */
-    float *out = conv->gradient_out ? conv->dn->prepared : diff_weights;
+    float *out = conv->gradient_out ? conv->dn->gradient : diff_weights;
     dn_call_run(conv->dn, conv->weights, (const void *[]){ out, conv_source(conv, src), diff_dst });
     if (conv->gradient_out)
         dn_reorder(conv->gradient_out, diff_weights, out);

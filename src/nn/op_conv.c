@@ -27,20 +27,22 @@ void conv_forward(struct network *net, struct op *op)
 {
     const void *weights = dn_conv_prepare_forward(op->conv, engine_weight(net, op->node->weight));
     for (int s = 0; s < net->shards; s++)
-        dn_conv_forward(op->conv, op_out(op, s), op_input(net, op, s), weights, NULL);
+        dn_conv_forward(op->conv, op_out(op, s), op_source(net, op, s), weights, NULL);
 }
 
+/* Weights first: the gradient of a streamed input takes the place of the input. */
 void conv_backward(struct network *net, struct op *op)
 {
     int weight = op->node->weight;
-    if (op->diff) {
-        const void *weights = dn_conv_prepare_backward(op->conv, engine_weight(net, weight));
-        for (int s = 0; s < net->shards; s++)
-            dn_conv_backward_data(op->conv, op_diff(net, op, s), op_grad(op, s), weights);
-    }
+    struct op *input = &net->ops[op->node->input];
+    const void *weights = op->diff ? dn_conv_prepare_backward(op->conv, engine_weight(net, weight)) : NULL;
     for (int s = 0; s < net->shards; s++) {
-        dn_conv_backward_weights(op->conv, gradient_row(net, weight, s), op_input(net, op, s), op_grad(op, s));
+        dn_conv_backward_weights(op->conv, gradient_row(net, weight, s), op_source(net, op, s), op_grad(op, s));
         gradient_fold(net, weight, s);
+        if (op->diff)
+            dn_conv_backward_data(op->conv, op_diff(net, op, s), op_grad(op, s), weights);
+        if (input->streamed)
+            input->kind->stream_back(net, input, s);
     }
 }
 

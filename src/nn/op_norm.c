@@ -21,8 +21,13 @@ void norm_create(struct network *net, struct op *op)
         require(dn_same(op->layout, net->ops[op->node->residual].layout), EXIT_INTERNAL,
                 "%s: the layouts of %s and %s differ", op->node->name, input->node->name,
                 net->ops[op->node->residual].node->name);
-    struct norm *norm = op->norm = arena_array(net->arena, struct norm, 1);
-    int64_t c = op->node->out.channels, sets = net->spec.local_batchnorm ? net->shards : 1;
+    op->norm = norm_new(net, op->node->out.channels, op->view.pixels);
+}
+
+struct norm *norm_new(struct network *net, int64_t c, int64_t pixels)
+{
+    struct norm *norm = arena_array(net->arena, struct norm, 1);
+    int64_t sets = net->spec.local_batchnorm ? net->shards : 1;
     norm->sets = (int)sets;
     norm->scale = arena_array(net->arena, float, sets *c);
     norm->mean = arena_array(net->arena, float, sets *c);
@@ -33,28 +38,25 @@ void norm_create(struct network *net, struct op *op)
     norm->leaves = arena_array(net->arena, double, 2 * c * net->shards);
     norm->total = arena_array(net->arena, double, 2 * c * net->shards);
     int64_t rows = net->spec.local_batchnorm ? net->shard_rows : net->spec.batch;
-    norm->count = (double)(rows * op->view.pixels);
+    norm->count = (double)(rows * pixels);
+    return norm;
 }
 
-/* One group of one image: where it lies and whose coefficients it takes. */
-struct place {
-    int64_t values;  /* offset in bytes in [shards x stride] */
-    int64_t channel; /* first of the group */
-    int64_t set;     /* offset of the group's coefficients */
-    double *sums;    /* partial sums of the group; the second ones follow C later */
-};
-
-static struct place place_of(const struct network *net, const struct op *op, int64_t task)
+struct norm_place norm_place(const struct network *net, const struct op *op, const struct norm *norm, int64_t image,
+                             int64_t group)
 {
-    const struct norm *norm = op->norm;
-    int64_t group = task % op->view.groups, image = task / op->view.groups;
-    int64_t shard = image / net->shard_rows, channels = op->node->out.channels;
-    int64_t image_floats = channels * op->view.pixels;
-    int64_t value = (image % net->shard_rows) * image_floats + group * op->view.pixels * op->view.lanes;
-    return (struct place){ .values = shard * op->stride + value * value_bytes(op->type),
-                           .channel = group * op->view.lanes,
-                           .set = (norm->sets > 1 ? shard * channels : 0) + group * op->view.lanes,
-                           .sums = norm->partial + image * 2 * channels + group * op->view.lanes };
+    int64_t shard = image / net->shard_rows, channels = (int64_t)op->view.groups * op->view.lanes;
+    int64_t value = (image % net->shard_rows * channels + group * op->view.lanes) * op->view.pixels;
+    int64_t channel = group * op->view.lanes;
+    return (struct norm_place){ .values = shard * op->stride + value * value_bytes(op->type),
+                                .channel = channel,
+                                .set = (norm->sets > 1 ? shard * channels : 0) + channel,
+                                .sums = norm->partial + image * 2 * channels + channel };
+}
+
+static struct norm_place place_of(const struct network *net, const struct op *op, int64_t task)
+{
+    return norm_place(net, op, op->norm, task / op->view.groups, task % op->view.groups);
 }
 
 static int64_t tasks(const struct network *net, const struct op *op)
@@ -62,7 +64,7 @@ static int64_t tasks(const struct network *net, const struct op *op)
     return (int64_t)net->shards * net->shard_rows * op->view.groups;
 }
 
-static struct norm_lanes lanes_of(const struct network *net, const struct op *op, const struct place *at)
+static struct norm_lanes lanes_of(const struct network *net, const struct op *op, const struct norm_place *at)
 {
     const struct norm *norm = op->norm;
     return (struct norm_lanes){ norm->scale + at->set, norm->mean + at->set,
@@ -70,11 +72,9 @@ static struct norm_lanes lanes_of(const struct network *net, const struct op *op
                                 norm->shift + at->set };
 }
 
-/* total [sets][2 C] from the images' partial sums: over the global batch, or of each shard. */
-static void sum_images(struct network *net, const struct op *op)
+void norm_sum_images(struct network *net, struct norm *norm, int64_t channels)
 {
-    struct norm *norm = op->norm;
-    int64_t width = 2 * (int64_t)op->node->out.channels;
+    int64_t width = 2 * channels;
     for (int s = 0; s < net->shards; s++) {
         double *leaf = norm->leaves + s * width;
         memcpy(leaf, norm->partial + s * net->shard_rows * width, (size_t)width * sizeof(double));
@@ -90,12 +90,8 @@ static void sum_images(struct network *net, const struct op *op)
         statistics_sum(net, norm->total, norm->leaves, width);
 }
 
-/* Mean, deviation and scale of every channel; running statistics from the biased and unbiased variance. */
-static void coefficients(struct network *net, const struct op *op)
+void norm_moments(struct norm *norm, int64_t channels)
 {
-    struct norm *norm = op->norm;
-    int64_t channels = op->node->out.channels;
-    const float *gamma = plain_parameter(net, op->node->weight);
     double unbiased = norm->count > 1.0 ? norm->count / (norm->count - 1.0) : 1.0;
     for (int set = 0; set < norm->sets; set++) {
         double *sum = norm->total + set * 2 * channels, *square = sum + channels;
@@ -105,7 +101,6 @@ static void coefficients(struct network *net, const struct op *op)
             if (square[c] != square[c])
                 variance = square[c]; /* fmax would hide a NaN */
             norm->inverse[i] = 1.0 / sqrt(variance + NORM_EPSILON);
-            norm->scale[i] = (float)((double)gamma[c] * norm->inverse[i]);
             norm->mean[i] = (float)mean;
             sum[c] = mean;
             square[c] = variance * unbiased;
@@ -113,10 +108,19 @@ static void coefficients(struct network *net, const struct op *op)
     }
 }
 
-static void update_running(struct network *net, const struct op *op)
+void norm_scales(struct network *net, const struct op *op)
+{
+    const float *gamma = plain_parameter(net, op->node->weight);
+    int64_t channels = op->node->in.channels;
+    for (int64_t i = 0; i < op->norm->sets * channels; i++)
+        op->norm->scale[i] = (float)((double)gamma[i % channels] * op->norm->inverse[i]);
+}
+
+/* Running statistics take the unbiased variance. */
+void norm_update_running(struct network *net, const struct op *op)
 {
     struct norm *norm = op->norm;
-    int64_t channels = op->node->out.channels;
+    int64_t channels = op->node->in.channels;
     double share = 1.0;
     if (net->spec.local_batchnorm) { /* the mean over all shards */
         memcpy(norm->leaves, norm->total, (size_t)(2 * channels * net->shards) * sizeof(double));
@@ -138,7 +142,7 @@ static void apply(struct network *net, struct op *op)
     int64_t count = tasks(net, op);
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < count; t++) {
-        struct place at = place_of(net, op, t);
+        struct norm_place at = place_of(net, op, t);
         norm_apply(op->out + at.values, x + at.values, residual ? residual + at.values : NULL, lanes_of(net, op, &at),
                    op->view.pixels, op->view.lanes, op->node->relu, op->type);
     }
@@ -150,20 +154,21 @@ void norm_forward(struct network *net, struct op *op)
     int64_t count = tasks(net, op);
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < count; t++) {
-        struct place at = place_of(net, op, t);
+        struct norm_place at = place_of(net, op, t);
         norm_sums(at.sums, at.sums + op->node->out.channels, x + at.values, op->view.pixels, op->view.lanes, op->type);
     }
-    sum_images(net, op);
-    coefficients(net, op);
-    update_running(net, op);
+    norm_sum_images(net, op->norm, op->node->out.channels);
+    norm_moments(op->norm, op->node->out.channels);
+    norm_scales(net, op);
+    norm_update_running(net, op);
     apply(net, op);
 }
 
 /* Shard by shard, gradients of weight and bias join the others in their tree. */
-static void shard_gradients(struct network *net, const struct op *op)
+void norm_shard_gradients(struct network *net, const struct op *op)
 {
     const struct norm *norm = op->norm;
-    int64_t channels = op->node->out.channels;
+    int64_t channels = op->node->in.channels;
     for (int s = 0; s < net->shards; s++) {
         const double *sum = norm->total + s * 2 * channels, *dot = sum + channels;
         float *weight = gradient_row(net, op->node->weight, s), *bias = gradient_row(net, op->node->bias, s);
@@ -176,6 +181,14 @@ static void shard_gradients(struct network *net, const struct op *op)
     }
 }
 
+/* slope and shift (nn/kernels.h) of coefficient `i`, from the sums in `total`. */
+void norm_debt(const struct norm *norm, int64_t i, int64_t channels, double *slope, double *shift)
+{
+    const double *sum = norm->total + i / channels * 2 * channels + i % channels, *dot = sum + channels;
+    *slope = (double)norm->scale[i] * norm->inverse[i] * norm->inverse[i] * *dot / norm->count;
+    *shift = (double)norm->scale[i] * *sum / norm->count;
+}
+
 void norm_backward(struct network *net, struct op *op)
 {
     struct norm *norm = op->norm;
@@ -186,24 +199,25 @@ void norm_backward(struct network *net, struct op *op)
     const char *g2 = op->grads > 1 ? op->grad[1] : NULL;
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < count; t++) {
-        struct place at = place_of(net, op, t);
+        struct norm_place at = place_of(net, op, t);
         norm_backward_sums(at.sums, at.sums + channels, g + at.values, g2 ? g2 + at.values : NULL, x + at.values,
                            out ? out + at.values : NULL, lanes_of(net, op, &at), op->view.pixels, op->view.lanes,
                            op->node->relu, op->type);
     }
-    sum_images(net, op);
+    norm_sum_images(net, norm, channels);
     for (int64_t i = 0; i < norm->sets * channels; i++) {
-        const double *sum = norm->total + i / channels * 2 * channels + i % channels, *dot = sum + channels;
-        norm->slope[i] = (float)((double)norm->scale[i] * norm->inverse[i] * norm->inverse[i] * *dot / norm->count);
-        norm->shift[i] = (float)((double)norm->scale[i] * *sum / norm->count);
+        double slope, shift;
+        norm_debt(norm, i, channels, &slope, &shift);
+        norm->slope[i] = (float)slope;
+        norm->shift[i] = (float)shift;
     }
     if (net->spec.local_batchnorm)
-        shard_gradients(net, op);
+        norm_shard_gradients(net, op);
     if (!op->diff)
         return;
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < count; t++) {
-        struct place at = place_of(net, op, t);
+        struct norm_place at = place_of(net, op, t);
         norm_backward_apply(op->diff + at.values, g + at.values, x + at.values, lanes_of(net, op, &at), op->view.pixels,
                             op->view.lanes, op->type);
     }
@@ -213,9 +227,9 @@ void norm_gradients(struct network *net)
 {
     for (int i = 0; i < net->graph->count && !net->spec.local_batchnorm; i++) {
         const struct op *op = &net->ops[i];
-        if (op->node->kind != NODE_NORM)
+        if (!op->norm)
             continue;
-        int64_t channels = op->node->out.channels;
+        int64_t channels = op->node->in.channels;
         float *weight = net->g + net->slots[op->node->weight].offset,
               *bias = net->g + net->slots[op->node->bias].offset;
         for (int64_t c = 0; c < channels; c++) {
@@ -231,7 +245,7 @@ void norm_ready(struct network *net, struct op *op)
     const float *gamma = plain_parameter(net, op->node->weight);
     const float *mean = net->buffers + list[op->node->mean].offset,
                 *var = net->buffers + list[op->node->variance].offset;
-    for (int64_t c = 0; c < op->node->out.channels; c++) {
+    for (int64_t c = 0; c < op->node->in.channels; c++) {
         op->norm->scale[c] = (float)((double)gamma[c] / sqrt((double)var[c] + NORM_EPSILON));
         op->norm->mean[c] = mean[c];
     }

@@ -140,12 +140,13 @@ static void fill(float *out, int64_t count, float value)
         out[i] = value;
 }
 
-/* Convolutions: normal, deviation sqrt(2 / (outputs * window)) (He et al., 2015, fan-out). */
+/* Convolutions: normal, deviation sqrt(2 / (outputs * window)) (He et al., 2015, fan-out), or by inputs. */
 static void init_conv(const struct network *net, int number)
 {
     const struct parameter *p = &net->graph->parameters[number];
     struct rng rng = { net->spec.seed, RNG_INIT, 0 };
-    double deviation = sqrt(2.0 / (double)(p->dims[0] * p->dims[2] * p->dims[3]));
+    int64_t fan = net->graph->by_inputs ? p->dims[1] : p->dims[0];
+    double deviation = sqrt(2.0 / (double)(fan * p->dims[2] * p->dims[3]));
     float *out = net->weights + p->offset;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < p->count; i++)
@@ -171,8 +172,11 @@ void params_init(struct network *net)
             init_conv(net, node->weight);
         } else if (node->kind == NODE_LINEAR) {
             init_uniform(net, node->weight, node->in.channels);
-            init_uniform(net, node->bias, node->in.channels);
-        } else if (node->kind == NODE_NORM) {
+            if (net->graph->by_inputs)
+                fill(net->weights + list[node->bias].offset, list[node->bias].count, 0.0f);
+            else
+                init_uniform(net, node->bias, node->in.channels);
+        } else if (node->kind == NODE_NORM || node->kind == NODE_DENSE_NORM) {
             fill(net->weights + list[node->weight].offset, list[node->weight].count, 1.0f);
             fill(net->weights + list[node->bias].offset, list[node->bias].count, 0.0f);
             fill(net->buffers + list[node->mean].offset, list[node->mean].count, 0.0f);

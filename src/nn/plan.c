@@ -21,6 +21,7 @@ struct plan {
     int count;
     int *out, *indices;            /* [nodes] storage of outputs and indices */
     int (*grad)[GRADS_MAX], *diff; /* [nodes] storage of gradients */
+    int stream;                    /* storage of streamed values and their gradients */
 };
 
 static struct plan plan_new(struct network *net)
@@ -30,7 +31,8 @@ static struct plan plan_new(struct network *net)
                          .out = arena_array(net->arena, int, n),
                          .indices = arena_array(net->arena, int, n),
                          .grad = arena_take(net->arena, (size_t)n, sizeof *plan.grad),
-                         .diff = arena_array(net->arena, int, n) };
+                         .diff = arena_array(net->arena, int, n),
+                         .stream = NONE };
     for (int i = 0; i < n; i++)
         plan.out[i] = plan.indices[i] = plan.diff[i] = NONE;
     return plan;
@@ -47,6 +49,16 @@ static void use(struct plan *plan, int storage, int time)
 {
     if (storage != NONE && time > plan->storage[storage].last)
         plan->storage[storage].last = time;
+}
+
+/* The output of `node` is read: what a concat lists. */
+static void use_output(const struct network *net, struct plan *plan, int node, int time)
+{
+    const struct node *n = net->ops[node].node;
+    if (n->kind != NODE_CONCAT)
+        use(plan, plan->out[node], time);
+    for (int k = 0; k < n->segment_count; k++)
+        use(plan, plan->out[n->segments[k]], time);
 }
 
 static bool overlap(const struct storage *a, const struct storage *b)
@@ -104,7 +116,8 @@ static void hand_out(struct network *net, struct plan *plan)
     for (int i = 0; i < net->graph->count; i++) {
         struct op *op = &net->ops[i];
         op->out = place_of(net, plan, plan->out[i]);
-        op->kept = plan->out[i] == NONE || plan->storage[plan->out[i]].last >= net->graph->count;
+        op->kept =
+            i == 0 || (plan->out[i] != NONE && !op->streamed && plan->storage[plan->out[i]].last >= net->graph->count);
         op->indices = place_of(net, plan, plan->indices[i]);
         op->diff = place_of(net, plan, plan->diff[i]);
         for (int k = 0; k < op->grads; k++)
@@ -116,13 +129,20 @@ static void hand_out(struct network *net, struct plan *plan)
 static void live_outputs(struct network *net, struct plan *plan)
 {
     int n = net->graph->count;
+    if (net->stream_bytes) {
+        plan->stream = add(plan, net->stream_bytes, 0);
+        use(plan, plan->stream, 2 * n);
+    }
     for (int i = 0; i < n; i++) {
         const struct op *op = &net->ops[i];
         const struct node *node = op->node;
         if (node->kind == NODE_INPUT)
             continue;
-        plan->out[i] = add(plan, output_bytes(net, i), i);
-        use(plan, plan->out[node->input], op->kind->reads_input ? 2 * n - i : i);
+        if (op->streamed)
+            plan->out[i] = plan->stream;
+        else if (node->kind != NODE_CONCAT)
+            plan->out[i] = add(plan, output_bytes(net, i), i);
+        use_output(net, plan, node->input, op->kind->reads_input ? 2 * n - i : i);
         if (op->kind->reads_output)
             use(plan, plan->out[i], 2 * n - i);
         if (node->residual != NONE) {
@@ -145,6 +165,21 @@ static void give(struct network *net, struct plan *plan, int node, int storage)
     plan->grad[node][op->grads++] = storage;
 }
 
+/* A normalisation adds to the gradients of the segments that it reads: one storage each, made for the first. */
+static void give_segments(struct network *net, struct plan *plan, int norm, int time)
+{
+    const struct op *op = &net->ops[norm];
+    const struct node *concat = net->ops[op->node->input].node;
+    for (int k = 0; k < concat->segment_count; k++) {
+        int part = concat->segments[k];
+        op->fresh[k] = net->ops[part].grads == 0;
+        if (op->fresh[k])
+            give(net, plan, part, add(plan, output_bytes(net, part), time));
+        use(plan, plan->grad[part][0], time);
+    }
+    give(net, plan, op->node->input, NONE); /* the concat has its turn */
+}
+
 /* Each reader of a value hands back a gradient. An op in place works on its own and passes the same memory on: to what
  * it added, or, if it added nothing, to its input. */
 static void live_gradients(struct network *net, struct plan *plan)
@@ -156,16 +191,25 @@ static void live_gradients(struct network *net, struct plan *plan)
         int time = 2 * n - i;
         for (int k = 0; k < net->ops[i].grads; k++)
             use(plan, plan->grad[i][k], time);
-        if (net->ops[i].grads == 0 || net->ops[i].kind->is_data)
+        if (net->ops[i].grads == 0 || net->ops[i].kind->is_data || node->kind == NODE_CONCAT)
             continue;
+        if (node->kind == NODE_DENSE_NORM) {
+            if (!net->ops[i].streamed)
+                give_segments(net, plan, i, time);
+            continue;
+        }
         bool in_place = net->ops[i].kind->gradient_in_place;
         bool wanted = !net->ops[node->input].kind->is_data;
         if (wanted && in_place && node->residual == NONE)
             plan->diff[i] = plan->grad[i][0];
+        else if (wanted && net->ops[node->input].streamed)
+            plan->diff[i] = plan->stream; /* and is taken from there at once */
         else if (wanted)
             plan->diff[i] = add(plan, output_bytes(net, node->input), time);
         if (wanted)
             give(net, plan, node->input, plan->diff[i]);
+        if (net->ops[node->input].streamed)
+            give_segments(net, plan, node->input, time);
         if (node->residual != NONE)
             give(net, plan, node->residual, plan->grad[i][0]);
     }
@@ -186,28 +230,43 @@ static int reads(const struct network *net, int i)
     return op->node->kind == NODE_NORM && op->folded != NONE ? net->ops[op->folded].node->input : op->node->input;
 }
 
+static void read_by(const struct network *net, int *last, int node, int reader)
+{
+    const struct node *n = net->ops[node].node;
+    last[node] = reader;
+    for (int k = 0; k < n->segment_count; k++)
+        last[n->segments[k]] = reader;
+}
+
+/* A folded convolution writes for its normalisation, a concat lists what others wrote. */
+static bool nothing_of_its_own(const struct network *net, int i)
+{
+    const struct op *op = &net->ops[i];
+    return op->node->kind == NODE_CONCAT || (op->node->kind == NODE_CONV && op->folded != NONE);
+}
+
 void plan_inference(struct network *net)
 {
     struct plan plan = plan_new(net);
     int n = net->graph->count;
     int *last = arena_array(net->arena, int, n); /* reader */
     for (int i = 1; i < n; i++) {
-        if (net->ops[i].node->kind == NODE_CONV && net->ops[i].folded != NONE)
+        if (nothing_of_its_own(net, i))
             continue;
-        last[reads(net, i)] = i;
+        read_by(net, last, reads(net, i), i);
         if (net->ops[i].node->residual != NONE)
             last[net->ops[i].node->residual] = i;
     }
     for (int i = 1; i < n; i++) {
         const struct op *op = &net->ops[i];
-        if (op->node->kind == NODE_CONV && op->folded != NONE)
+        if (nothing_of_its_own(net, i))
             continue;
         int around = op->node->residual;
         bool in_place = around != NONE && op->folded != NONE && last[around] == i && reads(net, i) != around &&
                         plan.out[around] != NONE && around != net->graph->features;
         plan.out[i] = in_place ? plan.out[around] : add(&plan, output_bytes(net, i), i);
         use(&plan, plan.out[i], last[i]);
-        use(&plan, plan.out[reads(net, i)], i);
+        use_output(net, &plan, reads(net, i), i);
         if (around != NONE)
             use(&plan, plan.out[around], i);
     }

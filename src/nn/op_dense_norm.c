@@ -1,0 +1,176 @@
+/* Normalisation and relu of a concatenation (and means over 2x2 pixels behind it
+ * in a transition). Statistics come from the segments. Backward is one pass that
+ * reads a segment and adds to its gradient; the part linear in the values goes
+ * to the segment's debt, which the concat pays (op_concat.c). */
+#include <math.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "nn/engine.h"
+#include "nn/kernels_dense.h"
+
+/* One convolution reads the output: it can be made when that asks for it. */
+static bool only_a_convolution_reads(const struct graph *graph, const struct op *op)
+{
+    int readers = 0, convolutions = 0;
+    for (int i = 0; i < graph->count; i++) {
+        if (graph->nodes[i].input == NONE || &graph->nodes[graph->nodes[i].input] != op->node)
+            continue;
+        readers++;
+        convolutions += graph->nodes[i].kind == NODE_CONV;
+    }
+    return readers == 1 && convolutions == 1;
+}
+
+void dense_norm_create(struct network *net, struct op *op)
+{
+    const struct op *concat = &net->ops[op->node->input];
+    const struct shape *s = &op->node->out;
+    op->layout = dn_house(net->dn, concat->type, (int64_t[]){ net->shard_rows, s->channels, s->height, s->width });
+    op->norm = norm_new(net, s->channels, concat->view.pixels);
+    op->fresh = arena_array(net->arena, bool, concat->node->segment_count);
+    op->streamed = net->spec.train && only_a_convolution_reads(net->graph, op);
+}
+
+/* ---- places ---- */
+
+/* One group of one image: coefficients, the segment it is read from, where it lies there. */
+struct source {
+    const struct op *part;
+    int segment;
+    int64_t values; /* offset in bytes in the segment's [shards x stride] */
+    struct norm_place own;
+    struct norm_lanes lanes;
+};
+
+static struct source source_of(const struct network *net, const struct op *op, int64_t image, int64_t group)
+{
+    const struct op *concat = &net->ops[op->node->input];
+    const struct concat_group *at = &concat->groups[group];
+    const struct op *part = &net->ops[concat->node->segments[at->segment]];
+    const struct norm *norm = op->norm;
+    int64_t value = image % net->shard_rows * part->node->out.channels * part->view.pixels + at->value;
+    struct source source = { .part = part,
+                             .segment = at->segment,
+                             .values = image / net->shard_rows * part->stride + value * value_bytes(part->type),
+                             .own = norm_place(net, op, norm, image, group) };
+    source.lanes = (struct norm_lanes){ .scale = norm->scale + source.own.set,
+                                        .mean = norm->mean + source.own.set,
+                                        .bias = plain_parameter(net, op->node->bias) + source.own.channel };
+    return source;
+}
+
+/* ---- forward ---- */
+
+/* Statistics of each channel from the segment it lies in. */
+static void gather_statistics(struct network *net, const struct op *op)
+{
+    const struct node *concat = net->ops[op->node->input].node;
+    struct norm *norm = op->norm;
+    int64_t channels = op->node->in.channels, first = 0;
+    for (int k = 0; k < concat->segment_count; k++) {
+        const struct op *part = &net->ops[concat->segments[k]];
+        const struct norm *from = part->segment->norm;
+        int64_t count = part->node->out.channels;
+        for (int set = 0; set < norm->sets; set++) {
+            int64_t to = set * channels + first, at = set * count;
+            memcpy(norm->mean + to, from->mean + at, (size_t)count * sizeof *norm->mean);
+            memcpy(norm->inverse + to, from->inverse + at, (size_t)count * sizeof *norm->inverse);
+            memcpy(norm->total + set * channels + to, from->total + 2 * at, (size_t)count * sizeof *norm->total);
+            memcpy(norm->total + (set + 1) * channels + to, from->total + 2 * at + count,
+                   (size_t)count * sizeof *norm->total);
+        }
+        first += count;
+    }
+}
+
+static void apply_shard(struct network *net, const struct op *op, int shard)
+{
+    const struct view *in = &net->ops[op->node->input].view;
+    const struct shape *s = &op->node->in;
+    int64_t first = (int64_t)shard * net->shard_rows;
+#pragma omp parallel for schedule(static) collapse(2)
+    for (int64_t image = first; image < first + net->shard_rows; image++) {
+        for (int64_t group = 0; group < in->groups; group++) {
+            struct source at = source_of(net, op, image, group);
+            const char *x = at.part->out + at.values;
+            char *out = op->out + at.own.values;
+            if (op->node->halve)
+                norm_halve(out, x, at.lanes, s->height, s->width, in->lanes, op->type);
+            else
+                norm_apply(out, x, NULL, at.lanes, in->pixels, in->lanes, 1, op->type);
+        }
+    }
+}
+
+void dense_norm_stream(struct network *net, struct op *op, int shard)
+{
+    apply_shard(net, op, shard);
+}
+
+void dense_norm_forward(struct network *net, struct op *op)
+{
+    gather_statistics(net, op);
+    norm_scales(net, op);
+    norm_update_running(net, op);
+    for (int s = 0; s < net->shards && !op->streamed; s++)
+        apply_shard(net, op, s);
+}
+
+void dense_norm_infer(struct network *net, struct op *op)
+{
+    apply_shard(net, op, 0);
+}
+
+/* ---- backward ---- */
+
+void dense_norm_stream_back(struct network *net, struct op *op, int shard)
+{
+    const struct view *in = &net->ops[op->node->input].view;
+    const struct shape *s = &op->node->in;
+    int64_t first = (int64_t)shard * net->shard_rows, channels = op->node->in.channels;
+#pragma omp parallel for schedule(static) collapse(2)
+    for (int64_t image = first; image < first + net->shard_rows; image++) {
+        for (int64_t group = 0; group < in->groups; group++) {
+            struct source at = source_of(net, op, image, group);
+            const char *x = at.part->out + at.values, *g = op->grad[0] + at.own.values;
+            char *diff = at.part->grad[0] + at.values;
+            double *sum = at.own.sums, *dot = sum + channels;
+            bool fresh = op->fresh[at.segment];
+            if (op->node->halve)
+                norm_add_gradient_halved(sum, dot, diff, g, x, at.lanes, s->height, s->width, in->lanes, fresh,
+                                         op->type);
+            else
+                norm_add_gradient(sum, dot, diff, g, x, at.lanes, in->pixels, in->lanes, fresh, op->type);
+        }
+    }
+}
+
+/* slope and shift of every channel join those of the other readers of its segment. */
+static void owe(struct network *net, const struct op *op)
+{
+    const struct node *concat = net->ops[op->node->input].node;
+    int64_t channels = op->node->in.channels, first = 0;
+    for (int k = 0; k < concat->segment_count; k++) {
+        const struct op *part = &net->ops[concat->segments[k]];
+        int64_t count = part->node->out.channels;
+        for (int64_t i = 0; i < op->norm->sets * count; i++) {
+            double slope, shift;
+            norm_debt(op->norm, i / count * channels + first + i % count, channels, &slope, &shift);
+            part->segment->slope[i] += slope;
+            part->segment->shift[i] += shift;
+        }
+        first += count;
+    }
+}
+
+void dense_norm_backward(struct network *net, struct op *op)
+{
+    for (int s = 0; s < net->shards && !op->streamed; s++)
+        dense_norm_stream_back(net, op, s);
+    norm_sum_images(net, op->norm, op->node->in.channels);
+    owe(net, op);
+    if (net->spec.local_batchnorm)
+        norm_shard_gradients(net, op);
+}
