@@ -1,142 +1,153 @@
 /* Normalisation of concatenated values: the means of a transition, and backward
- * in one pass that adds to the gradient so far. Plain loops for the vectoriser,
- * over short runs of pixels whose masked gradient stays in the first cache: the
- * sums in double are a loop of their own, mixed widths in one would not become
- * vectors. */
+ * in one pass that adds to the gradient so far. Sixteen lanes are a vector; fewer
+ * go through plain loops. */
 #include "nn/kernels_dense.h"
 
 #include <string.h>
 
+#include "nn/vec16.h"
+
 #define INLINE static inline __attribute__((always_inline))
 
-enum { WIDE = 16, RUN = 32 }; /* lanes, pixels */
+/* A row of pixels of one group: what is added up, and the coefficients. */
+struct run {
+    double *sum, *dot; /* [lanes] */
+    struct norm_lanes c;
+};
 
-/* Calls `body` with constant lanes and type where that is common. */
-#define BY_LANES(body, lanes, type, ...)                                                                               \
-    do {                                                                                                               \
-        if (lanes == WIDE && type)                                                                                     \
-            body(__VA_ARGS__, WIDE, VALUE_BF16);                                                                       \
-        else if (lanes == WIDE)                                                                                        \
-            body(__VA_ARGS__, WIDE, VALUE_F32);                                                                        \
-        else                                                                                                           \
-            body(__VA_ARGS__, lanes, type);                                                                            \
-    } while (0)
+/* ---- means of a transition ---- */
 
-INLINE float relu_at(const void *x, int64_t i, struct norm_lanes c, int l, enum value_type type)
+INLINE vec16 relu16(const void *x, int64_t i, vec16 scale, vec16 mean, vec16 bias, enum value_type type)
 {
-    float y = c.scale[l] * (value_load(x, i, type) - c.mean[l]) + c.bias[l];
+    vec16 y = scale * (vec16_load(x, i, type) - mean) + bias;
+    return vec16_where(~(y < 0.0f), y); /* a NaN stays one */
+}
+
+INLINE void wide_halve(void *restrict out, const void *restrict x, struct norm_lanes c, int height, int width,
+                       enum value_type type)
+{
+    const vec16 scale = vec16_load(c.scale, 0, VALUE_F32), mean = vec16_load(c.mean, 0, VALUE_F32),
+                bias = vec16_load(c.bias, 0, VALUE_F32);
+    int64_t to = 0, row = (int64_t)width * VEC16;
+    for (int h = 0; h < height / 2; h++) {
+        for (int w = 0; w < width / 2; w++, to += VEC16) {
+            int64_t at = 2 * h * row + 2 * w * VEC16, below = at + row;
+            vec16 sum = (relu16(x, at, scale, mean, bias, type) + relu16(x, at + VEC16, scale, mean, bias, type)) +
+                        (relu16(x, below, scale, mean, bias, type) + relu16(x, below + VEC16, scale, mean, bias, type));
+            vec16_store(out, to, 0.25f * sum, type);
+        }
+    }
+}
+
+static float relu_at(const void *x, int64_t i, struct norm_lanes c, int l, enum value_type type)
+{
+    float y = c.scale[l] * (value_load(x, i + l, type) - c.mean[l]) + c.bias[l];
     return y < 0.0f ? 0.0f : y;
 }
 
-INLINE void halve(void *restrict out, const void *restrict x, struct norm_lanes c, int height, int width, int lanes,
-                  enum value_type type)
+static void narrow_halve(void *out, const void *x, struct norm_lanes c, int height, int width, int lanes,
+                         enum value_type type)
 {
-    for (int h = 0; h < height / 2; h++) {
-        for (int w = 0; w < width / 2; w++) {
-            int64_t at = ((int64_t)2 * h * width + 2 * w) * lanes, below = at + (int64_t)width * lanes;
-            int64_t to = ((int64_t)h * (width / 2) + w) * lanes;
-#pragma omp simd
+    int64_t to = 0, row = (int64_t)width * lanes;
+    for (int h = 0; h < height / 2; h++)
+        for (int w = 0; w < width / 2; w++, to += lanes)
             for (int l = 0; l < lanes; l++) {
-                float sum = relu_at(x, at + l, c, l, type) + relu_at(x, at + lanes + l, c, l, type) +
-                            relu_at(x, below + l, c, l, type) + relu_at(x, below + lanes + l, c, l, type);
+                int64_t at = 2 * h * row + (int64_t)2 * w * lanes, below = at + row;
+                float sum = (relu_at(x, at, c, l, type) + relu_at(x, at + lanes, c, l, type)) +
+                            (relu_at(x, below, c, l, type) + relu_at(x, below + lanes, c, l, type));
                 value_store(out, to + l, 0.25f * sum, type);
             }
-        }
-    }
 }
 
 void norm_halve(void *out, const void *x, struct norm_lanes c, int height, int width, int lanes, enum value_type type)
 {
-    BY_LANES(halve, lanes, type, out, x, c, height, width);
+    if (lanes == VEC16 && type == VALUE_BF16)
+        wide_halve(out, x, c, height, width, VALUE_BF16);
+    else if (lanes == VEC16)
+        wide_halve(out, x, c, height, width, VALUE_F32);
+    else
+        narrow_halve(out, x, c, height, width, lanes, type);
 }
 
-/* v and v (x - mean) of one pixel, and diff moved on; `share` of the gradient g belongs to this pixel. */
-INLINE void add_pixel(float *restrict v, float *restrict product, void *restrict diff, const void *restrict g,
-                      const void *restrict x, struct norm_lanes c, float share, bool fresh, int lanes,
-                      enum value_type type)
+/* ---- backward ---- */
+
+/* A row of `pixels`; the gradient of pixel p is at p / `each` and belongs to it by `share`. */
+INLINE void wide_add(struct run run, void *restrict diff, const void *restrict g, const void *restrict x,
+                     int64_t pixels, int each, float share, bool fresh, enum value_type type)
 {
-#pragma omp simd
-    for (int l = 0; l < lanes; l++) {
-        float centred = value_load(x, l, type) - c.mean[l];
-        float open = c.scale[l] * centred + c.bias[l] > 0.0f ? value_load(g, l, type) * share : 0.0f;
-        float before = fresh ? 0.0f : value_load(diff, l, type);
-        value_store(diff, l, before + c.scale[l] * open, type);
-        v[l] = open;
-        product[l] = open * centred;
+    const vec16 scale = vec16_load(run.c.scale, 0, VALUE_F32), mean = vec16_load(run.c.mean, 0, VALUE_F32),
+                bias = vec16_load(run.c.bias, 0, VALUE_F32);
+    vec16_double8 s[2], d[2];
+    memcpy(s, run.sum, sizeof s);
+    memcpy(d, run.dot, sizeof d);
+    for (int64_t p = 0; p < pixels; p++) {
+        vec16 centred = vec16_load(x, p * VEC16, type) - mean;
+        vec16 v = vec16_where(scale * centred + bias > 0.0f, share * vec16_load(g, p / each * VEC16, type));
+        vec16 sum = fresh ? scale * v : vec16_load(diff, p * VEC16, type) + scale * v;
+        vec16_store(diff, p * VEC16, sum, type);
+        vec16 product = v * centred;
+        s[0] += vec16_double(v, 0);
+        s[1] += vec16_double(v, 1);
+        d[0] += vec16_double(product, 0);
+        d[1] += vec16_double(product, 1);
     }
+    memcpy(run.sum, s, sizeof s);
+    memcpy(run.dot, d, sizeof d);
 }
 
-INLINE void add_run(double *restrict sum, double *restrict dot, const float *restrict v, const float *restrict product,
-                    int pixels, int lanes)
+static void narrow_add(struct run run, void *diff, const void *g, const void *x, int64_t pixels, int each, float share,
+                       bool fresh, int lanes, enum value_type type)
 {
-    for (int p = 0; p < pixels; p++) {
-#pragma omp simd
+    for (int64_t p = 0; p < pixels; p++)
         for (int l = 0; l < lanes; l++) {
-            sum[l] += (double)v[p * lanes + l];
-            dot[l] += (double)product[p * lanes + l];
+            int64_t i = p * lanes + l;
+            float centred = value_load(x, i, type) - run.c.mean[l];
+            bool open = run.c.scale[l] * centred + run.c.bias[l] > 0.0f;
+            float v = open ? share * value_load(g, p / each * lanes + l, type) : 0.0f;
+            value_store(diff, i, (fresh ? 0.0f : value_load(diff, i, type)) + run.c.scale[l] * v, type);
+            run.sum[l] += (double)v;
+            run.dot[l] += (double)(v * centred);
         }
-    }
 }
 
-INLINE void add_gradient(double *restrict sum, double *restrict dot, char *diff, const char *g, const char *x,
-                         struct norm_lanes c, int64_t pixels, bool fresh, int lanes, enum value_type type)
+/* Each combination of use becomes a loop of its own. */
+INLINE void add_row(struct run run, void *diff, const void *g, const void *x, int64_t pixels, int each, float share,
+                    bool fresh, int lanes, enum value_type type)
 {
-    float v[RUN * WIDE], product[RUN * WIDE];
-    int64_t bytes = lanes * value_bytes(type);
-    for (int64_t first = 0; first < pixels; first += RUN) {
-        int run = pixels - first < RUN ? (int)(pixels - first) : RUN;
-        for (int p = 0; p < run; p++) {
-            int64_t at = (first + p) * bytes;
-            add_pixel(v + p * lanes, product + p * lanes, diff + at, g + at, x + at, c, 1.0f, fresh, lanes, type);
-        }
-        add_run(sum, dot, v, product, run, lanes);
-    }
+    if (lanes != VEC16)
+        narrow_add(run, diff, g, x, pixels, each, share, fresh, lanes, type);
+    else if (type == VALUE_BF16 && fresh)
+        wide_add(run, diff, g, x, pixels, each, share, true, VALUE_BF16);
+    else if (type == VALUE_BF16)
+        wide_add(run, diff, g, x, pixels, each, share, false, VALUE_BF16);
+    else if (fresh)
+        wide_add(run, diff, g, x, pixels, each, share, true, VALUE_F32);
+    else
+        wide_add(run, diff, g, x, pixels, each, share, false, VALUE_F32);
 }
 
 void norm_add_gradient(double *sum, double *dot, void *diff, const void *g, const void *x, struct norm_lanes c,
                        int64_t pixels, int lanes, bool fresh, enum value_type type)
 {
-    double s[WIDE] = { 0 }, d[WIDE] = { 0 };
-    if (fresh)
-        BY_LANES(add_gradient, lanes, type, s, d, diff, g, x, c, pixels, true);
-    else
-        BY_LANES(add_gradient, lanes, type, s, d, diff, g, x, c, pixels, false);
-    memcpy(sum, s, (size_t)lanes * sizeof *s);
-    memcpy(dot, d, (size_t)lanes * sizeof *d);
-}
-
-INLINE void add_gradient_halved(double *restrict sum, double *restrict dot, char *diff, const char *g, const char *x,
-                                struct norm_lanes c, int height, int width, bool fresh, int lanes, enum value_type type)
-{
-    float v[RUN * WIDE], product[RUN * WIDE];
-    int64_t bytes = lanes * value_bytes(type);
-    int even_height = height / 2 * 2, even_width = width / 2 * 2;
-    for (int h = 0; h < even_height; h++) {
-        const char *row = g + (int64_t)(h / 2) * (width / 2) * bytes;
-        for (int first = 0; first < even_width; first += RUN) {
-            int run = even_width - first < RUN ? even_width - first : RUN;
-            for (int p = 0; p < run; p++) {
-                int64_t at = ((int64_t)h * width + first + p) * bytes;
-                add_pixel(v + p * lanes, product + p * lanes, diff + at, row + (first + p) / 2 * bytes, x + at, c,
-                          0.25f, fresh, lanes, type);
-            }
-            add_run(sum, dot, v, product, run, lanes);
-        }
-        if (fresh && even_width < width)
-            memset(diff + ((int64_t)h * width + even_width) * bytes, 0, (size_t)bytes);
-    }
-    if (fresh && even_height < height)
-        memset(diff + (int64_t)even_height * width * bytes, 0, (size_t)(width * bytes));
+    memset(sum, 0, (size_t)lanes * sizeof *sum);
+    memset(dot, 0, (size_t)lanes * sizeof *dot);
+    add_row((struct run){ sum, dot, c }, diff, g, x, pixels, 1, 1.0f, fresh, lanes, type);
 }
 
 void norm_add_gradient_halved(double *sum, double *dot, void *diff, const void *g, const void *x, struct norm_lanes c,
                               int height, int width, int lanes, bool fresh, enum value_type type)
 {
-    double s[WIDE] = { 0 }, d[WIDE] = { 0 };
-    if (fresh)
-        BY_LANES(add_gradient_halved, lanes, type, s, d, diff, g, x, c, height, width, true);
-    else
-        BY_LANES(add_gradient_halved, lanes, type, s, d, diff, g, x, c, height, width, false);
-    memcpy(sum, s, (size_t)lanes * sizeof *s);
-    memcpy(dot, d, (size_t)lanes * sizeof *d);
+    int even_height = height / 2 * 2, even_width = width / 2 * 2;
+    int64_t row = (int64_t)width * lanes, half = (int64_t)(width / 2) * lanes;
+    memset(sum, 0, (size_t)lanes * sizeof *sum);
+    memset(dot, 0, (size_t)lanes * sizeof *dot);
+    for (int h = 0; h < even_height; h++) {
+        void *to = value_at(diff, h * row, type);
+        add_row((struct run){ sum, dot, c }, to, value_at_const(g, h / 2 * half, type),
+                value_at_const(x, h * row, type), even_width, 2, 0.25f, fresh, lanes, type);
+        if (fresh && even_width < width)
+            memset(value_at(to, (int64_t)even_width * lanes, type), 0, (size_t)(lanes * value_bytes(type)));
+    }
+    if (fresh && even_height < height)
+        memset(value_at(diff, even_height * row, type), 0, (size_t)(row * value_bytes(type)));
 }

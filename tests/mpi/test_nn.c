@@ -143,6 +143,22 @@ static void bfloat16(void **state)
     assert_true(hash != global_hash);
 }
 
+/* A dense network: statistics shared by the readers of a value, outputs made again in backward. */
+static void dense(void **state)
+{
+    (void)state;
+    struct network_spec spec = { .backbone = "densenet121", .batch = 8, .shards = 4 };
+    uint64_t hash = train(spec);
+    expect_same("nn_dense", hash);
+    spec.local_batchnorm = true;
+    uint64_t local = train(spec);
+    expect_same("nn_dense_local", local);
+    assert_true(local != hash);
+    spec.local_batchnorm = false;
+    spec.precision = VALUE_BF16;
+    expect_same("nn_dense_bf16", train(spec));
+}
+
 /* Sums in any order: the same on all ranks of a launch, and near the exact ones. */
 static void any_order(void **state)
 {
@@ -159,8 +175,11 @@ static void any_order(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(global_statistics), cmocka_unit_test(one_image_a_shard),
-                                        cmocka_unit_test(shard_statistics), cmocka_unit_test(bfloat16),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(global_statistics),
+                                        cmocka_unit_test(one_image_a_shard),
+                                        cmocka_unit_test(shard_statistics),
+                                        cmocka_unit_test(bfloat16),
+                                        cmocka_unit_test(dense),
                                         cmocka_unit_test(any_order) };
     world = world_start(&argc, &argv);
     return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
