@@ -10,7 +10,8 @@ double vec_norm(const float *a, int64_t n);
 double vec_sum(const float *a, int64_t n);
 void vec_axpy(float *y, float alpha, const float *x, int64_t n); /* y <- y + alpha x */
 void vec_scale(float *x, float alpha, int64_t n);
-void vec_add(float *y, const float *x, int64_t n); /* y <- y + x */
+void vec_copy(float *y, const float *x, int64_t n); /* by all threads of this rank */
+void vec_add(float *y, const float *x, int64_t n);  /* y <- y + x */
 bool vec_all_finite(const float *x, int64_t n);
 /* Divides by the norm and returns it; a zero vector stays zero. */
 double vec_normalise(float *x, int64_t n);

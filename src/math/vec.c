@@ -83,6 +83,14 @@ void vec_daxpy(double *restrict y, double alpha, const double *restrict x, int64
         y[i] += alpha * x[i];
 }
 
+void vec_copy(float *y, const float *x, int64_t n)
+{
+    enum { PIECE = 1 << 16 };
+#pragma omp parallel for schedule(static) if (n > 4 * PIECE)
+    for (int64_t i = 0; i < n; i += PIECE)
+        memcpy(y + i, x + i, (size_t)(n - i < PIECE ? n - i : PIECE) * sizeof *y);
+}
+
 void vec_scale(float *x, float alpha, int64_t n)
 {
 #pragma omp simd

@@ -211,8 +211,7 @@ void gradient_fold(struct network *net, int parameter, int shard)
     if (shard + 1 < net->shards)
         return;
     for (int node = 0; node < net->nodes; node++)
-        memcpy(net->g + node * net->flat + slot->offset, stack + node * net->stack_stride,
-               (size_t)slot->floats * sizeof(float));
+        vec_copy(net->g + node * net->flat + slot->offset, stack + node * net->stack_stride, slot->floats);
 }
 
 void gradient_sum(struct network *net)
