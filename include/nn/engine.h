@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "nn/attention.h"
 #include "nn/graph.h"
 #include "nn/network.h"
 #include "nn/onednn.h"
@@ -54,8 +55,12 @@ struct op {
     struct dn_conv *conv;
     struct dn_pool *pool;
     struct dn_linear *linear;
+    struct attention *attention;
     char *indices; /* winners of a maximum, [shards x index_stride bytes] */
     int64_t index_stride;
+
+    float *partial; /* sums of pieces of the rows, on their way to a gradient */
+    float *keep;    /* [shard rows] stochastic depth of one shard */
 
     struct norm *norm;
     struct segment *segment;     /* of an output that concats list */
@@ -217,6 +222,27 @@ void linear_forward(struct network *net, struct op *op);
 void linear_backward(struct network *net, struct op *op);
 void linear_infer(struct network *net, struct op *op);
 void linear_ready(struct network *net, struct op *op); /* inference: weights in the primitive's layout */
+/* src/nn/op_tokens.c: of vision transformers */
+void patches_create(struct network *net, struct op *op);
+void patches_forward(struct network *net, struct op *op);
+void tokens_create(struct network *net, struct op *op);
+void tokens_run(struct network *net, struct op *op);
+void tokens_run_back(struct network *net, struct op *op);
+void attend_create(struct network *net, struct op *op);
+void attend_forward(struct network *net, struct op *op);
+void attend_backward(struct network *net, struct op *op);
+void pick_create(struct network *net, struct op *op);
+void pick_forward(struct network *net, struct op *op);
+void pick_backward(struct network *net, struct op *op);
+void layernorm_create(struct network *net, struct op *op);
+void layernorm_run(struct network *net, struct op *op);
+void layernorm_run_back(struct network *net, struct op *op);
+void gelu_create(struct network *net, struct op *op);
+void gelu_run(struct network *net, struct op *op);
+void gelu_run_back(struct network *net, struct op *op);
+void add_create(struct network *net, struct op *op);
+void add_run(struct network *net, struct op *op);
+void add_run_back(struct network *net, struct op *op);
 void input_create(struct network *net, struct op *op);
 
 /* What normalisations share. (src/nn/op_norm.c) */

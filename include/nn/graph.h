@@ -23,9 +23,27 @@ enum node_kind {
     NODE_LINEAR,
     NODE_CONCAT,
     NODE_DENSE_NORM,
+    NODE_PATCHES,
+    NODE_TOKENS,
+    NODE_ATTENTION,
+    NODE_PICK,
+    NODE_LAYERNORM,
+    NODE_GELU,
+    NODE_ADD,
+    NODE_SCALED_ADD,
     NODE_KINDS
 };
 enum { NONE = -1 };
+
+/* Initial values of a linear layer: torchvision's builders set them each in their own way. */
+enum initial {
+    INITIAL_USUAL,    /* weight and bias uniform in +-1 / sqrt(inputs) */
+    INITIAL_XAVIER,   /* weight uniform in +-sqrt(6 / (inputs + outputs)), bias normal with deviation 1e-6 */
+    INITIAL_BALANCED, /* as XAVIER, bias 0 */
+    INITIAL_NO_BIAS,  /* as USUAL, bias 0 */
+    INITIAL_NORMAL,   /* weight normal with deviation 1 / sqrt(inputs), cut at +-2; bias 0 */
+    INITIAL_ZERO
+};
 
 struct shape {
     int channels, height, width;
@@ -35,16 +53,21 @@ struct node {
     enum node_kind kind;
     const char *name; /* torchvision's module, "layer1.0.conv1" */
     int input;        /* node, or NONE */
-    int residual;     /* NODE_NORM: node added before the relu, or NONE */
+    int residual;     /* NODE_NORM: node added before the relu, or NONE; NODE_ADD, NODE_SCALED_ADD: node added */
     bool relu;        /* NODE_NORM */
     struct shape in, out;
-    int kernel, stride, pad;
-    int weight, bias;    /* parameter numbers, or NONE */
-    int mean, variance;  /* running statistics: parameter numbers, or NONE */
-    const int *segments; /* NODE_CONCAT: nodes whose outputs follow one another in channels */
+    int kernel, stride, pad; /* NODE_LINEAR: kernel > 0 tells that the inputs are a window, of a convolution's weight */
+    int heads;               /* NODE_ATTENTION */
+    char joint;              /* between the node's name and its parameters' */
+    enum initial initial;    /* NODE_LINEAR */
+    double epsilon;          /* NODE_LAYERNORM */
+    double drop;             /* NODE_SCALED_ADD: probability that training leaves the branch of an image out */
+    int weight, bias;        /* parameter numbers, or NONE */
+    int mean, variance;      /* running statistics: parameter numbers, or NONE */
+    int place;               /* key of the parameter order; creation order unless a builder says otherwise */
+    const int *segments;     /* NODE_CONCAT: nodes whose outputs follow one another in channels */
     int segment_count;
     bool halve; /* NODE_DENSE_NORM: means over 2x2 pixels are handed on, odd rows and columns dropped */
-    int place;  /* key of the parameter order; creation order unless a builder says otherwise */
 };
 
 struct graph {
@@ -72,6 +95,18 @@ int graph_linear(struct graph *graph, const char *name, int input, int outputs);
 int graph_concat(struct graph *graph, const char *name, const int *parts, int count);
 /* Normalisation and relu of a concat, then means over 2x2 pixels if `halve`. */
 int graph_dense_norm(struct graph *graph, const char *name, int concat, bool halve);
+/* Vision transformers: patches of window x window pixels as rows; a class token in front and positions added to all;
+ * multi-head self-attention, from queries, keys and values side by side; the class token alone, in single precision. */
+int graph_patches(struct graph *graph, const char *name, int input, int window);
+int graph_tokens(struct graph *graph, int input);
+int graph_attention(struct graph *graph, const char *name, int input, int heads);
+int graph_pick(struct graph *graph, const char *name, int input);
+/* On rows: over the channels of a pixel; exact, by erf; residual + x, and residual + scale x with layer scale (Touvron
+ * et al., 2021; a factor for each channel, initially 1e-6) and stochastic depth. */
+int graph_layernorm(struct graph *graph, const char *name, int input, double epsilon);
+int graph_gelu(struct graph *graph, const char *name, int input);
+int graph_add(struct graph *graph, const char *name, int residual, int input);
+int graph_scaled_add(struct graph *graph, const char *name, int residual, int input, double drop);
 /* Parameters of `node` are listed before those of `other`, which was made earlier. */
 void graph_list_before(struct graph *graph, int node, int other);
 /* Numbers and names the parameters, in torchvision's order. Call last. */
@@ -98,5 +133,7 @@ void build_resnet18(struct graph *graph, int size, int classes);
 void build_resnet50(struct graph *graph, int size, int classes);
 /* Huang et al., Densely connected convolutional networks, 2017. */
 void build_densenet121(struct graph *graph, int size, int classes);
+/* Dosovitskiy et al., An image is worth 16x16 words, 2021. */
+void build_vit_b_16(struct graph *graph, int size, int classes);
 
 #endif

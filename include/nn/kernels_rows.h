@@ -37,4 +37,10 @@ void residual_forward(void *out, const void *x, const void *residual, const floa
 void residual_backward(void *diff, float *dscale, float *partial, const void *g, const void *x, const float *scale,
                        const float *keep, int64_t images, int64_t pixels, int channels, enum value_type type);
 
+/* Factor of a branch, for a uniform draw in [0, 1): 0 with probability `drop`, otherwise 1 / (1 - drop). */
+static inline float stochastic_depth(double draw, double drop)
+{
+    return draw < drop ? 0.0f : (float)(1.0 / (1.0 - drop));
+}
+
 #endif

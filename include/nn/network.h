@@ -30,6 +30,7 @@ struct network_spec {
     bool train;                /* plan gradients too; otherwise inference only */
     enum value_type precision; /* of activations and operands; weights, statistics and loss are in single or double */
     bool local_batchnorm;      /* statistics per shard instead of the global batch */
+    bool whole_depth;          /* training leaves no block out, whatever the backbone's stochastic depth says */
     bool fast_reduction;       /* any-order sums over ranks */
     uint64_t seed;             /* initial weights, as torchvision's from scratch */
 };

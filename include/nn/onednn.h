@@ -32,6 +32,7 @@ struct view {
 struct dn *dn_create(struct arena *arena);
 void dn_finish(struct dn *dn);
 void dn_destroy(struct dn *dn);
+struct arena *dn_arena(const struct dn *dn);
 int dn_reorders(const struct dn *dn);  /* reorders of activations or weight gradients a step runs, 0 when all agree */
 int64_t dn_bytes(const struct dn *dn); /* of the shared buffers */
 /* Memory for the time of one op's turn: ask for it before dn_finish; anybody's reorder overwrites it. */

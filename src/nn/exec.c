@@ -21,6 +21,17 @@ const struct op_kind op_kinds[NODE_KINDS] = {
     [NODE_CONCAT] = { "concatenation", concat_create, concat_forward, concat_backward, nothing },
     [NODE_DENSE_NORM] = { "dense batch norm", dense_norm_create, dense_norm_forward, dense_norm_backward,
                           dense_norm_infer, dense_norm_stream, dense_norm_stream_back, .reads_input = true },
+    [NODE_PATCHES] = { "patches", patches_create, patches_forward, nothing, patches_forward, .is_data = true },
+    [NODE_TOKENS] = { "tokens", tokens_create, tokens_run, tokens_run_back, tokens_run },
+    [NODE_ATTENTION] = { "attention", attend_create, attend_forward, attend_backward, attend_forward,
+                         .reads_input = true },
+    [NODE_PICK] = { "pick", pick_create, pick_forward, pick_backward, pick_forward },
+    [NODE_LAYERNORM] = { "layer norm", layernorm_create, layernorm_run, layernorm_run_back, layernorm_run,
+                         .reads_input = true, .gradient_in_place = true },
+    [NODE_GELU] = { "gelu", gelu_create, gelu_run, gelu_run_back, gelu_run, .reads_input = true,
+                    .gradient_in_place = true },
+    [NODE_ADD] = { "add", add_create, add_run, add_run_back, add_run, .gradient_in_place = true },
+    [NODE_SCALED_ADD] = { "scale, depth, add", add_create, add_run, add_run_back, add_run, .reads_input = true },
 };
 
 void input_create(struct network *net, struct op *op)

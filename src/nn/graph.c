@@ -31,6 +31,7 @@ static int append(struct graph *graph, enum node_kind kind, const char *name, in
                            .bias = NONE,
                            .mean = NONE,
                            .variance = NONE,
+                           .joint = '.',
                            .place = PLACE_STEP * number };
     node->name = arena_strdup(graph->arena, name);
     if (input != NONE)
@@ -136,18 +137,90 @@ int graph_dense_norm(struct graph *graph, const char *name, int concat, bool hal
     return number;
 }
 
+int graph_patches(struct graph *graph, const char *name, int input, int window)
+{
+    int number = append(graph, NODE_PATCHES, name, input);
+    struct node *node = &graph->nodes[number];
+    require(node->in.width % window == 0 && node->in.width == node->in.height, EXIT_BAD_CONFIG,
+            "image.size: expected a multiple of %d for %s, found %d\nuse %d", window, graph->family, node->in.width,
+            (node->in.width / window + 1) * window);
+    slide(graph, node, window, window, 0);
+    node->out.channels = node->in.channels * window * window;
+    return number;
+}
+
+int graph_tokens(struct graph *graph, int input)
+{
+    int number = append(graph, NODE_TOKENS, "encoder.pos_embedding", input);
+    struct node *node = &graph->nodes[number];
+    node->out.height = 1 + node->in.height * node->in.width;
+    node->out.width = 1;
+    return number;
+}
+
+int graph_attention(struct graph *graph, const char *name, int input, int heads)
+{
+    int number = append(graph, NODE_ATTENTION, name, input);
+    struct node *node = &graph->nodes[number];
+    require(node->in.channels % (3 * heads) == 0, EXIT_INTERNAL, "%s: %s has %d heads for %d channels", graph->family,
+            name, heads, node->in.channels);
+    node->out.channels = node->in.channels / 3;
+    node->heads = heads;
+    return number;
+}
+
+int graph_pick(struct graph *graph, const char *name, int input)
+{
+    int number = append(graph, NODE_PICK, name, input);
+    graph->nodes[number].out.height = graph->nodes[number].out.width = 1;
+    return number;
+}
+
+int graph_layernorm(struct graph *graph, const char *name, int input, double epsilon)
+{
+    int number = append(graph, NODE_LAYERNORM, name, input);
+    graph->nodes[number].epsilon = epsilon;
+    return number;
+}
+
+int graph_gelu(struct graph *graph, const char *name, int input)
+{
+    return append(graph, NODE_GELU, name, input);
+}
+
+static int append_add(struct graph *graph, enum node_kind kind, const char *name, int residual, int input)
+{
+    int number = append(graph, kind, name, input);
+    struct node *node = &graph->nodes[number];
+    node->residual = residual;
+    require(memcmp(&node->in, &graph->nodes[residual].out, sizeof node->in) == 0, EXIT_INTERNAL,
+            "%s: %s adds %s, whose shape differs", graph->family, name, graph->nodes[residual].name);
+    return number;
+}
+
+int graph_add(struct graph *graph, const char *name, int residual, int input)
+{
+    return append_add(graph, NODE_ADD, name, residual, input);
+}
+
+int graph_scaled_add(struct graph *graph, const char *name, int residual, int input, double drop)
+{
+    int number = append_add(graph, NODE_SCALED_ADD, name, residual, input);
+    graph->nodes[number].drop = drop;
+    return number;
+}
+
 void graph_list_before(struct graph *graph, int node, int other)
 {
     graph->nodes[node].place = graph->nodes[other].place - 1;
 }
 
-static int declare(struct graph *graph, const struct node *node, const char *what, bool is_buffer, int rank,
-                   const int64_t *dims)
+static int declare_as(struct graph *graph, const char *name, bool is_buffer, int rank, const int64_t *dims)
 {
     int number = graph->parameter_count++;
     struct parameter *p = &graph->parameters[number];
     *p = (struct parameter){ .rank = rank, .count = 1, .is_buffer = is_buffer };
-    p->name = arena_printf(graph->arena, "%s.%s", node->name, what);
+    p->name = name;
     for (int d = 0; d < rank; d++) {
         p->dims[d] = dims[d];
         p->count *= dims[d];
@@ -156,6 +229,13 @@ static int declare(struct graph *graph, const struct node *node, const char *wha
     p->offset = *total;
     *total += p->count;
     return number;
+}
+
+static int declare(struct graph *graph, const struct node *node, const char *what, bool is_buffer, int rank,
+                   const int64_t *dims)
+{
+    const char *name = arena_printf(graph->arena, "%s%c%s", node->name, node->joint, what);
+    return declare_as(graph, name, is_buffer, rank, dims);
 }
 
 static void declare_node(struct graph *graph, struct node *node)
@@ -169,8 +249,17 @@ static void declare_node(struct graph *graph, struct node *node)
         node->mean = declare(graph, node, "running_mean", true, 1, &out);
         node->variance = declare(graph, node, "running_var", true, 1, &out);
     } else if (node->kind == NODE_LINEAR) {
-        node->weight = declare(graph, node, "weight", false, 2, (int64_t[]){ out, in });
+        int64_t window = node->kernel, area = window * window;
+        const int64_t product[] = { out, in }, like_conv[] = { out, area ? in / area : in, window, window };
+        node->weight = declare(graph, node, "weight", false, window ? 4 : 2, window ? like_conv : product);
         node->bias = declare(graph, node, "bias", false, 1, &out);
+    } else if (node->kind == NODE_TOKENS) {
+        node->weight = declare_as(graph, node->name, false, 3, (int64_t[]){ 1, node->out.height, out });
+    } else if (node->kind == NODE_LAYERNORM) {
+        node->weight = declare(graph, node, "weight", false, 1, &out);
+        node->bias = declare(graph, node, "bias", false, 1, &out);
+    } else if (node->kind == NODE_SCALED_ADD) {
+        node->weight = declare(graph, node, "layer_scale", false, 3, (int64_t[]){ out, 1, 1 });
     }
 }
 
@@ -179,6 +268,10 @@ void graph_finish(struct graph *graph, int features, int logits)
     graph->features = features;
     graph->logits = logits;
     graph->parameters = arena_array(graph->arena, struct parameter, 4 * graph->count);
+    for (int i = 0; i < graph->count; i++) /* torchvision lists the class token before all modules */
+        if (graph->nodes[i].kind == NODE_TOKENS)
+            graph->nodes[i].bias =
+                declare_as(graph, "class_token", false, 3, (int64_t[]){ 1, 1, graph->nodes[i].out.channels });
     for (int place = -1; place <= PLACE_STEP * graph->count; place++)
         for (int i = 0; i < graph->count; i++)
             if (graph->nodes[i].place == place)
@@ -194,14 +287,23 @@ double node_flops(const struct graph *graph, int number, bool train)
 {
     const struct node *node = &graph->nodes[number];
     double out = (double)shape_floats(&node->out), in = node->in.channels;
-    bool first = node->input != NONE && graph->nodes[node->input].kind == NODE_INPUT;
+    bool first = node->input != NONE &&
+                 (graph->nodes[node->input].kind == NODE_INPUT || graph->nodes[node->input].kind == NODE_PATCHES);
     if (node->kind == NODE_CONV || node->kind == NODE_LINEAR) {
         double window = node->kind == NODE_CONV ? (double)node->kernel * node->kernel : 1.0;
         double forward = 2.0 * out * in * window;
         return !train ? forward : first ? 2.0 * forward : 3.0 * forward;
     }
+    if (node->kind == NODE_ATTENTION) { /* Q K^T and P V; backward four products and the first again */
+        double forward = 4.0 * out * (double)node->out.height * node->out.width;
+        return train ? 3.5 * forward : forward;
+    }
     if (node->kind == NODE_NORM || node->kind == NODE_DENSE_NORM)
         return (double)shape_floats(&node->in) * (train ? 14.0 : 2.0);
+    if (node->kind == NODE_LAYERNORM || node->kind == NODE_GELU)
+        return out * (train ? 25.0 : 10.0);
+    if (node->kind == NODE_ADD || node->kind == NODE_SCALED_ADD)
+        return out * (node->kind == NODE_ADD ? 1.0 : train ? 6.0 : 2.0);
     if (node->kind == NODE_MAXPOOL)
         return out * node->kernel * node->kernel;
     return node->kind == NODE_AVGPOOL ? (double)shape_floats(&node->in) : 0.0;

@@ -69,6 +69,11 @@ int64_t dn_bytes(const struct dn *dn)
     return (int64_t)(dn->scratch_bytes + dn->staging_bytes + dn->weights_bytes + dn->gradient_bytes);
 }
 
+struct arena *dn_arena(const struct dn *dn)
+{
+    return dn->arena;
+}
+
 void dn_ask_staging(struct dn *dn, int64_t bytes)
 {
     dn->staging_bytes = dn_largest(dn->staging_bytes, (size_t)bytes);

@@ -153,14 +153,48 @@ static void init_conv(const struct network *net, int number)
         out[i] = (float)(deviation * rng_normal(&rng, (uint64_t)number, (uint64_t)i));
 }
 
-/* Linear layers: weights and bias uniform in +-1 / sqrt(inputs). */
-static void init_uniform(const struct network *net, int number, int inputs)
+static void init_uniform(const struct network *net, int number, double bound)
 {
     const struct parameter *p = &net->graph->parameters[number];
     struct rng rng = { net->spec.seed, RNG_INIT, 0 };
-    double bound = 1.0 / sqrt((double)inputs);
+#pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < p->count; i++)
         net->weights[p->offset + i] = (float)rng_range(&rng, (uint64_t)number, (uint64_t)i, -bound, bound);
+}
+
+/* Values further out than `cut` are drawn again: the next draws of the element are of other rows. */
+static void init_normal(const struct network *net, int number, double deviation, double cut)
+{
+    enum { ROWS = 1 << 20 }; /* above the number of parameters */
+    const struct parameter *p = &net->graph->parameters[number];
+    struct rng rng = { net->spec.seed, RNG_INIT, 0 };
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < p->count; i++) {
+        double value = cut;
+        for (uint64_t row = (uint64_t)number; fabs(value) >= cut; row += ROWS)
+            value = deviation * rng_normal(&rng, row, (uint64_t)i);
+        net->weights[p->offset + i] = (float)value;
+    }
+}
+
+static void init_linear(const struct network *net, const struct node *node)
+{
+    const struct parameter *list = net->graph->parameters;
+    double inputs = node->in.channels, outputs = node->out.channels, usual = 1.0 / sqrt(inputs);
+    if (node->initial == INITIAL_XAVIER || node->initial == INITIAL_BALANCED)
+        init_uniform(net, node->weight, sqrt(6.0 / (inputs + outputs)));
+    else if (node->initial == INITIAL_NORMAL)
+        init_normal(net, node->weight, usual, 2.0);
+    else if (node->initial == INITIAL_ZERO)
+        fill(net->weights + list[node->weight].offset, list[node->weight].count, 0.0f);
+    else
+        init_uniform(net, node->weight, usual);
+    if (node->initial == INITIAL_USUAL && !net->graph->by_inputs)
+        init_uniform(net, node->bias, usual);
+    else if (node->initial == INITIAL_XAVIER)
+        init_normal(net, node->bias, 1e-6, HUGE_VAL);
+    else
+        fill(net->weights + list[node->bias].offset, list[node->bias].count, 0.0f);
 }
 
 void params_init(struct network *net)
@@ -171,11 +205,15 @@ void params_init(struct network *net)
         if (node->kind == NODE_CONV) {
             init_conv(net, node->weight);
         } else if (node->kind == NODE_LINEAR) {
-            init_uniform(net, node->weight, node->in.channels);
-            if (net->graph->by_inputs)
-                fill(net->weights + list[node->bias].offset, list[node->bias].count, 0.0f);
-            else
-                init_uniform(net, node->bias, node->in.channels);
+            init_linear(net, node);
+        } else if (node->kind == NODE_TOKENS) {
+            init_normal(net, node->weight, 0.02, HUGE_VAL);
+            fill(net->weights + list[node->bias].offset, list[node->bias].count, 0.0f);
+        } else if (node->kind == NODE_LAYERNORM) {
+            fill(net->weights + list[node->weight].offset, list[node->weight].count, 1.0f);
+            fill(net->weights + list[node->bias].offset, list[node->bias].count, 0.0f);
+        } else if (node->kind == NODE_SCALED_ADD) {
+            fill(net->weights + list[node->weight].offset, list[node->weight].count, 1e-6f);
         } else if (node->kind == NODE_NORM || node->kind == NODE_DENSE_NORM) {
             fill(net->weights + list[node->weight].offset, list[node->weight].count, 1.0f);
             fill(net->weights + list[node->bias].offset, list[node->bias].count, 0.0f);

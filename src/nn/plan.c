@@ -180,6 +180,17 @@ static void give_segments(struct network *net, struct plan *plan, int norm, int 
     give(net, plan, op->node->input, NONE); /* the concat has its turn */
 }
 
+/* Whether the gradient of the input may be the memory of the output's. Where something is added, that memory goes on
+ * to what was added; a plain sum shares it with the input if that is a product, which reads its gradient and leaves it
+ * as it is. */
+static bool works_in_place(const struct network *net, int i)
+{
+    const struct node *node = net->ops[i].node;
+    if (!net->ops[i].kind->gradient_in_place || node->residual == NONE)
+        return net->ops[i].kind->gradient_in_place;
+    return node->kind == NODE_ADD && net->graph->nodes[node->input].kind == NODE_LINEAR;
+}
+
 /* Each reader of a value hands back a gradient. An op in place works on its own and passes the same memory on: to what
  * it added, or, if it added nothing, to its input. */
 static void live_gradients(struct network *net, struct plan *plan)
@@ -198,9 +209,9 @@ static void live_gradients(struct network *net, struct plan *plan)
                 give_segments(net, plan, i, time);
             continue;
         }
-        bool in_place = net->ops[i].kind->gradient_in_place;
+        bool in_place = works_in_place(net, i);
         bool wanted = !net->ops[node->input].kind->is_data;
-        if (wanted && in_place && node->residual == NONE)
+        if (wanted && in_place)
             plan->diff[i] = plan->grad[i][0];
         else if (wanted && net->ops[node->input].streamed)
             plan->diff[i] = plan->stream; /* and is taken from there at once */

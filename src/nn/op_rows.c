@@ -1,0 +1,141 @@
+/* Layers on rows that are not products: layer norm, GELU, and the addition that ends a residual block, plain or with
+ * layer scale and stochastic depth. A shard at a time goes through the kernels. */
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/rng.h"
+#include "nn/engine.h"
+#include "nn/kernels_rows.h"
+
+static int64_t pixels_of(const struct op *op)
+{
+    return (int64_t)op->node->out.height * op->node->out.width;
+}
+
+static int64_t rows_of(const struct network *net, const struct op *op)
+{
+    return net->shard_rows * pixels_of(op);
+}
+
+/* Layout of the input, which lies in rows. */
+static void follow_input(const struct network *net, struct op *op)
+{
+    const struct op *input = &net->ops[op->node->input];
+    require(input->view.groups == 1 || input->view.pixels == 1, EXIT_INTERNAL, "%s: needs its input channel-last",
+            op->node->name);
+    op->layout = input->layout;
+    op->type = input->type;
+}
+
+/* ---- layer norm; mean and deviation of each row stay for backward ---- */
+
+void layernorm_create(struct network *net, struct op *op)
+{
+    follow_input(net, op);
+    if (!net->spec.train)
+        return;
+    op->index_stride = (2 * (int64_t)sizeof(float) * rows_of(net, op) + 63) / 64 * 64;
+    op->partial = arena_array(net->arena, float, 2 * ROW_PIECES * (int64_t)op->node->out.channels);
+}
+
+static float *row_stats(const struct op *op, int shard)
+{
+    return op->indices ? (float *)(void *)(op->indices + shard * op->index_stride) : NULL;
+}
+
+void layernorm_run(struct network *net, struct op *op)
+{
+    const struct node *n = op->node;
+    const float *weight = plain_parameter(net, n->weight), *bias = plain_parameter(net, n->bias);
+    for (int s = 0; s < net->shards; s++)
+        layernorm_forward(op_out(op, s), row_stats(op, s), op_input(net, op, s), weight, bias, n->epsilon,
+                          rows_of(net, op), n->out.channels, op->type);
+}
+
+void layernorm_run_back(struct network *net, struct op *op)
+{
+    const struct node *n = op->node;
+    for (int s = 0; s < net->shards; s++) {
+        layernorm_backward(op->diff ? op_diff(net, op, s) : NULL, gradient_row(net, n->weight, s),
+                           gradient_row(net, n->bias, s), op->partial, op_grad(op, s), op_input(net, op, s),
+                           row_stats(op, s), engine_weight(net, n->weight), rows_of(net, op), n->out.channels,
+                           op->type);
+        gradient_fold(net, n->weight, s);
+        gradient_fold(net, n->bias, s);
+    }
+}
+
+/* ---- GELU ---- */
+
+void gelu_create(struct network *net, struct op *op)
+{
+    follow_input(net, op);
+}
+
+void gelu_run(struct network *net, struct op *op)
+{
+    for (int s = 0; s < net->shards; s++)
+        gelu_forward(op_out(op, s), op_input(net, op, s), dn_values(op->layout), op->type);
+}
+
+void gelu_run_back(struct network *net, struct op *op)
+{
+    for (int s = 0; s < net->shards && op->diff; s++)
+        gelu_backward(op_diff(net, op, s), op_grad(op, s), op_input(net, op, s), dn_values(op->layout), op->type);
+}
+
+/* ---- addition ---- */
+
+void add_create(struct network *net, struct op *op)
+{
+    follow_input(net, op);
+    require(dn_same(op->layout, net->ops[op->node->residual].layout), EXIT_INTERNAL, "%s: adds %s, of another layout",
+            op->node->name, net->ops[op->node->residual].node->name);
+    if (!net->spec.train || op->node->kind != NODE_SCALED_ADD)
+        return;
+    op->keep = arena_array(net->arena, float, net->shard_rows);
+    op->partial = arena_array(net->arena, float, ROW_PIECES *(int64_t)op->node->out.channels);
+}
+
+/* Stochastic depth by images (Huang et al., 2016): the branch of an image is left out with the node's probability,
+ * otherwise scaled up so that its mean stays. NULL: every image keeps its branch. */
+static const float *draw_depth(const struct network *net, const struct op *op, int shard)
+{
+    double drop = op->node->drop;
+    if (!net->spec.train || !(drop > 0.0) || net->spec.whole_depth)
+        return NULL;
+    require(net->batch->rows, EXIT_INTERNAL, "%s: stochastic depth needs the rows of the batch", op->node->name);
+    struct rng rng = { net->spec.seed, RNG_DEPTH, (uint32_t)net->batch->epoch };
+    const int64_t *rows = net->batch->rows + (int64_t)shard * net->shard_rows;
+    for (int i = 0; i < net->shard_rows; i++)
+        op->keep[i] = stochastic_depth(rng_uniform(&rng, (uint64_t)rows[i], (uint64_t)(op - net->ops)), drop);
+    return op->keep;
+}
+
+static const void *residual_of(const struct network *net, const struct op *op, int shard)
+{
+    return op_out(&net->ops[op->node->residual], shard);
+}
+
+void add_run(struct network *net, struct op *op)
+{
+    const float *scale = op->node->weight == NONE ? NULL : plain_parameter(net, op->node->weight);
+    for (int s = 0; s < net->shards; s++)
+        residual_forward(op_out(op, s), op_input(net, op, s), residual_of(net, op, s), scale, draw_depth(net, op, s),
+                         net->shard_rows, pixels_of(op), op->node->out.channels, op->type);
+}
+
+/* A plain sum hands its gradient on as it is: the plan gave both readers the same memory, or a copy is made here. */
+void add_run_back(struct network *net, struct op *op)
+{
+    const struct node *n = op->node;
+    bool scaled = n->kind == NODE_SCALED_ADD;
+    if (!scaled && op->diff == op->grad[0])
+        return;
+    for (int s = 0; s < net->shards && op->diff; s++) {
+        residual_backward(op_diff(net, op, s), scaled ? gradient_row(net, n->weight, s) : NULL, op->partial,
+                          op_grad(op, s), op_input(net, op, s), scaled ? engine_weight(net, n->weight) : NULL,
+                          draw_depth(net, op, s), net->shard_rows, pixels_of(op), n->out.channels, op->type);
+        if (scaled)
+            gradient_fold(net, n->weight, s);
+    }
+}
