@@ -9,7 +9,7 @@
 #include "base/text.h"
 #include "image/corpus.h"
 #include "image/manifest.h"
-#include "image/pickle.h"
+#include "store/pickle.h"
 
 /* CheXpert's labels in alphabetical order without "No Finding". */
 static const char *const mimic_labels[] = {

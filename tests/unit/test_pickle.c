@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "image/pickle.h"
+#include "store/pickle.h"
 
 #define BYTES(text) (const uint8_t *)(text), sizeof(text) - 1
 

@@ -1,9 +1,9 @@
-/* Inside the pickle reader: the machine (src/image/pickle.c) that takes arguments
+/* Inside the pickle reader: the machine (src/store/pickle.c) that takes arguments
  * and keeps the stack, and the opcodes it may run (pickle_opcodes.c). */
-#ifndef IMAGE_PICKLE_MACHINE_H
-#define IMAGE_PICKLE_MACHINE_H
+#ifndef STORE_PICKLE_MACHINE_H
+#define STORE_PICKLE_MACHINE_H
 
-#include "image/pickle.h"
+#include "store/pickle.h"
 
 struct arena;
 

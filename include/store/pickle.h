@@ -3,8 +3,8 @@
  * An allow-list of opcodes (protocols 0 to 5) builds dictionaries, lists, tuples, texts, integers, None, True and
  * False, and nothing else. Opcodes that import or call (GLOBAL, STACK_GLOBAL, REDUCE, BUILD, INST, OBJ, NEWOBJ, EXT*,
  * PERSID, ...) are refused by name. */
-#ifndef IMAGE_PICKLE_H
-#define IMAGE_PICKLE_H
+#ifndef STORE_PICKLE_H
+#define STORE_PICKLE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "image/pickle_machine.h"
+#include "store/pickle_machine.h"
 
 enum { TEXT_LIMIT = 1 << 20 };
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "image/pickle_machine.h"
+#include "store/pickle_machine.h"
 
 static void run_nothing(struct machine *m, const struct value *arg)
 {
