@@ -27,7 +27,7 @@ SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-fra
 
 # Libraries. scripts/probe answers from pkg-config, then from a trial compile,
 # and otherwise names what is missing; each answer can be overridden: make BLIS_LIBS=-L/opt/blis\ -lblis
-LIBRARIES = MPI HDF5 BLIS DNNL YAML JPEG PNG JANSSON CSV NIFTI SVM LBFGS RANDOM123 XXHASH
+LIBRARIES = MPI HDF5 BLIS DNNL YAML JPEG PNG JANSSON CSV NIFTI SVM LBFGS RANDOM123 XXHASH ZIP ZLIB CRYPTO
 ifneq ($(filter-out help clean deps format lint docs-clean uninstall,$(or $(MAKECMDGOALS),all)),)
 $(if $(wildcard $(BUILD)),,$(shell mkdir -p $(BUILD)))
 -include $(BUILD)/libraries.mk
@@ -52,6 +52,8 @@ ARCHIVE = $(BUILD)/libcfn.a
 TEST_DIRS    = unit mpi parity
 TEST_SOURCES = $(foreach d,$(TEST_DIRS),$(sort $(wildcard tests/$(d)/test_*.c)))
 TEST_PROGS   = $(TEST_SOURCES:%.c=$(BUILD)/%)
+TOOL_SOURCES = $(sort $(wildcard tests/tools/*.c))
+TOOL_PROGS   = $(TOOL_SOURCES:%.c=$(BUILD)/%)
 BENCH_SOURCES = $(sort $(wildcard tests/bench/bench_*.c))
 BENCH_PROGS   = $(BENCH_SOURCES:%.c=$(BUILD)/%)
 SUPPORT      = $(sort $(wildcard tests/support/*.c))
@@ -83,11 +85,11 @@ $(BUILD)/tests/%.o: tests/%.c $(BUILD)/libraries.mk | deps-check
 $(TEST_PROGS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT_OBJ) $(ARCHIVE)
 	@$(SAY) '  LINK $@'
 	$(Q)$(CC) -o $@ $^ $(ALL_LIBS) -lcmocka
-$(BENCH_PROGS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(ARCHIVE)
+$(BENCH_PROGS) $(TOOL_PROGS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(ARCHIVE)
 	@$(SAY) '  LINK $@'
 	$(Q)$(CC) -o $@ $^ $(ALL_LIBS)
 
-check-build: all $(TEST_PROGS) ## build program and tests
+check-build: all $(TEST_PROGS) $(TOOL_PROGS) ## build program and tests
 check: deps-check check-build ## run all tests; ends with "N passed, N failed"
 	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(BUILD)" SAN="$(SAN)" scripts/run-tests $(T)
 demo: deps-demo all ## the whole road on real images; ends with the path of a page

@@ -39,13 +39,13 @@ struct image_config {
 struct train_config {
     int epochs, batch;
     double lr, weight_decay;
-    const char *schedule;    /* constant, cosine */
+    const char *schedule;   /* constant, cosine */
     const char *precision;  /* fp32 bf16 */
     const char *reduction;  /* exact, fast */
     const char *batchnorm;  /* global, shard */
     int shards;             /* V: power of two >= ranks */
     const char *augment;    /* published, none */
-    const char *pretrained; /* a backbone.h5, or empty = from scratch */
+    const char *weights;    /* backbone.h5, .pth, .safetensors; empty = from scratch */
     const char *uncertain;  /* multi-label: negative, positive, ignore */
     const char *blank;      /* multi-label: negative, ignore */
     int checkpoint_minutes; /* between checkpoints */

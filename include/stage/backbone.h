@@ -19,4 +19,11 @@ void backbone_write(struct job *job, struct network *net, const struct history *
  * EXIT_BAD_DATA, except, with `new_head`, the last layer's: it keeps its initial values. Collective. */
 void backbone_read(struct network *net, struct store *store, bool new_head);
 
+/* The same from a file of another program (stage/weights.h); a head of another number of classes keeps its initial
+ * values. Collective. */
+void backbone_import(struct job *job, struct network *net, const char *path, const char *backbone, int image_size);
+
+/* layout [parameters] <- the datasets /parameters/<name>; texts owned by the arena. */
+void backbone_layout(struct arena *arena, struct layout *layout, const struct parameter *list, int parameters);
+
 #endif

@@ -46,6 +46,8 @@ int stage_explain(struct job *job);
 int stage_run(struct job *job);
 
 int stage_demo_corpus(struct job *job);
+int stage_import(struct job *job);
+int stage_export(struct job *job);
 int stage_info(struct job *job);
 int stage_verify(struct job *job);
 int stage_config(struct job *job);

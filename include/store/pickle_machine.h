@@ -1,5 +1,5 @@
 /* Inside the pickle reader: the machine (src/store/pickle.c) that takes arguments
- * and keeps the stack, and the opcodes it may run (pickle_opcodes.c). */
+ * and keeps the stack, and the opcodes it may run: pickle_opcodes.c, and with rules pickle_calls.c. */
 #ifndef STORE_PICKLE_MACHINE_H
 #define STORE_PICKLE_MACHINE_H
 
@@ -9,6 +9,7 @@ struct arena;
 
 struct machine {
     struct arena *arena;
+    const struct pickle_rules *rules; /* NULL: containers only */
     const char *name;
     const uint8_t *bytes;
     size_t size, at, start; /* next byte; first byte of the opcode being done */
@@ -18,6 +19,8 @@ struct machine {
     size_t mark_count, mark_room;
     struct pickle **memo;
     size_t memo_room, memo_next;
+    struct pickle *persistent; /* the last one */
+    size_t copied;             /* members of dictionaries made from lists, which cost no byte of the file */
     const char *why;
     bool done;
 };
@@ -37,6 +40,8 @@ struct opcode {
 
 /* By opcode byte; `run` is NULL for what is not allowed. */
 extern const struct opcode pickle_opcodes[256];
+/* Those that are allowed with rules. */
+extern const struct opcode pickle_call_opcodes[256];
 
 /* Notes the first problem with its place. */
 void pickle_fail(struct machine *m, const char *reason);

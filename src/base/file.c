@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/output.h"
 #include "base/text.h"
 
 char *text_path(struct arena *arena, const char *dir, const char *name)
@@ -124,28 +125,51 @@ static void sync_folder(struct arena *arena, const char *path)
     close(fd);
 }
 
+void output_open(struct output *output)
+{
+    output->part = arena_printf(output->arena, "%s.part", output->path);
+    output->why = NULL;
+    output->bytes = 0;
+    output->fd = open(output->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (output->fd < 0)
+        because(output->arena, &output->why, output->part, "cannot create", errno);
+}
+
+void output_add(struct output *output, const void *data, size_t bytes)
+{
+    if (!output->why && !write_all(output->fd, data, bytes))
+        because(output->arena, &output->why, output->part, "cannot write", errno);
+    output->bytes += bytes;
+}
+
+bool output_close(struct output *output)
+{
+    if (output->fd < 0)
+        return false;
+    int error = fsync(output->fd) != 0 ? errno : 0;
+    if (close(output->fd) != 0 && error == 0)
+        error = errno;
+    if (error != 0 && !output->why)
+        because(output->arena, &output->why, output->part, "cannot write", error);
+    if (!output->why && rename(output->part, output->path) != 0)
+        because(output->arena, &output->why, output->path, "cannot rename to it", errno);
+    if (output->why) {
+        unlink(output->part);
+        return false;
+    }
+    sync_folder(output->arena, output->path);
+    return true;
+}
+
 bool text_write_file(struct arena *arena, const char *path, const char *data, size_t length, const char **why)
 {
-    const char *part = arena_printf(arena, "%s.part", path);
-    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return because(arena, why, part, "cannot create", errno);
-    int error = 0;
-    if (!write_all(fd, data, length) || fsync(fd) != 0)
-        error = errno;
-    if (close(fd) != 0 && error == 0)
-        error = errno;
-    if (error != 0) {
-        unlink(part);
-        return because(arena, why, part, "cannot write", error);
-    }
-    if (rename(part, path) != 0) {
-        error = errno;
-        unlink(part);
-        return because(arena, why, path, "cannot rename to it", error);
-    }
-    sync_folder(arena, path);
-    return true;
+    struct output output = { .arena = arena, .path = path };
+    output_open(&output);
+    output_add(&output, data, length);
+    bool fine = output_close(&output);
+    if (!fine)
+        *why = output.why;
+    return fine;
 }
 
 bool text_make_dirs(struct arena *arena, const char *path, const char **why)

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "stage/weights.h"
+
 static const char *extent_names(struct arena *arena, const struct parameter *p)
 {
     static const char *const roles[] = { "out", "in", "kernel_y", "kernel_x" };
@@ -19,6 +21,18 @@ static const float *values_of(struct network *net, const struct parameter *p)
     return (p->is_buffer ? network_buffers(net, NULL) : network_weights(net, NULL)) + p->offset;
 }
 
+void backbone_layout(struct arena *arena, struct layout *layout, const struct parameter *list, int parameters)
+{
+    for (int i = 0; i < parameters; i++)
+        layout[i] = (struct layout){ arena_printf(arena, "/parameters/%s", list[i].name),
+                                     STORE_F32,
+                                     extent_names(arena, &list[i]),
+                                     "1",
+                                     list[i].is_buffer ? "running statistic" : "weight",
+                                     NULL,
+                                     false };
+}
+
 static struct layout *layout_of(struct job *job, const struct parameter *list, int parameters, int *datasets)
 {
     static const struct layout history[] = {
@@ -30,14 +44,7 @@ static struct layout *layout_of(struct job *job, const struct parameter *list, i
     };
     int extra = (int)(sizeof history / sizeof history[0]);
     struct layout *layout = arena_array(job->run, struct layout, parameters + extra);
-    for (int i = 0; i < parameters; i++)
-        layout[i] = (struct layout){ arena_printf(job->run, "/parameters/%s", list[i].name),
-                                     STORE_F32,
-                                     extent_names(job->run, &list[i]),
-                                     "1",
-                                     list[i].is_buffer ? "running statistic" : "weight",
-                                     NULL,
-                                     false };
+    backbone_layout(job->run, layout, list, parameters);
     memcpy(layout + parameters, history, sizeof history);
     *datasets = parameters + extra;
     return layout;
@@ -85,6 +92,22 @@ static bool is_head(const struct parameter *list, int parameters, int i)
     const char *last = list[parameters - 1].name; /* "fc.bias" */
     size_t stem = (size_t)(strrchr(last, '.') - last) + 1;
     return strncmp(list[i].name, last, stem) == 0;
+}
+
+void backbone_import(struct job *job, struct network *net, const char *path, const char *backbone, int image_size)
+{
+    const struct parameter *list;
+    int parameters = network_parameters(net, &list);
+    float *weights = network_weights(net, NULL), *buffers = network_buffers(net, NULL);
+    struct weights *from = weights_open(job, path, backbone, image_size);
+    bool same_head = from->classes == (int)list[parameters - 1].dims[0];
+    for (int i = 0; i < parameters; i++)
+        if (same_head || !is_head(list, parameters, i))
+            weights_take(job, from, i, (list[i].is_buffer ? buffers : weights) + list[i].offset);
+    log_info("%s: %s, names of %s, SHA-256 %.16s...%s%s", path, from->format, from->naming, from->sha256,
+             *from->known ? ": " : "", from->known);
+    weights_close(from);
+    network_changed(net);
 }
 
 void backbone_read(struct network *net, struct store *store, bool new_head)

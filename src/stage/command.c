@@ -41,6 +41,10 @@ static const struct command commands[] = {
     { .name = "run", .doc = "all of the above in order; skips what is done and still valid", .function = stage_run,
       .flags = COMMAND_RUN },
 
+    { HELPER("import", "weights of PyTorch, timm or Hugging Face, or a .npy array, as HDF5", stage_import),
+      .arguments = "FILE --backbone NAME", .own_flags = "--out=" },
+    { HELPER("export", "a dataset as .npy, or weights as .safetensors or .pth", stage_export),
+      .arguments = "FILE [DATASET] OUT" },
     { HELPER("info", "what an HDF5 file of this program holds and how it was made", stage_info), .arguments = "FILE" },
     { HELPER("verify", "checks that a file is whole", stage_verify), .arguments = "FILE" },
     { HELPER("config", "a commented configuration file with all keys, or of one section", stage_config),

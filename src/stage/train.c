@@ -17,6 +17,7 @@
 #include "math/adam.h"
 #include "stage/backbone.h"
 #include "stage/evaluate.h"
+#include "stage/weights.h"
 #include "store/checkpoint.h"
 
 struct trainer {
@@ -239,11 +240,14 @@ static const char *identity_of(struct job *job, const struct corpus *corpus, enu
                                         "image.size",         "train.batch",  "train.lr",
                                         "train.weight_decay", "train.epochs", "train.precision",
                                         "train.augment",      "train.shards", "train.batchnorm",
-                                        "train.pretrained" };
+                                        "train.weights" };
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         text_add(&id, "%s=%s\n", keys[i], config_value(job->run, job->config, keys[i]));
     /* What bf16 became on these processors: weights of the two do not mix. */
     text_add(&id, "arithmetic=%s\n", value_type_name(precision));
+    const char *weights = job->config->train.weights;
+    if (*weights)
+        text_add(&id, "start=%s\n", store_checksum(job->world, job->run, weights));
     text_add(&id, "classes=%d\nrows=%lld\ncorpus=%s\n", corpus->classes, (long long)corpus->rows,
              store_checksum(job->world, job->run, job_path(job, "corpus.h5")));
     return id.data;
@@ -281,8 +285,11 @@ static struct network *make_network(struct trainer *t)
                                  .fast_reduction = strcmp(c->train.reduction, "fast") == 0,
                                  .seed = job_seed(t->job) };
     struct network *net = network_create(t->job->world, t->job->run, &spec);
-    if (c->train.pretrained[0]) {
-        struct store *start = store_open(t->job->world, t->job->run, c->train.pretrained);
+    const char *weights = c->train.weights;
+    if (*weights && weights_is_foreign(weights)) {
+        backbone_import(t->job, net, weights, spec.backbone, spec.image_size);
+    } else if (*weights) {
+        struct store *start = store_open(t->job->world, t->job->run, weights);
         backbone_read(net, start, true);
         store_close(start);
     }
@@ -334,13 +341,14 @@ static int dry_run(const struct trainer *t)
 
 static void write_backbone(struct trainer *t)
 {
-    static const char *const inputs[] = { "corpus.h5" };
+    const char *start = t->config->weights; /* a path, as inputs outside the run have a slash */
+    const char *inputs[] = { "corpus.h5", strchr(start, '/') ? start : arena_printf(t->job->run, "./%s", start) };
     memcpy(network_weights(t->net, NULL), t->best_weights, (size_t)t->weights_count * sizeof(float));
     memcpy(network_buffers(t->net, NULL), t->best_buffers, (size_t)t->buffers_count * sizeof(float));
     network_changed(t->net);
     t->history.epochs = t->config->epochs;
     backbone_write(t->job, t->net, &t->history, t->progress[BEST], (int)t->progress[BEST_EPOCH], t->corpus->multi_label,
-                   inputs, 1);
+                   inputs, *start ? 2 : 1);
     checkpoint_clear(t->job->world, job_path(t->job, "checkpoints"), "train");
 }
 

@@ -18,7 +18,21 @@ void pickle_fail(struct machine *m, const char *reason)
 const struct pickle *pickle_read(struct arena *arena, const char *name, const uint8_t *bytes, size_t size,
                                  const char **why)
 {
-    struct machine m = { .arena = arena, .name = name, .bytes = bytes, .size = size };
+    struct pickle_end end;
+    return pickle_read_rules(arena, name, bytes, size, NULL, &end, why);
+}
+
+static const struct opcode *allowed(const struct machine *m, uint8_t code)
+{
+    if (!pickle_opcodes[code].run && m->rules)
+        return &pickle_call_opcodes[code];
+    return &pickle_opcodes[code];
+}
+
+const struct pickle *pickle_read_rules(struct arena *arena, const char *name, const uint8_t *bytes, size_t size,
+                                       const struct pickle_rules *rules, struct pickle_end *end, const char **why)
+{
+    struct machine m = { .arena = arena, .rules = rules, .name = name, .bytes = bytes, .size = size };
     while (!m.why && !m.done) {
         m.start = m.at;
         if (m.at == m.size) {
@@ -27,15 +41,25 @@ const struct pickle *pickle_read(struct arena *arena, const char *name, const ui
         }
         uint8_t code = bytes[m.at++];
         struct value argument = { 0 };
-        if (!pickle_opcodes[code].run)
+        const struct opcode *opcode = allowed(&m, code);
+        if (!opcode->run)
             pickle_refuse(&m, code);
-        else if (read_argument(&m, pickle_opcodes[code].argument, &argument))
-            pickle_opcodes[code].run(&m, &argument);
+        else if (read_argument(&m, opcode->argument, &argument))
+            opcode->run(&m, &argument);
     }
     if (!m.why && m.depth != 1)
         pickle_fail(&m, "the pickle does not end with one value");
     *why = m.why;
+    *end = (struct pickle_end){ m.at, m.persistent };
     return m.why ? NULL : m.stack[0];
+}
+
+const struct pickle *pickle_member(const struct pickle *dict, const char *key)
+{
+    for (int64_t i = dict->type == PICKLE_DICT ? dict->count - 2 : -1; i >= 0; i -= 2)
+        if (dict->items[i]->type == PICKLE_TEXT && strcmp(dict->items[i]->text, key) == 0)
+            return dict->items[i + 1];
+    return NULL;
 }
 
 /* Arguments. */

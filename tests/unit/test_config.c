@@ -272,7 +272,7 @@ static void test_used_round_trip(void **state)
 {
     (void)state;
     static const char yaml[] = "root: \"/a \\\"quoted\\\" b/#x: y\\\\z\"\nstop_file: '~'\ntrial: 7\n"
-                               "train: {lr: 0.1, pretrained: 'null', shards: 8}\nsae: {l1: 1e-7}\n";
+                               "train: {lr: 0.1, weights: 'null', shards: 8}\nsae: {l1: 1e-7}\n";
     struct draft first = draft_start(arena), second = draft_start(arena);
     draft_read_yaml(&first, "f.yml", yaml, sizeof yaml - 1);
     assert_null(first.error);
