@@ -195,7 +195,8 @@ static void add_member(struct archive *a, const char *name, const void *data, si
     text_add(&a->directory, "PK\001\002");
     add_number(&a->directory, ZIP_VERSION, 2);
     add_common(&a->directory, crc, size, length, 0);
-    add_number(&a->directory, 0, 2 + 2 + 2 + 4); /* comment, disk, attributes */
+    add_number(&a->directory, 0, 2 + 2 + 2); /* comment, disk, attributes */
+    add_number(&a->directory, 0, 4);
     add_number(&a->directory, offset, 4);
     text_add(&a->directory, "%s", path);
     a->members++;
