@@ -1,9 +1,12 @@
-/* Orthogonal matching pursuit of many signals on one dictionary: batch OMP
- * with one shared Gram matrix and a growing Cholesky factor (Rubinstein,
- * Zibulevsky & Elad 2008). Solves what scikit-learn's
- * OrthogonalMatchingPursuit(n_nonzero_coefs=S) solves: atoms are not
+/* Sparse codes of many signals on one dictionary, with one shared Gram matrix.
+ *
+ * Pursuit: batch orthogonal matching pursuit (Rubinstein, Zibulevsky & Elad
+ * 2008); what scikit-learn's OrthogonalMatchingPursuit solves: atoms are not
  * normalised, and with `intercept` atoms and signals are centred over their D
- * coordinates. Local; no communication. */
+ * coordinates. `positive`: only coefficients above 0 (Bruckstein, Elad &
+ * Zibulevsky 2008, with the active set of Lawson & Hanson 1974).
+ * Lasso: scikit-learn's Lasso(alpha = lambda), by coordinate descent on the
+ * Gram matrix (Friedman, Hastie & Tibshirani 2010). Local; no communication. */
 #ifndef CONCEPT_OMP_H
 #define CONCEPT_OMP_H
 
@@ -13,26 +16,40 @@
 struct arena;
 struct omp;
 
+struct omp_spec {
+    int nonzeros;     /* S: most atoms of a signal, 1 <= S <= M */
+    bool intercept;   /* centre, and give the constant back */
+    bool positive;    /* coefficients >= 0 */
+    bool lasso;       /* instead of the pursuit; of more than S atoms the S largest coefficients are kept */
+    bool single;      /* choose atoms in single precision; coefficients are then refined in double */
+    double tolerance; /* stop when |left|^2 <= tolerance |x|^2 (centred); 0: never. scikit-learn's tol / |x|^2 */
+    double lambda;    /* of the lasso: minimises |x - sum value atom|^2 / (2 D) + lambda |value|_1 */
+};
+
 /* What `omp_solve` finds for `rows` signals; the caller's arrays.
  * Entries after a signal's last atom are -1 and 0. */
 struct omp_codes {
-    int32_t *atom;    /* [rows x S] in pick order */
+    int32_t *atom;    /* [rows x S] in pick order; lasso: largest |coefficient| first */
     double *value;    /* [rows x S] */
     double *constant; /* [rows] the intercept; 0 without one */
     double *residual; /* [rows] norm of what is left */
+    double *drop; /* [rows x S] |left|^2 before less after each pick; NULL = not wanted; pursuit without `positive` */
 };
 
-/* Why pursuits ended before S atoms; adds up over calls. */
+/* Why signals ended as they did; adds up over calls. */
 struct omp_counts {
     int64_t exact;     /* nothing left that correlates with any atom */
     int64_t dependent; /* the next atom depends linearly on those chosen */
+    int64_t reached;   /* the tolerance was reached before S atoms */
+    int64_t cut;       /* lasso: more than S atoms, the smallest left out */
+    int64_t unsettled; /* lasso: sweeps ran out before the duality gap closed */
 };
 
-/* Prepares the dictionary: atoms [M x D] float, borrowed for the call only. 1 <= nonzeros <= M.
- * At most `rows` signals per solve, on up to `threads` threads; all memory is taken here, from the arena,
- * which owns the result: 8 (M D + M M + rows (D + M) + threads (S S / 2 + M)) bytes. 2 M M D flops. */
-struct omp *omp_create(struct arena *arena, const float *atoms, int M, int D, int nonzeros, bool intercept,
-                       int64_t rows, int threads);
+/* Prepares the dictionary: atoms [M x D] float, borrowed for the call only.
+ * At most `rows` signals per solve, on up to `threads` threads; all memory is taken here, from the arena, which owns
+ * the result: about 8 (2 M D + 2 M M + rows (2 D + M) + threads S (M + S)) bytes. 2 M M D flops. */
+struct omp *omp_create(struct arena *arena, const float *atoms, int M, int D, const struct omp_spec *spec, int64_t rows,
+                       int threads);
 
 /* Codes of x [rows x D]. A signal's bits depend on its neighbours in the call only through the shape of one
  * product: call with whole chunks. Ties go to the lowest atom. 2 rows M D + rows S S M flops. */

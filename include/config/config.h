@@ -92,7 +92,9 @@ struct select_config {
 };
 struct decompose_config {
     int nonzeros;
-    bool intercept;
+    bool intercept, positive;
+    const char *method, *precision; /* omp, lasso; single, double */
+    double tolerance, lambda;
 };
 struct classify_config {
     const char *input;  /* reconstruction, codes */

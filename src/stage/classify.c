@@ -12,6 +12,7 @@
 #include "image/corpus.h"
 #include "math/vec.h"
 #include "stage/cbm_file.h"
+#include "stage/decompose.h"
 #include "stage/features.h"
 #include "stage/metrics.h"
 #include "stage/stage.h"
@@ -278,13 +279,15 @@ static void pursue(struct codes *codes, const struct task *t, const float *atoms
     struct job *job = t->job;
     const struct features *f = t->features;
     struct arena_mark mark = arena_mark(job->scratch);
-    struct omp *omp = omp_create(job->scratch, atoms, t->M, f->dim, t->S, job->config->decompose.intercept,
-                                 FEATURES_CHUNK, job->world->threads > 0 ? job->world->threads : 1);
+    struct omp_spec spec = decompose_spec(job, t->S);
+    struct omp *omp = omp_create(job->scratch, atoms, t->M, f->dim, &spec, FEATURES_CHUNK,
+                                 job->world->threads > 0 ? job->world->threads : 1);
     double *residual = arena_array(job->scratch, double, FEATURES_CHUNK);
     struct omp_counts counts = { 0 };
     for (int64_t at = 0; at < f->mine.count; at += FEATURES_CHUNK) {
         int64_t rows = f->mine.count - at < FEATURES_CHUNK ? f->mine.count - at : FEATURES_CHUNK;
-        struct omp_codes chunk = { codes->atom + at * t->S, codes->value + at * t->S, codes->constant + at, residual };
+        struct omp_codes chunk = { codes->atom + at * t->S, codes->value + at * t->S, codes->constant + at, residual,
+                                   NULL };
         omp_solve(omp, &chunk, f->x + at * f->dim, rows, &counts);
     }
     arena_release(job->scratch, mark);

@@ -1,5 +1,5 @@
 /* cfn decompose: every representation as a sparse sum of the selected concept
- * vectors, by orthogonal matching pursuit (concept/omp.h). Ranks share the rows
+ * vectors, by orthogonal matching pursuit or lasso (concept/omp.h). Ranks share the rows
  * in whole chunks; each keeps the dictionary and one Gram matrix. */
 #include <math.h>
 #include <string.h>
@@ -7,6 +7,7 @@
 #include "base/timer.h"
 #include "concept/omp.h"
 #include "math/vec.h"
+#include "stage/decompose.h"
 #include "stage/features.h"
 
 enum { BLOCK_CHUNKS = 32 }; /* chunks of one write */
@@ -24,6 +25,18 @@ struct decompose_stage {
     float *value, *constant, *residual;
     double squared, explained; /* over this rank's rows: ||x - mean||^2, and what the code explains of it */
 };
+
+struct omp_spec decompose_spec(const struct job *job, int nonzeros)
+{
+    const struct decompose_config *c = &job->config->decompose;
+    return (struct omp_spec){ .nonzeros = nonzeros,
+                              .intercept = c->intercept,
+                              .positive = c->positive,
+                              .lasso = strcmp(c->method, "lasso") == 0,
+                              .single = strcmp(c->precision, "single") == 0,
+                              .tolerance = c->tolerance,
+                              .lambda = c->lambda };
+}
 
 /* The selected rows of /cav, on every rank. */
 static void read_atoms(struct decompose_stage *s)
@@ -69,10 +82,10 @@ static void make_buffers(struct decompose_stage *s)
 {
     struct arena *arena = s->job->run;
     int64_t block = BLOCK_CHUNKS * FEATURES_CHUNK;
-    s->codes =
-        (struct omp_codes){ arena_array(arena, int32_t, FEATURES_CHUNK * s->S),
-                            arena_array(arena, double, FEATURES_CHUNK * s->S),
-                            arena_array(arena, double, FEATURES_CHUNK), arena_array(arena, double, FEATURES_CHUNK) };
+    s->codes = (struct omp_codes){ arena_array(arena, int32_t, FEATURES_CHUNK * s->S),
+                                   arena_array(arena, double, FEATURES_CHUNK * s->S),
+                                   arena_array(arena, double, FEATURES_CHUNK),
+                                   arena_array(arena, double, FEATURES_CHUNK), NULL };
     s->atom = arena_array(arena, int32_t, block * s->S);
     s->value = arena_array(arena, float, block * s->S);
     s->constant = arena_array(arena, float, block);
@@ -146,16 +159,25 @@ static void solve_all(struct decompose_stage *s, struct store *store)
 /* How well the codes do, and why some ended early. */
 static void say(struct decompose_stage *s, double seconds)
 {
-    int64_t early[2] = { s->counts.exact, s->counts.dependent };
+    const struct omp_counts *c = &s->counts;
+    int64_t early[5] = { c->exact, c->dependent, c->reached, c->cut, c->unsettled };
     double sums[2] = { s->squared, s->explained };
-    world_sum_i64(s->job->world, early, 2);
+    world_sum_i64(s->job->world, early, 5);
     world_sum_f64_any_order(s->job->world, sums, 2); /* shown only */
-    log_info("decompose: %lld images in %.1f s (%.0f img/s), %d of %d concepts each, %.1f %% of the variance",
+    log_info("decompose: %lld images in %.1f s (%.0f img/s), at most %d of %d concepts each, %.1f %% of the variance",
              (long long)s->features->rows, seconds, (double)s->features->rows / seconds, s->S, s->M,
              sums[0] > 0 ? 100 * sums[1] / sums[0] : 100.0);
     if (early[0] + early[1] > 0)
         log_info("decompose: %lld images needed fewer concepts (nothing left), %lld ended at a dependent concept",
                  (long long)early[0], (long long)early[1]);
+    if (early[2] > 0)
+        log_info("decompose: %lld images reached the tolerance with fewer concepts", (long long)early[2]);
+    if (early[3] > 0)
+        log_info("decompose: %lld images had more than %d concepts; the largest coefficients were kept, as the lasso "
+                 "left them\nA larger decompose.lambda gives fewer.",
+                 (long long)early[3], s->S);
+    if (early[4] > 0)
+        log_info("decompose: the lasso of %lld images did not settle", (long long)early[4]);
 }
 
 static int dry_run(const struct decompose_stage *s)
@@ -182,8 +204,8 @@ int stage_decompose(struct job *job)
     phase_enter(PHASE_COMPUTE);
     make_buffers(&s);
     int threads = job->world->threads > 0 ? job->world->threads : 1;
-    s.omp = omp_create(job->run, s.atoms, s.M, s.features->dim, s.S, job->config->decompose.intercept, FEATURES_CHUNK,
-                       threads);
+    struct omp_spec spec = decompose_spec(job, s.S);
+    s.omp = omp_create(job->run, s.atoms, s.M, s.features->dim, &spec, FEATURES_CHUNK, threads);
     struct store *store = create(&s);
     solve_all(&s, store);
     store_set_i64(store, "/", "concepts", s.M);

@@ -20,7 +20,14 @@ static struct arena *arena;
 static struct omp_codes make_codes(int rows, int nonzeros)
 {
     return (struct omp_codes){ arena_array(arena, int32_t, rows * nonzeros), arena_array(arena, double, rows *nonzeros),
-                               arena_array(arena, double, rows), arena_array(arena, double, rows) };
+                               arena_array(arena, double, rows), arena_array(arena, double, rows),
+                               arena_array(arena, double, rows *nonzeros) };
+}
+
+static struct omp *create(const float *atoms, int m, int d, int nonzeros, bool intercept, int rows, int threads)
+{
+    struct omp_spec spec = { .nonzeros = nonzeros, .intercept = intercept };
+    return omp_create(arena, atoms, m, d, &spec, rows, threads);
 }
 
 /* Solves the n x n system a z = b by Gaussian elimination with pivoting; a and b are overwritten. */
@@ -104,9 +111,9 @@ static void same_as_plain_version(void **state)
     formula_fill(atoms, M * D, 3, 1, 0.1f);
     formula_fill(x, ROWS * D, 4, 1, 0.5f);
     struct omp_codes one = make_codes(ROWS, S), three = make_codes(ROWS, S);
-    struct omp_counts counts = { 0, 0 };
-    omp_solve(omp_create(arena, atoms, M, D, S, true, ROWS, 1), &one, x, ROWS, &counts);
-    omp_solve(omp_create(arena, atoms, M, D, S, true, ROWS, 3), &three, x, ROWS, &counts);
+    struct omp_counts counts = { 0 };
+    omp_solve(create(atoms, M, D, S, true, ROWS, 1), &one, x, ROWS, &counts);
+    omp_solve(create(atoms, M, D, S, true, ROWS, 3), &three, x, ROWS, &counts);
     assert_int_equal(counts.exact + counts.dependent, 0);
     for (int r = 0; r < ROWS; r++) {
         int picks[S];
@@ -129,8 +136,8 @@ static void residual_is_what_is_left(void **state)
     formula_fill(x, ROWS * D, 6, 1, -0.5f);
     for (int intercept = 0; intercept < 2; intercept++) {
         struct omp_codes codes = make_codes(ROWS, S);
-        struct omp_counts counts = { 0, 0 };
-        omp_solve(omp_create(arena, atoms, M, D, S, intercept, ROWS, 1), &codes, x, ROWS, &counts);
+        struct omp_counts counts = { 0 };
+        omp_solve(create(atoms, M, D, S, intercept, ROWS, 1), &codes, x, ROWS, &counts);
         for (int r = 0; r < ROWS; r++) {
             double out[D], squared = 0;
             omp_reconstruct(out, codes.atom + r * S, codes.value + r * S, codes.constant[r], S, atoms, D);
@@ -154,8 +161,8 @@ static void ends_when_nothing_is_left(void **state)
         x[D + d] = 0;
     }
     struct omp_codes codes = make_codes(2, S);
-    struct omp_counts counts = { 0, 0 };
-    omp_solve(omp_create(arena, atoms, M, D, S, false, 2, 1), &codes, x, 2, &counts);
+    struct omp_counts counts = { 0 };
+    omp_solve(create(atoms, M, D, S, false, 2, 1), &codes, x, 2, &counts);
     assert_int_equal(codes.atom[0], 4);
     assert_int_equal(codes.atom[1], -1);
     assert_true(fabs(codes.value[0] - 2) < 1e-12 && codes.value[1] == 0 && codes.residual[0] < 1e-7);
@@ -171,10 +178,154 @@ static void counts_dependent_atoms(void **state)
     enum { SMALL = 3 };
     float atoms[2 * SMALL] = { 1, 0, 0, 1, 1e-9f, 0 }, x[SMALL] = { 3, 1e6f, 0 };
     struct omp_codes codes = make_codes(1, 2);
-    struct omp_counts counts = { 0, 0 };
-    omp_solve(omp_create(arena, atoms, 2, SMALL, 2, false, 1, 1), &codes, x, 1, &counts);
+    struct omp_counts counts = { 0 };
+    omp_solve(create(atoms, 2, SMALL, 2, false, 1, 1), &codes, x, 1, &counts);
     assert_int_equal(counts.dependent, 1);
     assert_int_equal(codes.atom[1], -1);
+}
+
+/* The search in single precision finds the same atoms; the coefficients are those in double but for rounding. */
+static void single_precision_is_refined(void **state)
+{
+    (void)state;
+    float atoms[M * D], x[ROWS * D];
+    formula_fill(atoms, M * D, 3, 1, 0.1f);
+    formula_fill(x, ROWS * D, 4, 1, 0.5f);
+    struct omp_codes exact = make_codes(ROWS, S), fast = make_codes(ROWS, S);
+    struct omp_counts counts = { 0 };
+    struct omp_spec spec = { .nonzeros = S, .intercept = true, .single = true };
+    omp_solve(create(atoms, M, D, S, true, ROWS, 1), &exact, x, ROWS, &counts);
+    omp_solve(omp_create(arena, atoms, M, D, &spec, ROWS, 2), &fast, x, ROWS, &counts);
+    assert_memory_equal(exact.atom, fast.atom, sizeof(int32_t) * ROWS * S);
+    for (int i = 0; i < ROWS * S; i++)
+        assert_true(fabs(exact.value[i] - fast.value[i]) < 1e-10);
+    for (int r = 0; r < ROWS; r++)
+        assert_true(fabs(exact.residual[r] - fast.residual[r]) < 1e-10);
+}
+
+/* `drop` adds up to what the code explains; with a tolerance a pursuit is the beginning of the whole one, and the
+ * first that leaves no more. */
+static void ends_at_the_tolerance(void **state)
+{
+    (void)state;
+    float atoms[M * D], x[ROWS * D];
+    formula_fill(atoms, M * D, 3, 1, 0.1f);
+    formula_fill(x, ROWS * D, 4, 1, 0.5f);
+    struct omp_codes whole = make_codes(ROWS, S), part = make_codes(ROWS, S);
+    struct omp_counts counts = { 0 };
+    struct omp_spec spec = { .nonzeros = S, .intercept = true, .tolerance = 0.6 };
+    omp_solve(create(atoms, M, D, S, true, ROWS, 1), &whole, x, ROWS, &counts);
+    omp_solve(omp_create(arena, atoms, M, D, &spec, ROWS, 1), &part, x, ROWS, &counts);
+    int64_t shorter = 0;
+    for (int r = 0; r < ROWS; r++) {
+        double y[D], total, left;
+        centre(y, x + r * D);
+        total = left = dot(y, y);
+        int n = 0;
+        for (int j = 0; j < S; j++)
+            left -= whole.drop[r * S + j];
+        assert_true(fabs(left - whole.residual[r] * whole.residual[r]) < 1e-9);
+        for (left = total; n < S && (n == 0 || left > 0.6 * total); n++)
+            left -= whole.drop[r * S + n];
+        for (int j = 0; j < S; j++)
+            assert_int_equal(part.atom[r * S + j], j < n ? whole.atom[r * S + j] : -1);
+        assert_true(fabs(part.residual[r] * part.residual[r] - left) < 1e-9);
+        shorter += n < S;
+    }
+    assert_true(shorter > 0);
+    assert_int_equal(counts.reached, shorter);
+}
+
+/* Slope of |x - sum|^2 / 2 along atom k, centred. */
+static double slope(const struct omp_codes *codes, int r, int width, const float *atoms, const float *x, int k)
+{
+    double out[D], left[D], a[D];
+    omp_reconstruct(out, codes->atom + r * width, codes->value + r * width, codes->constant[r], width, atoms, D);
+    for (int d = 0; d < D; d++)
+        left[d] = (double)x[r * D + d] - out[d];
+    centre(a, atoms + k * D);
+    return dot(a, left);
+}
+
+static double value_of(const struct omp_codes *codes, int r, int width, int k)
+{
+    for (int j = 0; j < width; j++)
+        if (codes->atom[r * width + j] == k)
+            return codes->value[r * width + j];
+    return 0;
+}
+
+/* With room for all atoms the non-negative variant is at the minimum: no slope where a coefficient is above 0, no
+ * positive slope elsewhere. With less room it is still the best fit on its support. */
+static void positive_is_optimal(void **state)
+{
+    (void)state;
+    float atoms[M * D], x[ROWS * D];
+    formula_fill(atoms, M * D, 5, 1, 0.4f);
+    formula_fill(x, ROWS * D, 6, 1, 0.5f);
+    for (int most = 4; most <= M; most += M - 4) {
+        struct omp_codes codes = make_codes(ROWS, most);
+        struct omp_counts counts = { 0 };
+        struct omp_spec spec = { .nonzeros = most, .intercept = true, .positive = true };
+        omp_solve(omp_create(arena, atoms, M, D, &spec, ROWS, 1), &codes, x, ROWS, &counts);
+        for (int r = 0; r < ROWS; r++)
+            for (int k = 0; k < M; k++) {
+                double value = value_of(&codes, r, most, k), s = slope(&codes, r, most, atoms, x, k);
+                assert_true(value >= 0);
+                assert_true(value > 0 ? fabs(s) < 1e-9 : most < M || s < 1e-9);
+            }
+        assert_int_equal(counts.exact, most == M ? ROWS : 0);
+    }
+}
+
+/* Lasso: the slope is D lambda along the sign of every coefficient, and no more than that elsewhere. */
+static void lasso_is_optimal(void **state)
+{
+    (void)state;
+    float atoms[M * D], x[ROWS * D];
+    const double lambda = 0.02;
+    formula_fill(atoms, M * D, 5, 1, 0.4f);
+    formula_fill(x, ROWS * D, 6, 1, 0.5f);
+    for (int positive = 0; positive < 2; positive++) {
+        struct omp_codes codes = make_codes(ROWS, M);
+        struct omp_counts counts = { 0 };
+        struct omp_spec spec = {
+            .nonzeros = M, .intercept = true, .positive = positive != 0, .lasso = true, .lambda = lambda
+        };
+        int used = 0;
+        omp_solve(omp_create(arena, atoms, M, D, &spec, ROWS, 1), &codes, x, ROWS, &counts);
+        for (int r = 0; r < ROWS; r++)
+            for (int k = 0; k < M; k++) {
+                double value = value_of(&codes, r, M, k), s = slope(&codes, r, M, atoms, x, k);
+                used += value != 0;
+                assert_true(!positive || value >= 0);
+                if (value != 0)
+                    assert_true(fabs(s - copysign(D * lambda, value)) < 1e-6);
+                else
+                    assert_true((positive ? s : fabs(s)) < D * lambda + 1e-6);
+            }
+        assert_true(used > ROWS && used < ROWS * M && counts.unsettled == 0 && counts.cut == 0);
+    }
+}
+
+static void lasso_keeps_the_largest(void **state)
+{
+    (void)state;
+    float atoms[M * D], x[ROWS * D];
+    formula_fill(atoms, M * D, 5, 1, 0.4f);
+    formula_fill(x, ROWS * D, 6, 1, 0.5f);
+    struct omp_codes whole = make_codes(ROWS, M), cut = make_codes(ROWS, 3);
+    struct omp_counts counts = { 0 };
+    struct omp_spec spec = { .nonzeros = M, .lasso = true, .lambda = 0.01 };
+    omp_solve(omp_create(arena, atoms, M, D, &spec, ROWS, 1), &whole, x, ROWS, &counts);
+    spec.nonzeros = 3;
+    omp_solve(omp_create(arena, atoms, M, D, &spec, ROWS, 1), &cut, x, ROWS, &counts);
+    assert_int_equal(counts.cut, ROWS);
+    for (int r = 0; r < ROWS; r++)
+        for (int j = 0; j < 3; j++) {
+            assert_int_equal(cut.atom[r * 3 + j], whole.atom[r * M + j]);
+            assert_true(fabs(whole.value[r * M + j]) >= fabs(whole.value[r * M + j + 1]));
+        }
 }
 
 static int begin(void **state)
@@ -194,10 +345,11 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_as_plain_version),
-        cmocka_unit_test(residual_is_what_is_left),
-        cmocka_unit_test(ends_when_nothing_is_left),
-        cmocka_unit_test(counts_dependent_atoms),
+        cmocka_unit_test(same_as_plain_version),       cmocka_unit_test(residual_is_what_is_left),
+        cmocka_unit_test(ends_when_nothing_is_left),   cmocka_unit_test(counts_dependent_atoms),
+        cmocka_unit_test(single_precision_is_refined), cmocka_unit_test(ends_at_the_tolerance),
+        cmocka_unit_test(positive_is_optimal),         cmocka_unit_test(lasso_is_optimal),
+        cmocka_unit_test(lasso_keeps_the_largest),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
