@@ -18,8 +18,8 @@ struct attention_spec {
     bool train;
 };
 
-/* Owned by the arena of `dn`. Call before dn_finish; works in dn's staging memory: images x heads x tokens^2 of a
- * float and a value. */
+/* Owned by the arena of `dn`. Call before dn_finish; works in dn's staging memory, some images at a
+ * time. */
 struct attention *attention_create(struct dn *dn, const struct attention_spec *spec);
 
 /* out [images][tokens][heads * width] = softmax(Q K^T / sqrt(width)) V, for each image and head.

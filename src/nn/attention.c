@@ -11,9 +11,22 @@
 struct attention {
     struct dn *dn;
     struct attention_spec spec;
+    int piece;                           /* images that go through at a time */
     struct dn_products *scores, *values; /* S = Q K^T, O = P V */
     struct dn_products *dp, *dv, *dq, *dk;
 };
+
+/* Scores of a piece stay in the caches from one product to the next. */
+enum { PIECE_BYTES = 1 << 22 };
+
+static int images_at_a_time(const struct attention_spec *spec)
+{
+    int64_t bytes = (int64_t)spec->heads * spec->tokens * spec->tokens * value_bytes(VALUE_F32);
+    int piece = spec->images;
+    while (piece > 1 && (piece * bytes > PIECE_BYTES || spec->images % piece != 0))
+        piece--;
+    return piece;
+}
 
 /* The operand lying the other way. */
 static struct dn_operand turned(struct dn_operand o)
@@ -25,8 +38,8 @@ static struct dn_operand turned(struct dn_operand o)
 static struct dn_products *products(struct attention *a, int m, int k, int n, struct dn_operand c, struct dn_operand x,
                                     struct dn_operand y)
 {
-    return dn_products_create(
-        a->dn, &(struct dn_products_spec){ a->spec.name, a->spec.images, a->spec.heads, m, k, n, c, x, y });
+    return dn_products_create(a->dn,
+                              &(struct dn_products_spec){ a->spec.name, a->piece, a->spec.heads, m, k, n, c, x, y });
 }
 
 struct attention *attention_create(struct dn *dn, const struct attention_spec *spec)
@@ -40,7 +53,8 @@ struct attention *attention_create(struct dn *dn, const struct attention_spec *s
     s.type = VALUE_F32;
     a->dn = dn;
     a->spec = *spec;
-    dn_ask_staging(dn, spec->images * spec->heads * area * (value_bytes(VALUE_F32) + value_bytes(spec->type)));
+    a->piece = images_at_a_time(spec);
+    dn_ask_staging(dn, a->piece * spec->heads * area * (value_bytes(VALUE_F32) + value_bytes(spec->type)));
     a->scores = products(a, t, e, t, s, in, turned(in));
     a->values = products(a, t, t, e, out, p, in);
     if (!spec->train)
@@ -60,7 +74,7 @@ static int64_t part(const struct attention *a, int which)
 
 static int64_t rows(const struct attention *a)
 {
-    return (int64_t)a->spec.images * a->spec.heads * a->spec.tokens;
+    return (int64_t)a->piece * a->spec.heads * a->spec.tokens;
 }
 
 static float scale(const struct attention *a)
@@ -78,21 +92,32 @@ static void *probabilities(struct attention *a, const char *qkv)
     return p;
 }
 
+/* Bytes of one piece of the output; queries, keys and values have three times as many. */
+static int64_t step(const struct attention *a)
+{
+    return rows(a) * a->spec.width * value_bytes(a->spec.type);
+}
+
 void attention_forward(struct attention *a, void *out, const void *qkv)
 {
-    const void *p = probabilities(a, qkv);
-    dn_products(a->values, out, p, (const char *)qkv + part(a, 2));
+    for (int i = 0; i < a->spec.images / a->piece; i++) {
+        const char *in = (const char *)qkv + 3 * i * step(a);
+        const void *p = probabilities(a, in);
+        dn_products(a->values, (char *)out + i * step(a), p, in + part(a, 2));
+    }
 }
 
 void attention_backward(struct attention *a, void *dqkv, const void *g, const void *qkv)
 {
-    const char *in = qkv;
-    char *diff = dqkv;
     float *dp = dn_staging(a->dn); /* where S was */
-    void *p = probabilities(a, qkv);
-    dn_products(a->dv, diff + part(a, 2), p, g);                                   /* dV = P^T dO */
-    dn_products(a->dp, dp, g, in + part(a, 2));                                    /* dP = dO V^T */
-    softmax_rows_backward(p, dp, scale(a), rows(a), a->spec.tokens, a->spec.type); /* now dS */
-    dn_products(a->dq, diff + part(a, 0), p, in + part(a, 1));                     /* dQ = dS K */
-    dn_products(a->dk, diff + part(a, 1), p, in + part(a, 0));                     /* dK = dS^T Q */
+    for (int i = 0; i < a->spec.images / a->piece; i++) {
+        const char *in = (const char *)qkv + 3 * i * step(a), *dout = (const char *)g + i * step(a);
+        char *diff = (char *)dqkv + 3 * i * step(a);
+        void *p = probabilities(a, in);
+        dn_products(a->dv, diff + part(a, 2), p, dout);                                /* dV = P^T dO */
+        dn_products(a->dp, dp, dout, in + part(a, 2));                                 /* dP = dO V^T */
+        softmax_rows_backward(p, dp, scale(a), rows(a), a->spec.tokens, a->spec.type); /* now dS */
+        dn_products(a->dq, diff + part(a, 0), p, in + part(a, 1));                     /* dQ = dS K */
+        dn_products(a->dk, diff + part(a, 1), p, in + part(a, 0));                     /* dK = dS^T Q */
+    }
 }

@@ -144,31 +144,43 @@ INLINE float exp_below_zero(float x)
     return x == x ? p : x;
 }
 
-enum { WIDE = 512 }; /* columns that fit on the stack; longer rows take two passes */
+enum { LANES = 16, PIECE = 32 * LANES }; /* columns that are kept on the stack between the passes */
+
+/* exp(scale (s - most)) of up to PIECE columns, added to sums [LANES]; padding adds what is below rounding. */
+INLINE void exponentials(float *restrict out, float *restrict sums, const float *restrict s, float most, float scale,
+                         int n)
+{
+    int whole = (n + LANES - 1) / LANES * LANES;
+    for (int i = 0; i < n; i++)
+        out[i] = s[i];
+    for (int i = n; i < whole; i++)
+        out[i] = most - 1e30f;
+    for (int i = 0; i < whole; i += LANES) {
+#pragma omp simd
+        for (int l = 0; l < LANES; l++)
+            sums[l] += out[i + l] = exp_below_zero(scale * (out[i + l] - most));
+    }
+}
 
 INLINE void softmax(void *restrict p, const float *restrict s, float scale, int n, enum value_type type)
 {
-    float most = s[0], sum = 0.0f, kept[WIDE];
+    float most = s[0], sum = 0.0f, sums[LANES] = { 0 }, kept[PIECE], unused[LANES] = { 0 };
 #pragma omp simd reduction(max : most)
     for (int i = 0; i < n; i++)
         most = s[i] > most ? s[i] : most;
-    if (n <= WIDE) {
-#pragma omp simd reduction(+ : sum)
-        for (int i = 0; i < n; i++)
-            sum += kept[i] = exp_below_zero(scale * (s[i] - most));
-        float share = 1.0f / sum;
-#pragma omp simd
-        for (int i = 0; i < n; i++)
-            value_store(p, i, share * kept[i], type);
-        return;
-    }
-#pragma omp simd reduction(+ : sum)
-    for (int i = 0; i < n; i++)
-        sum += exp_below_zero(scale * (s[i] - most));
+    for (int i = 0; i < n; i += PIECE)
+        exponentials(kept, sums, s + i, most, scale, n - i < PIECE ? n - i : PIECE);
+    for (int l = 0; l < LANES; l++)
+        sum += sums[l];
     float share = 1.0f / sum;
+    for (int i = 0; i < n; i += PIECE) {
+        int count = n - i < PIECE ? n - i : PIECE;
+        if (n > PIECE)
+            exponentials(kept, unused, s + i, most, scale, count);
 #pragma omp simd
-    for (int i = 0; i < n; i++)
-        value_store(p, i, share * exp_below_zero(scale * (s[i] - most)), type);
+        for (int k = 0; k < count; k++)
+            value_store(p, i + k, share * kept[k], type);
+    }
 }
 
 void softmax_rows(void *p, const float *s, float scale, int64_t count, int n, enum value_type type)

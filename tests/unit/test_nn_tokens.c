@@ -146,8 +146,10 @@ static void plain_attention_by_differences(void **state)
 static void attention_is_the_plain_one(void **state)
 {
     (void)state;
-    const struct sizes sizes[] = { { 2, 5, 3, 64 }, { 1, 1, 2, 16 }, { 3, 197, 2, 64 }, { 1, 37, 1, 8 } };
-    for (int k = 0; k < 8; k++) {
+    const struct sizes sizes[] = {
+        { 2, 5, 3, 64 }, { 1, 1, 2, 16 }, { 3, 197, 2, 64 }, { 1, 37, 1, 8 }, { 4, 197, 12, 8 }
+    };
+    for (int k = 0; k < 10; k++) {
         struct sizes s = sizes[k / 2];
         enum value_type type = k % 2 ? VALUE_BF16 : VALUE_F32;
         int64_t outs = s.images * s.tokens * s.heads * s.width, ins = 3 * outs;
