@@ -94,7 +94,7 @@ static void start_engines(struct job *job, bool banner)
 
 static int run_command(struct job *job, const struct command *command)
 {
-    bool configured = command->flags & (COMMAND_STAGE | COMMAND_RUN);
+    bool configured = command->flags & (COMMAND_STAGE | COMMAND_RUN) && job->argc == 0; /* with words: looks only */
     if (configured) {
         home_lock(job, false);
         home_describe(job);

@@ -1,12 +1,14 @@
-/* What a selection covers: a ground set of candidates, rows they are similar
- * to, and submodular objectives on both (docs/methods/select.md).
+/* Candidates and the rows they are similar to: the matrix behind a submodular
+ * objective (docs/methods/select.md), stored in blocks over the ranks or formed
+ * again in tiles whenever it is asked for.
  *
  * Rows are cut into V leaves, a number that follows from the problem alone;
- * every gain is formed leaf by leaf in double and added over the fixed tree of
- * dist/tree.h, so gains have the same bits at any rank count. */
+ * objectives (concept/coverage_goal.h) are formed leaf by leaf in double and
+ * added over the fixed tree of dist/tree.h: the same bits at any rank count. */
 #ifndef CONCEPT_COVERAGE_H
 #define CONCEPT_COVERAGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "dist/shard.h"
@@ -15,43 +17,72 @@ struct arena;
 struct tree;
 struct world;
 
-struct coverage {
-    struct tree *tree;
-    int64_t cands, rows; /* global */
-    int leaves;          /* of this rank */
-    struct span *leaf;   /* [leaves] rows of each */
-    float **sim;   /* [leaves][cands x leaf rows] similarity of candidate to row, >= 0 unless similarity says so */
-    float **cover; /* [leaves][leaf rows] state of the objective */
+/* The vectors of all candidates. */
+struct ground {
+    int64_t n;            /* candidates, global */
+    int dim;              /* D; n for a precomputed similarity */
+    const float *vectors; /* [mine.count x D] borrowed as long as the coverage lives */
+    struct span mine;     /* {0, n}: every rank holds all; otherwise coverage_span of each rank */
 };
 
-/* How vectors [n x D] become similarities: a row of a table.
- *   cosine    n rows: cos^2 of candidate and candidate
- *   features  D rows: the raw entries x_id of candidate i (what the published scripts maximise: sum_d max(0, max_i
- * x_id); their column of mutual information is multiplied by zero and adds nothing) */
+/* How vectors become similarities s_ij of candidate i to row j: a row of a table.
+ *   cosine       rows are the candidates; cos^2
+ *   correlation  r^2
+ *   euclidean    max(d^2) - d^2 with the largest distance of all pairs
+ *   precomputed  the vectors are the rows of a symmetric matrix
+ *   features     rows are the D dimensions; the raw entries x_ij */
 struct similarity;
 const struct similarity *similarity_find(const char *name); /* NULL when there is none of this name */
+bool similarity_is_square(const struct similarity *similarity);
+const char *similarity_name(const struct similarity *similarity);
 
-/* Vectors [n x D], the same on every rank, borrowed during the call. Owned by the arena. Collective.
- * 4 n rows / ranks bytes and 2 n^2 D / ranks flops for cosine. A similarity that is not finite ends the job with
- * EXIT_INTERNAL. */
-struct coverage *coverage_create(struct arena *arena, struct world *world, const struct similarity *similarity,
-                                 const float *vectors, int64_t n, int dim);
+struct coverage {
+    struct world *world;
+    const struct similarity *similarity;
+    struct tree *tree;
+    int64_t cands, rows; /* global */
+    int dim, leaves;     /* leaves of this rank */
+    struct span *leaf;   /* [leaves] rows of each */
+    float **sim;         /* [leaves][cands x leaf rows], or NULL: formed in tiles */
+    bool finite;         /* are all vectors of this rank, and the distances between them? */
+    bool negative;       /* is one of them below 0, on any rank? */
+    double bytes;        /* of the stored similarities, this rank */
 
-/* An objective: a row of a table. Gains never grow as the selection grows, in floating point too: each term is a
- * difference that never grows, and terms are added in a fixed order. Local. */
-struct objective {
-    const char *name;
-    void (*start)(struct coverage *coverage); /* state of the empty selection */
-    /* gains [count] out: part of leaf `leaf` for candidates list[0..count-1], or for 0..count-1 when list is NULL */
-    void (*gains)(double *gains, const struct coverage *coverage, int leaf, const int64_t *list, int64_t count);
-    void (*take)(struct coverage *coverage, int64_t cand); /* adds a pick */
+    const float *vectors; /* as the similarity wants them (unit rows, centred, ...) */
+    struct span mine;
+    float *square;  /* [cands] squared norms, euclidean only */
+    float farthest; /* largest d^2 */
+    float *fetched; /* [COVERAGE_TILE x D] candidates of the tile */
+    float *tile;    /* [COVERAGE_TILE x longest leaf] */
 };
-const struct objective *objective_find(const char *name); /* NULL when there is none of this name */
+enum { COVERAGE_TILE = 512 }; /* candidates at once when there is no stored matrix */
 
-/* gains [count] out, the same on every rank; list as above.
- *   stack [tree_depth x count] caller's scratch
- * Collective: one sum of `count` doubles. 2 rows count / ranks flops. A gain that is not a number ends the job. */
-void coverage_gains(double *gains, const struct coverage *coverage, const struct objective *objective,
-                    const int64_t *list, int64_t count, double *stack);
+/* Rows of a square similarity that fall to this rank: the vectors it must hold when no rank holds all. Local. */
+struct span coverage_span(const struct world *world, int64_t n);
+
+/* `store`: keep the similarities, 4 n rows / ranks bytes; every rank must hold all vectors then. Owned by the arena.
+ * Collective. 2 n^2 D / ranks flops when stored (and for the largest distance of euclidean). Callers look at
+ * `finite` and agree. */
+struct coverage *coverage_create(struct arena *arena, struct world *world, const struct similarity *similarity,
+                                 const struct ground *ground, bool store);
+
+/* Similarities of some candidates to the rows of one leaf after another.
+ *   list [count] candidates; count <= coverage_block(c)
+ * Open is collective when there is no stored matrix; leaf is local. Candidate i of the list has
+ * block.sim + block.place(i) * leaf rows. */
+struct block {
+    const struct coverage *coverage;
+    const int64_t *list; /* [count] */
+    int64_t count;
+    const float *sim;     /* of the leaf asked for last */
+    const int64_t *place; /* [count] rows of sim, or NULL: 0, 1, ... */
+};
+int64_t coverage_block(const struct coverage *coverage, int64_t count); /* candidates a block may have */
+struct block coverage_open(const struct coverage *coverage, const int64_t *list, int64_t count);
+void coverage_leaf(struct block *block, int leaf);
+
+/* For square similarities: total [leaves][leaf rows] = sum over all candidates of s_vj in their order, self = s_jj;
+ * either may be NULL. Collective when there is no stored matrix. */
+void coverage_totals(const struct coverage *coverage, struct arena *scratch, double **total, double **self);
 
 #endif

@@ -87,8 +87,18 @@ struct cav_config {
 };
 struct select_config {
     int count;
-    const char *objective, *similarity, *optimizer; /* facility_location; cosine, features; naive, lazy */
-    double min_accuracy;                            /* CAVs below are not candidates */
+    const char *objective, *similarity, *optimizer, *concave; /* choices: src/config/keys.c */
+    const char *mixture;                                      /* "facility_location=1 mutual_information=0.5" */
+    double parameter;                                         /* of the objective; 0 = its default */
+    double labo_alpha, labo_beta;                             /* weights of mutual information and coverage */
+    const char *signs;                                        /* keep, clip, absolute */
+    double epsilon, fraction, beta;                           /* stochastic, sample, approximate */
+    int parts, arity;                                         /* greedi, greedyml */
+    int64_t similarity_memory;                                /* MiB over all ranks */
+    const char *similarity_file, *costs, *initial;            /* paths, empty = none */
+    double budget;
+    const char *pools; /* none, class */
+    double min_accuracy, max_pvalue, min_fire_rate, max_fire_rate, min_monosemanticity, min_rating; /* of candidates */
 };
 struct decompose_config {
     int nonzeros;

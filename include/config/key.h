@@ -20,7 +20,7 @@ enum key_type {
     KEY_CHOICE /* const char *, one of `choices` */
 };
 enum key_bound { KEY_AT_LEAST = 1, KEY_ABOVE = 2, KEY_AT_MOST = 4, KEY_BELOW = 8, KEY_POWER_OF_TWO = 16 };
-enum { KEY_CHOICES = 8 };
+enum { KEY_CHOICES = 12 };
 
 struct key {
     const char *path; /* "train.lr"; top-level keys have no dot: "data" */

@@ -1,154 +1,170 @@
-/* Greedy selection: which candidate to take next. Gains come from coverage.c,
- * the same on every rank, so every rank decides alike without another message. */
+/* Greedy selection: which candidate to take next. Gains come from
+ * coverage_goal.c, the same on every rank, so every rank decides alike without
+ * another message. The queues of lazy optimisers are in greedy_lazy.c, parts
+ * and trees in greedy_parts.c. */
 #include "concept/greedy.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/arena.h"
-#include "concept/coverage.h"
+#include "concept/greedy_run.h"
 #include "dist/progress.h"
-#include "dist/tree.h"
 
-struct run {
-    int64_t *picks;
-    double *gains;
-    int64_t count;
-    struct coverage *coverage;
-    const struct objective *objective;
-    struct arena *scratch;
-    struct greedy_cost cost;
-};
-
-struct optimiser {
-    const char *name;
-    void (*select)(struct run *run);
-};
-
-static void evaluate(struct run *run, double *gains, const int64_t *list, int64_t count, double *stack)
+void run_evaluate(struct run *run, double *gains, const int64_t *list, int64_t count)
 {
-    coverage_gains(gains, run->coverage, run->objective, list, count, stack);
+    goal_gains(gains, run->goal, list, count, run->scratch);
     run->cost.evaluations += count;
     run->cost.rounds++;
 }
 
-static void take(struct run *run, int64_t step, int64_t cand, double gain)
+double run_key(const struct run *run, int64_t cand, double gain)
 {
-    run->picks[step] = cand;
-    run->gains[step] = gain;
-    run->objective->take(run->coverage, cand);
-    progress("select", run->objective->name, (double)(step + 1), (double)run->count, "pick");
+    return run->spec->cost ? gain / run->spec->cost[cand] : gain;
 }
 
-static double *take_stack(struct run *run, int64_t count)
+static double cost_of(const struct run *run, int64_t cand)
 {
-    return arena_take_raw(run->scratch, (size_t)tree_depth(run->coverage->tree) * (size_t)count, sizeof(double));
+    return run->spec->cost ? run->spec->cost[cand] : 1;
 }
 
-static void select_naive(struct run *run)
+bool run_fits(const struct run *run, int64_t cand)
 {
-    int64_t n = run->coverage->cands;
-    double *gains = arena_array(run->scratch, double, n), *stack = take_stack(run, n);
-    bool *taken = arena_array(run->scratch, bool, n);
-    for (int64_t step = 0; step < run->count; step++) {
-        evaluate(run, gains, NULL, n, stack);
-        int64_t best = -1;
-        for (int64_t i = 0; i < n; i++)
-            if (!taken[i] && (best < 0 || gains[i] > gains[best]))
-                best = i;
-        taken[best] = true;
-        take(run, step, best, gains[best]);
-    }
+    return !(run->spec->budget > 0) || run->spent + cost_of(run, cand) <= run->spec->budget;
 }
 
-/* The queue: a heap of candidates, largest gain first and the lowest candidate among equals. */
-struct queue {
-    int64_t *heap; /* [n] candidates */
-    int64_t n;
-    double *gain;  /* [cands] last known gain: never below the present one */
-    int64_t *step; /* [cands] at which it was formed */
-};
-
-static bool leads(const struct queue *q, int64_t a, int64_t b)
+bool run_ends(const struct run *run)
 {
-    return q->gain[a] > q->gain[b] || (q->gain[a] == q->gain[b] && a < b);
+    return run->taken >= run->spec->count;
 }
 
-static void queue_down(struct queue *q, int64_t at)
+void run_take(struct run *run, int64_t cand, double gain)
 {
-    int64_t moved = q->heap[at];
-    for (int64_t child = 2 * at + 1; child < q->n; child = 2 * at + 1) {
-        if (child + 1 < q->n && leads(q, q->heap[child + 1], q->heap[child]))
-            child++;
-        if (!leads(q, q->heap[child], moved))
-            break;
-        q->heap[at] = q->heap[child];
-        at = child;
-    }
-    q->heap[at] = moved;
+    run->picks[run->taken] = cand;
+    run->gains[run->taken++] = gain;
+    run->spent += cost_of(run, cand);
+    goal_take(run->goal, cand);
+    if (run->shows)
+        progress("select", "", (double)run->taken, (double)run->spec->count, "pick");
 }
 
-static void queue_push(struct queue *q, int64_t cand)
+/* Takes what no longer fits the budget off `open`, keeping its order. */
+static void drop_misfits(struct run *run)
 {
-    int64_t at = q->n++;
-    for (int64_t parent = (at - 1) / 2; at > 0 && leads(q, cand, q->heap[parent]); parent = (at - 1) / 2) {
-        q->heap[at] = q->heap[parent];
-        at = parent;
-    }
-    q->heap[at] = cand;
+    int64_t left = 0;
+    for (int64_t i = 0; i < run->left; i++)
+        if (run_fits(run, run->open[i]))
+            run->open[left++] = run->open[i];
+    run->left = left;
 }
 
-static int64_t queue_pop(struct queue *q)
+/* Place in `list` of the largest key, the lowest candidate among equals; -1 when none may be taken. */
+static int64_t best_of(const struct run *run, const double *gains, const int64_t *list, int64_t count)
 {
-    int64_t top = q->heap[0];
-    q->heap[0] = q->heap[--q->n];
-    if (q->n > 0)
-        queue_down(q, 0);
-    return top;
-}
-
-/* A batch doubles while a step goes on: few evaluations when the first guess is right, few messages when it is not. */
-enum { BATCH_FIRST = 8, BATCH_MOST = 1024 };
-
-/* Refreshes stale leaders until the leader is fresh. A stale leader that ties with a fresh one and has the lower
- * number stands above it in the queue, so it is refreshed first: ties end as in the naive optimiser. */
-static void refresh_leaders(struct run *run, struct queue *q, int64_t step, int64_t *list, double *gains, double *stack)
-{
-    for (int64_t batch = BATCH_FIRST; q->step[q->heap[0]] != step; batch = batch < BATCH_MOST ? 2 * batch : batch) {
-        int64_t count = 0;
-        while (count < batch && q->n > 0 && q->step[q->heap[0]] != step)
-            list[count++] = queue_pop(q);
-        evaluate(run, gains, list, count, stack);
-        for (int64_t i = 0; i < count; i++) {
-            assert(gains[i] <= q->gain[list[i]]);
-            q->gain[list[i]] = gains[i];
-            q->step[list[i]] = step;
-            queue_push(q, list[i]);
+    int64_t best = -1;
+    double most = 0;
+    for (int64_t i = 0; i < count; i++) {
+        double key = run_key(run, list[i], gains[i]);
+        if (key > -INFINITY && (best < 0 || key > most || (key == most && list[i] < list[best]))) {
+            best = i;
+            most = key;
         }
     }
+    return best;
 }
 
-static void select_lazy(struct run *run)
+void select_naive(struct run *run)
 {
-    int64_t n = run->coverage->cands, room = n > BATCH_MOST ? n : BATCH_MOST;
-    struct queue q = { .heap = arena_array(run->scratch, int64_t, n),
-                       .gain = arena_array(run->scratch, double, n),
-                       .step = arena_array(run->scratch, int64_t, n) };
-    double *gains = arena_array(run->scratch, double, BATCH_MOST), *stack = take_stack(run, room);
-    int64_t *list = arena_array(run->scratch, int64_t, BATCH_MOST);
-    evaluate(run, q.gain, NULL, n, stack);
-    for (int64_t i = 0; i < n; i++)
-        queue_push(&q, i);
-    for (int64_t step = 0; step < run->count; step++) {
-        refresh_leaders(run, &q, step, list, gains, stack);
-        int64_t best = queue_pop(&q);
-        take(run, step, best, q.gain[best]);
+    double *gains = arena_array(run->scratch, double, run->left + 1);
+    while (!run_ends(run)) {
+        drop_misfits(run);
+        if (run->left == 0)
+            return;
+        run_evaluate(run, gains, run->open, run->left);
+        int64_t best = best_of(run, gains, run->open, run->left), cand = best < 0 ? -1 : run->open[best];
+        if (best < 0)
+            return;
+        memmove(run->open + best, run->open + best + 1, (size_t)(--run->left - best) * sizeof *run->open);
+        run_take(run, cand, gains[best]);
+    }
+}
+
+/* Moves `count` random ones of `open` to its front. */
+static void shuffle_front(struct run *run, uint32_t epoch, int64_t step, int64_t count)
+{
+    struct rng rng = { .seed = run->spec->seed, .purpose = RNG_SELECT, .epoch = epoch };
+    for (int64_t t = 0; t < count; t++) {
+        int64_t j = t + (int64_t)rng_below(&rng, (uint64_t)step, (uint64_t)t, (uint64_t)(run->left - t));
+        int64_t kept = run->open[t];
+        run->open[t] = run->open[j];
+        run->open[j] = kept;
+    }
+}
+
+static void select_stochastic(struct run *run)
+{
+    double share = -log(run->spec->epsilon) * (double)run->left / (double)run->spec->count;
+    int64_t size = share >= 1 ? (int64_t)share : 1;
+    double *gains = arena_array(run->scratch, double, size);
+    for (int64_t step = 0; !run_ends(run); step++) {
+        drop_misfits(run);
+        int64_t count = size < run->left ? size : run->left;
+        if (count == 0)
+            return;
+        shuffle_front(run, DRAW_STEP, step, count);
+        run_evaluate(run, gains, run->open, count);
+        int64_t best = best_of(run, gains, run->open, count);
+        if (best < 0)
+            return;
+        int64_t cand = run->open[best];
+        run->open[best] = run->open[--run->left];
+        run_take(run, cand, gains[best]);
+    }
+}
+
+static void select_sample(struct run *run)
+{
+    int64_t size = (int64_t)(run->spec->fraction * (double)run->left);
+    size = size < run->spec->count ? run->spec->count : size;
+    size = size > run->left ? run->left : size;
+    shuffle_front(run, DRAW_SAMPLE, 0, size);
+    run->left = size;
+    run_sort(run->open, size);
+    (run->goal->falls ? select_lazy : select_naive)(run);
+}
+
+/* Gains reported are those at the pick, so that they add up to the objective. */
+static void select_modular(struct run *run)
+{
+    double *gains = arena_array(run->scratch, double, run->left + 1);
+    run_evaluate(run, gains, run->open, run->left);
+    while (!run_ends(run)) {
+        int64_t best = best_of(run, gains, run->open, run->left);
+        if (best < 0)
+            return;
+        int64_t cand = run->open[best];
+        run->open[best] = run->open[--run->left];
+        gains[best] = gains[run->left];
+        double gain;
+        if (!run_fits(run, cand))
+            continue;
+        run_evaluate(run, &gain, &cand, 1);
+        if (gain > -INFINITY)
+            run_take(run, cand, gain);
     }
 }
 
 static const struct optimiser OPTIMISERS[] = {
-    { "naive", select_naive },
-    { "lazy", select_lazy },
+    { "naive", select_naive, false, ONE_GOAL },
+    { "lazy", select_lazy, true, ONE_GOAL },
+    { "approximate", select_approximate, true, ONE_GOAL },
+    { "two_stage", select_two_stage, true, ONE_GOAL },
+    { "stochastic", select_stochastic, false, ONE_GOAL },
+    { "sample", select_sample, false, ONE_GOAL },
+    { "modular", select_modular, false, ONE_GOAL },
+    { "greedi", select_lazy, true, UNION },
+    { "greedyml", select_lazy, true, TREE },
 };
 
 const struct optimiser *optimiser_find(const char *name)
@@ -159,19 +175,66 @@ const struct optimiser *optimiser_find(const char *name)
     return NULL;
 }
 
-struct greedy_cost greedy_select(int64_t *picks, double *gains, int64_t count, struct coverage *coverage,
-                                 const struct objective *objective, const struct optimiser *optimiser,
-                                 struct arena *scratch)
+void greedy_defaults(struct greedy_spec *spec)
 {
-    assert(count >= 0 && count <= coverage->cands);
+    *spec = (struct greedy_spec){ .beta = 0.9, .epsilon = 0.9, .fraction = 0.9, .parts = 8, .arity = 2 };
+}
+
+int64_t run_on_goal(struct run *run, const struct optimiser *optimiser)
+{
+    if (optimiser->lazy && !run->goal->falls) {
+        run->cost.naive_instead = true;
+        select_naive(run);
+    } else {
+        optimiser->select(run);
+    }
+    return run->taken;
+}
+
+/* Candidates that may be taken, after the initial ones have been. */
+static void open_candidates(struct run *run, int64_t n)
+{
+    const struct greedy_spec *spec = run->spec;
+    bool *out = arena_array(run->scratch, bool, n), *first = arena_array(run->scratch, bool, n);
+    for (int64_t i = 0; i < spec->initial_count; i++) {
+        int64_t cand = spec->initial[i];
+        if (!first[cand])
+            goal_take(run->goal, cand);
+        first[cand] = true;
+    }
+    for (int64_t i = 0; i < n; i++)
+        out[i] = first[i] || (spec->barred && spec->barred[i]);
+    run->open = arena_array(run->scratch, int64_t, n + 1);
+    for (int64_t i = 0; i < n; i++)
+        if (!out[i])
+            run->open[run->left++] = i;
+}
+
+int64_t greedy_select(int64_t *picks, double *gains, const struct greedy_problem *problem,
+                      const struct greedy_spec *spec, struct greedy_cost *cost, struct arena *scratch, const char **why)
+{
+    assert(spec->count >= 0 && spec->count <= problem->ground->n);
+    *cost = (struct greedy_cost){ 0 };
+    *why = NULL;
     struct arena_mark mark = arena_mark(scratch);
-    struct run run = {
-        .picks = picks, .gains = gains, .count = count, .coverage = coverage, .objective = objective, .scratch = scratch
-    };
-    objective->start(coverage);
-    if (count > 0)
-        optimiser->select(&run);
+    int64_t taken = 0;
+    if (spec->optimiser->way != ONE_GOAL) {
+        taken = select_in_parts(picks, gains, problem, spec, cost, scratch, why);
+    } else {
+        struct goal *goal =
+            goal_create(scratch, problem->world, problem->ground, problem->term, problem->terms, problem->store, why);
+        struct run run = {
+            .picks = picks, .gains = gains, .spec = spec, .goal = goal, .scratch = scratch, .shows = true
+        };
+        if (goal) {
+            open_candidates(&run, problem->ground->n);
+            taken = run_on_goal(&run, spec->optimiser);
+            *cost = run.cost;
+            cost->bytes = goal->bytes;
+        }
+        taken = goal ? taken : -1;
+    }
     progress_end();
     arena_release(scratch, mark);
-    return run.cost;
+    return taken;
 }

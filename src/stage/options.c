@@ -146,7 +146,7 @@ static const char *read_word(struct reader *r)
     char *word = r->argv[r->at];
     if (!o->command)
         return read_command(r, word);
-    if (!(o->command->flags & (COMMAND_STAGE | COMMAND_RUN)))
+    if (!(o->command->flags & (COMMAND_STAGE | COMMAND_RUN)) || o->argc > 0)
         o->argv[o->argc++] = word;
     else if (o->config)
         return arena_printf(r->arena, "%s: expected one configuration, found a second one after %s", word, o->config);

@@ -11,7 +11,6 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/rng.h"
-#include "concept/coverage.h"
 #include "concept/greedy.h"
 #include "dist/world.h"
 #include "math/blas.h"
@@ -38,12 +37,27 @@ struct result {
     struct greedy_cost cost;
 };
 
+static int64_t run_one(struct result *r, const char *objective, const char *similarity, const char *optimiser,
+                       const float *x, int n, int dim, int count, const char **why)
+{
+    struct term_spec term = { .objective = objective_find(objective),
+                              .similarity = similarity_find(similarity),
+                              .weight = 1,
+                              .parameter = objective_parameter(objective_find(objective)) };
+    struct ground ground = { n, dim, x, { 0, n } };
+    struct greedy_problem problem = { world, &ground, &term, 1, true };
+    struct greedy_spec spec;
+    greedy_defaults(&spec);
+    spec.optimiser = optimiser_find(optimiser);
+    spec.count = count;
+    return greedy_select(r->picks, r->gains, &problem, &spec, &r->cost, arena, why);
+}
+
 static struct result *run(const char *similarity, const char *optimiser, const float *x, int n, int dim, int count)
 {
     struct result *r = arena_array(arena, struct result, 1);
-    struct coverage *c = coverage_create(arena, world, similarity_find(similarity), x, n, dim);
-    r->cost = greedy_select(r->picks, r->gains, count, c, objective_find("facility_location"),
-                            optimiser_find(optimiser), arena);
+    const char *why = NULL;
+    assert_int_equal(run_one(r, "facility_location", similarity, optimiser, x, n, dim, count, &why), count);
     return r;
 }
 
@@ -61,7 +75,7 @@ static void naive_and_lazy_agree_to_the_bit(void **state)
             struct result *lazy = run(similarities[k % 2], "lazy", x, n, dim, count);
             assert_memory_equal(naive->picks, lazy->picks, (size_t)count * sizeof(int64_t));
             assert_memory_equal(naive->gains, lazy->gains, (size_t)count * sizeof(double));
-            assert_int_equal(naive->cost.evaluations, (int64_t)n * count);
+            assert_int_equal(naive->cost.evaluations, (int64_t)n * count - (int64_t)count * (count - 1) / 2);
             assert_true(lazy->cost.evaluations <= naive->cost.evaluations);
         }
 }
@@ -124,6 +138,31 @@ static void the_first_of_equal_candidates_is_taken(void **state)
     arena_reset(arena);
 }
 
+/* Objectives that do not fit the vectors are refused with a reason; gains that can grow keep lazy away. */
+static void what_does_not_fit_is_refused(void **state)
+{
+    (void)state;
+    enum { N = 40, DIM = 6 };
+    float *x = vectors(N, DIM, 3, false);
+    struct result *r = arena_array(arena, struct result, 1);
+    const char *why = NULL;
+    assert_int_equal(run_one(r, "feature_sqrt", "features", "lazy", x, N, DIM, 5, &why), -1);
+    assert_non_null(strstr(why, "feature_sqrt needs entries >= 0"));
+    assert_int_equal(run_one(r, "graph_cut", "features", "lazy", x, N, DIM, 5, &why), -1);
+    assert_non_null(strstr(why, "similarities between vectors"));
+    assert_int_equal(run_one(r, "max_coverage", "cosine", "greedyml", x, N, DIM, 5, &why), -1);
+    assert_non_null(strstr(why, "features"));
+    const char *similarities[] = { "cosine", "correlation", "euclidean", "features" };
+    const char *optimisers[] = { "naive", "stochastic", "greedi", "greedyml" };
+    x[17 * DIM + 2] = NAN;
+    for (int s = 0; s < 4; s++)
+        for (int o = 0; o < 4; o++) {
+            assert_int_equal(run_one(r, "facility_location", similarities[s], optimisers[o], x, N, DIM, 5, &why), -1);
+            assert_non_null(strstr(why, "NaN"));
+        }
+    arena_reset(arena);
+}
+
 static void unknown_names_are_not_found(void **state)
 {
     (void)state;
@@ -141,7 +180,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(naive_and_lazy_agree_to_the_bit), cmocka_unit_test(picks_differ_and_gains_never_grow),
         cmocka_unit_test(gains_add_up_to_the_objective),   cmocka_unit_test(the_first_of_equal_candidates_is_taken),
-        cmocka_unit_test(unknown_names_are_not_found),
+        cmocka_unit_test(what_does_not_fit_is_refused),    cmocka_unit_test(unknown_names_are_not_found),
     };
     return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -1,0 +1,92 @@
+#!/bin/bash
+# cfn select on made-up vectors: objectives and optimisers by their keys, filters, lists, pools, tiles, the same bits at
+# several rank counts, --compare, and faulty inputs.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. scripts/mpi-env
+. tests/support/say.sh
+tmp=$CFN_TEST_TMP/select
+python=/usr/bin/python3
+run=$tmp/t/resnet18/1
+mkdir -p "$tmp"
+
+select_() { # ranks, more flags: output in $tmp/out
+    local ranks=$1
+    shift
+    timeout 60 $([ "$ranks" = 1 ] || echo mpirun -n "$ranks") "$CFN" select --data t --backbone resnet18 --result_dir "$tmp" \
+        --set threads=1 --set select.count=10 --force "$@" > "$tmp/out" 2>&1
+}
+index() { # expression over i (picks), g (gains), f (cav.h5)
+    $python -c "
+import h5py, numpy as np, sys
+s = h5py.File('$run/selection.h5'); f = h5py.File('$run/cav.h5'); i = s['index'][:]; g = s['gain'][:]
+sys.exit(not ($1))"
+}
+$python tests/support/make_run.py "$run" 240 12 3 40 && $python - "$run" <<'END'
+import sys, h5py, numpy as np
+run, r = sys.argv[1], np.random.default_rng(1)
+with h5py.File(run + "/cav.h5", "a") as f:
+    n = len(f["cav"])
+    f["accuracy"] = np.linspace(0.5, 1, n).astype("f4")
+    f["pvalue"] = np.linspace(0, 0.5, n).astype("f4")
+    f["neuron"] = np.arange(n)[::-1].astype("i4")
+with h5py.File(run + "/sae.h5", "w") as f:
+    f["fire_rate"] = np.linspace(0, 1, n).astype("f4")
+    f["monosemanticity"] = np.linspace(0, 1, n).astype("f4")
+with h5py.File(run + "/../matrix.h5", "w") as f:
+    a = r.integers(0, 9, (n, n)) / 8
+    f["similarity"] = (a + a.T).astype("f4")
+np.savetxt(run + "/../costs.txt", 1 + np.arange(n) % 3)
+np.savetxt(run + "/../initial.txt", [5, 70], fmt="%d")
+END
+say $? "inputs"
+
+for objective in feature_based max_coverage graph_cut reconstruction labo; do
+    good=0
+    for ranks in 1 3; do
+        select_ $ranks --set select.objective=$objective --set select.signs=$([[ $objective =~ feature|max ]] && echo absolute || echo keep) || good=1
+        cp "$run/selection.h5" "$tmp/$ranks.h5"
+    done
+    [ $good = 0 ] && $python tests/support/same_data.py "$tmp/1.h5" "$tmp/3.h5" && index "len(set(i)) == 10"
+    say $? "$objective: the bits of one rank at three"
+done
+good=0
+for optimizer in approximate stochastic greedyml; do
+    for ranks in 1 3; do
+        select_ $ranks --set select.optimizer=$optimizer --set select.parts=3 || good=1
+        cp "$run/selection.h5" "$tmp/$ranks.h5"
+    done
+    $python tests/support/same_data.py "$tmp/1.h5" "$tmp/3.h5" && index "len(set(i)) == 10" || good=1
+done
+say $good "optimisers: the bits of one rank at three"
+select_ 1 && cp "$run/selection.h5" "$tmp/stored.h5" && select_ 3 --set select.similarity_memory=0 &&
+    grep -q "in tiles" "$tmp/out" && $python tests/support/same_data.py "$tmp/stored.h5" "$run/selection.h5" index
+say $? "tiles make the picks of the stored matrix"
+select_ 2 --set select.objective=mixture --set "select.mixture=facility_location=1 mutual_information=0.5" && index "len(i) == 10"
+say $? "mixture"
+select_ 2 --set select.objective=mixture --set "select.mixture=facility=1"; [ $? = 78 ] && grep -q "facility=1" "$tmp/out"
+say $? "unknown member of a mixture: exit 78"
+select_ 2 --set select.objective=reconstruction && grep -q "gains of reconstruction can grow" "$tmp/out"
+say $? "lazy gives way where gains can grow, with a note"
+select_ 2 --set select.similarity=precomputed --set select.similarity_file="$tmp/t/resnet18/matrix.h5" && index "len(set(i)) == 10"
+say $? "precomputed similarity"
+select_ 2 --set select.objective=feature_based; [ $? = 65 ] && grep -q "needs entries >= 0" "$tmp/out"
+say $? "negative entries where roots are taken: exit 65"
+select_ 2 --set select.min_accuracy=0.6 --set select.max_pvalue=0.4 && index "(f['accuracy'][:][i] >= 0.6).all() and (f['pvalue'][:][i] <= 0.4).all()"
+say $? "accuracy and significance"
+select_ 2 --set select.min_fire_rate=0.3 --set select.max_fire_rate=0.6 --set select.min_monosemanticity=0.4 &&
+    index "(lambda k: (k >= 0.4 * 79).all() and (k <= 0.6 * 79).all())(f['neuron'][:][i])"
+say $? "fire rate and monosemanticity"
+echo '{"neurons": [{"neuron": 3, "rating": 5}, {"neuron": 9, "rating": 2}, {"neuron": 7, "rating": 4}]}' > "$run/names.json"
+select_ 2 --set select.min_rating=4 && index "sorted(f['neuron'][:][i]) == [3, 7]"; say $? "ratings of names"
+select_ 2 --set select.costs="$tmp/t/resnet18/costs.txt" --set select.budget=8 && index "sum(1 + i % 3) <= 8 and len(i) < 10"
+say $? "costs within the budget"
+select_ 2 --set select.initial="$tmp/t/resnet18/initial.txt" && index "not set(i) & {5, 70}"; say $? "initial ones are not taken again"
+select_ 2 --set select.pools=class && index "len(set(i)) == 10"; say $? "a pool for each class"
+cp "$run/selection.h5" "$tmp/pools.h5"
+timeout 60 "$CFN" select --compare "$tmp/stored.h5" "$tmp/pools.h5" > "$tmp/out" 2>&1 && grep -q "Jaccard 0\.\|Jaccard 1" "$tmp/out"
+say $? "--compare of two files"
+timeout 60 mpirun -n 2 "$CFN" select --compare "$run" "$run" --json > "$tmp/out" 2>&1 && grep -q '"jaccard": 1' "$tmp/out"
+say $? "--compare of run directories, JSON"
+timeout 60 "$CFN" select --compare "$run" > "$tmp/out" 2>&1; [ $? = 64 ]; say $? "--compare of one: exit 64"
+select_ 2 --set select.costs="$tmp/none.txt"; [ $? = 66 ]; say $? "no file of costs: exit 66"
