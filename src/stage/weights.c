@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nn/positions.h"
 #include "nn/weight_names.h"
 #include "store/tensors.h"
 
@@ -173,6 +174,20 @@ static bool same_shape(const int64_t *a, int a_rank, const int64_t *b, int b_ran
 }
 
 /* Shape and type of each parameter, or what is wrong. */
+/* Patches along a side of an image with so many tokens (one is the class token); 0 if they make no square. */
+static int grid_side(int64_t tokens)
+{
+    int side = (int)lround(sqrt((double)(tokens > 1 ? tokens - 1 : 0)));
+    return (int64_t)side * side + 1 == tokens ? side : 0;
+}
+
+/* Position embeddings (1, tokens, width) of another image size: they will be interpolated. */
+static bool is_other_grid(const struct parameter *p, const int64_t *dims, int rank)
+{
+    return rank == 3 && p->rank == 3 && strcmp(p->name, "encoder.pos_embedding") == 0 && dims[0] == 1 &&
+           dims[2] == p->dims[2] && grid_side(dims[1]) > 0;
+}
+
 static const char *check_shapes(struct arena *arena, const struct weights *w)
 {
     for (int i = 0; i < w->count; i++) {
@@ -192,7 +207,7 @@ static const char *check_shapes(struct arena *arena, const struct weights *w)
         }
         if (rank > 0)
             dims[0] = joined;
-        if (!same_shape(dims, rank, w->list[i].dims, w->list[i].rank))
+        if (!same_shape(dims, rank, w->list[i].dims, w->list[i].rank) && !is_other_grid(&w->list[i], dims, rank))
             return arena_printf(arena, "%s: %s: shape %s, expected %s", w->path, w->list[i].name,
                                 shape_text(arena, dims, rank), shape_text(arena, w->list[i].dims, w->list[i].rank));
     }
@@ -299,16 +314,37 @@ struct weights *weights_open(struct job *job, const char *path, const char *back
     return w;
 }
 
+/* The parts of a parameter, one behind the other. */
+static void join_parts(float *out, const struct weight_source *source)
+{
+    for (int part = 0; part < source->count; part++) {
+        tensor_floats(out, source->parts[part]);
+        out += source->parts[part]->count;
+    }
+}
+
+/* Position embeddings at the image size of this run. */
+static void take_positions(const struct weights *weights, int parameter, float *out)
+{
+    const struct parameter *p = &weights->list[parameter];
+    const struct tensor *t = weights->sources[parameter].parts[0];
+    float *found = arena_array(weights->arena, float, t->count);
+    join_parts(found, &weights->sources[parameter]);
+    positions_resize(out, grid_side(p->dims[1]), found, grid_side(t->dims[1]), (int)p->dims[2]);
+    log_info("weights: position embeddings interpolated from %lld to %lld tokens", (long long)t->dims[1],
+             (long long)p->dims[1]);
+}
+
 void weights_take(struct job *job, const struct weights *weights, int parameter, float *out)
 {
     const struct parameter *p = &weights->list[parameter];
     bool fine = true;
     if (job->world->rank == 0) {
-        float *at = out;
-        for (int part = 0; part < weights->sources[parameter].count; part++) {
-            tensor_floats(at, weights->sources[parameter].parts[part]);
-            at += weights->sources[parameter].parts[part]->count;
-        }
+        const struct tensor *first = weights->sources[parameter].parts[0];
+        if (is_other_grid(p, first->dims, first->rank) && first->count != p->count)
+            take_positions(weights, parameter, out);
+        else
+            join_parts(out, &weights->sources[parameter]);
         for (int64_t i = 0; i < p->count; i++)
             fine = fine && isfinite(out[i]);
     }

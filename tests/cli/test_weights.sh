@@ -71,6 +71,18 @@ scores() { "$BUILD/tests/tools/logits" "$2.h5" "$2.bin" && tool logits "$work" "
 export_file() { # backbone, from, to
     "$CFN" export "$2" "$3" --force && tool loads "$work" "$1" "$3"
 }
+other_size() { # stem: weights of 224 pixels for images of 96
+    "$CFN" import "$1.zip.pth" --backbone vit_b_16 --set image.size=96 --out "$1.96.h5" && $python - "$1" <<'PY'
+import sys
+import h5py, torch
+from torchvision.models.vision_transformer import interpolate_embeddings
+expected = interpolate_embeddings(96, 16, torch.load(sys.argv[1] + ".zip.pth"))["encoder.pos_embedding"].numpy()
+with h5py.File(sys.argv[1] + ".96.h5") as f:
+    found = f["parameters/encoder.pos_embedding"][:]
+assert found.shape == expected.shape == (1, 37, 768), found.shape
+assert abs(found - expected).max() <= 1e-5 * abs(expected).max()
+PY
+}
 classes=1000
 for backbone in resnet18 resnet50 densenet121 convnext_tiny convnext_base vit_b_16; do
     if "$CFN" model $backbone --json 2>&1 | grep -q "not built yet"; then
@@ -85,6 +97,7 @@ for backbone in resnet18 resnet50 densenet121 convnext_tiny convnext_base vit_b_
     check "$backbone: logits as torchvision's" scores $backbone "$stem.zip.pth"
     check "$backbone: torch loads the exported .pth" export_file $backbone "$stem.zip.pth.h5" "$stem.out.pth"
     check "$backbone: torch loads the exported .safetensors" export_file $backbone "$stem.zip.pth.h5" "$stem.out.safetensors"
+    [ $backbone = vit_b_16 ] && check "$backbone: position embeddings for 96 pixels as torchvision's" other_size "$stem"
     classes=7
     [ $backbone = resnet18 ] || rm -f "$stem".*
 done

@@ -290,7 +290,7 @@ static void test_used_round_trip(void **state)
         assert_string_equal(first.values[k].text, second.values[k].text);
     assert_string_equal(config_value(arena, &config, "train.lr"), "0.1");
     assert_null(config_value(arena, &config, "train.nothing"));
-    assert_string_equal(config_section_text(arena, &config, "embed"), "embed.batch=16\n");
+    assert_string_equal(config_section_text(arena, &config, "embed"), "embed.batch=16\nembed.precision=fp32\n");
     /* Keys that do not change what is computed are left out. */
     assert_null(strstr(config_section_text(arena, &config, "train"), "checkpoint_minutes"));
     assert_null(strstr(config_section_text(arena, &config, ""), "threads"));
