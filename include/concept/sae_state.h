@@ -40,6 +40,7 @@ struct sae_trainer {
     int64_t *dead, *picked; /* [K] neurons, [piece] rows: scratch of a resampling */
     int64_t at[SAE_COUNTERS];
     double sums[SAE_SUMS];
+    double *history; /* [epochs x SAE_HISTORY] */
     double variance; /* sum ||x - mean||^2 of the evaluation set */
 };
 

@@ -19,7 +19,7 @@ struct arena;
 struct world;
 struct sae_trainer;
 
-enum { SAE_ROWS = 512, SAE_FIELDS = 8 }; /* rows of one product; fields of a checkpoint */
+enum { SAE_ROWS = 512, SAE_FIELDS = 9 }; /* rows of one product; fields of a checkpoint */
 enum { SAE_SPARSE_COST = 12 }; /* an active neuron in a sparse product costs as much as so many in a dense one */
 
 enum sae_start {
@@ -63,6 +63,9 @@ struct sae_metrics {
     int resampled;     /* neurons planted anew after the epoch */
 };
 
+/* Columns of the history, one row an epoch. */
+enum { SAE_HISTORY_LOSS, SAE_HISTORY_FVU, SAE_HISTORY_L0, SAE_HISTORY_DEAD, SAE_HISTORY_DENSE, SAE_HISTORY };
+
 /* Initial weights, zero moments, epoch 0. `eval` may be the training set itself. train.rows >= 1,
  * eval.rows >= 1. All memory is taken here, from the arena. Collective. */
 struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world, const struct sae_options *options,
@@ -85,6 +88,8 @@ struct sae_metrics sae_end_epoch(struct sae_trainer *trainer);
 int sae_epoch(const struct sae_trainer *trainer);         /* epochs done */
 int64_t sae_rows_done(const struct sae_trainer *trainer); /* rows taken in this epoch */
 const struct sae *sae_model(const struct sae_trainer *trainer);
+/* [epochs done x SAE_HISTORY], the same on every rank; part of a checkpoint. */
+const double *sae_history(const struct sae_trainer *trainer);
 /* FVU and mean number of active neurons on the evaluation set. Collective. */
 void sae_evaluate(struct sae_trainer *trainer, double *fvu, double *l0);
 

@@ -12,7 +12,8 @@
 #include "math/blas.h"
 #include "math/vec.h"
 
-enum { COLUMNS = 256 }; /* neurons a thread sweeps down all rows at a time: one kilobyte of each row */
+/* Neurons a thread sweeps down all rows at a time, one kilobyte of each row; activations passed over twice in cache. */
+enum { COLUMNS = 256, BLOCK = 1024 };
 
 bool sae_by_batch(const struct sae_rule *rule)
 {
@@ -81,17 +82,22 @@ struct sae_work sae_work(struct arena *arena, int dim, int neurons, int64_t rows
                               .active = arena_array(arena, int64_t, rows) };
 }
 
-/* f <- relu(f + bias); its sum and how many are positive. */
+/* f <- relu(f + bias); its sum and how many are positive. Block by block: once for the floats, once for the sum. */
 static void activate(float *restrict f, double *sum, int64_t *active, const float *restrict bias, int K)
 {
     double total = 0;
     int positive = 0;
-#pragma omp simd reduction(+ : total, positive)
-    for (int k = 0; k < K; k++) {
-        float p = f[k] + bias[k];
-        f[k] = p > 0 ? p : (p <= 0 ? 0 : p); /* a NaN stays one */
-        positive += p > 0;
-        total += (double)f[k];
+    for (int at = 0; at < K; at += BLOCK) {
+        const int end = at + BLOCK < K ? at + BLOCK : K;
+#pragma omp simd reduction(+ : positive)
+        for (int k = at; k < end; k++) {
+            float p = f[k] + bias[k];
+            f[k] = p <= 0 ? 0 : p; /* a NaN stays one */
+            positive += p > 0;
+        }
+#pragma omp simd reduction(+ : total)
+        for (int k = at; k < end; k++)
+            total += (double)f[k];
     }
     *sum = total;
     *active = positive;

@@ -6,7 +6,7 @@
 #include "concept/sae_sparse.h"
 #include "concept/sae_top.h"
 
-enum { BLOCK = 64 }; /* values passed over at once when none counts */
+enum { BLOCK = 64, SMALL = 16 }; /* values passed over at once when none counts */
 
 struct sae_codes sae_codes(struct arena *arena, int64_t rows, int64_t room, bool cut)
 {
@@ -92,21 +92,22 @@ void sae_codes_cut(struct sae_codes *c, float threshold, int64_t ties)
     }
 }
 
-/* The k largest of one row, given how many are positive; returns how many there are. */
+/* The values of one row above the threshold and the first `ties` that equal it; returns how many there are. */
 static int64_t largest_of_row(int32_t *restrict index, float *restrict value, const float *restrict f, int64_t K,
                               float threshold, int64_t ties)
 {
     int64_t n = 0;
-    for (int64_t at = 0; at < K; at += BLOCK) {
-        const int64_t end = at + BLOCK < K ? at + BLOCK : K;
+    for (int64_t at = 0; at < K; at += SMALL) {
+        const int count = K - at < SMALL ? (int)(K - at) : SMALL;
+        const float *restrict block = f + at;
         int some = 0;
 #pragma omp simd reduction(+ : some)
-        for (int64_t k = at; k < end; k++)
-            some += f[k] >= threshold;
-        for (int64_t k = at; some > 0 && k < end; k++)
-            if (f[k] > 0 && (f[k] > threshold || (f[k] >= threshold && ties-- > 0))) {
-                index[n] = (int32_t)k;
-                value[n++] = f[k];
+        for (int k = 0; k < count; k++)
+            some += block[k] >= threshold;
+        for (int k = 0; some > 0 && k < count; k++)
+            if (block[k] > 0 && (block[k] > threshold || (block[k] >= threshold && ties-- > 0))) {
+                index[n] = (int32_t)at + k;
+                value[n++] = block[k];
             }
     }
     return n;

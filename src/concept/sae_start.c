@@ -100,6 +100,7 @@ static void data_decoder(struct sae_trainer *t)
 void sae_first_weights(struct sae_trainer *t, struct arena *arena)
 {
     const int64_t matrix = (int64_t)t->sae.neurons * t->sae.dim;
+    const bool chosen = t->sae.rule.variant == SAE_TOPK || sae_by_batch(&t->sae.rule);
     enum phase before = phase_enter(PHASE_EVALUATE);
     sae_init(&t->sae, t->options.seed);
     if (t->options.median)
@@ -110,6 +111,9 @@ void sae_first_weights(struct sae_trainer *t, struct arena *arena)
         memcpy(t->sae.encoder, t->sae.decoder, (size_t)matrix * sizeof(float));
         memset(t->sae.encoder_bias, 0, (size_t)t->sae.neurons * sizeof(float));
     }
+    /* Directions of inputs are alike: with full weight each of the active neurons would give the whole input. */
+    if (t->options.start == SAE_START_DATA)
+        vec_scale(t->sae.encoder, 1.0f / (float)(chosen ? t->sae.rule.k : (t->sae.neurons + 1) / 2), matrix);
     for (int k = 0; t->sae.rule.variant == SAE_JUMPRELU && k < t->sae.neurons; k++)
         t->sae.log_threshold[k] = (float)log(t->options.first_threshold);
     phase_enter(before);

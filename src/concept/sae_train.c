@@ -84,6 +84,7 @@ struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world,
     t->row_sum = arena_array(arena, double, own + 1);
     t->row_active = arena_array(arena, int64_t, own + 1);
     t->counts = arena_array(arena, int64_t, world->size);
+    t->history = arena_array(arena, double, (int64_t)options->epochs *SAE_HISTORY);
     t->silent = arena_array(arena, int64_t, neurons);
     t->dead_list = arena_array(arena, int32_t, neurons);
     t->row_loss = arena_array(arena, double, t->batch);
@@ -134,6 +135,11 @@ int sae_epoch(const struct sae_trainer *t)
 int64_t sae_rows_done(const struct sae_trainer *t)
 {
     return t->at[SAE_ROW];
+}
+
+const double *sae_history(const struct sae_trainer *t)
+{
+    return t->history;
 }
 
 const struct sae *sae_model(const struct sae_trainer *t)
@@ -218,6 +224,8 @@ struct sae_metrics sae_end_epoch(struct sae_trainer *t)
                              .dead = (double)dead / K,
                              .dense = (double)dense / K };
     sae_evaluate(t, &m.fvu, &m.l0);
+    const double row[SAE_HISTORY] = { m.train_loss, m.fvu, m.l0, m.dead, m.dense };
+    memcpy(t->history + (epoch - 1) * SAE_HISTORY, row, sizeof row);
     if (sae_resample_due(&t->options, epoch))
         m.resampled = sae_resample(t);
     t->at[SAE_EPOCH] = epoch;
@@ -238,6 +246,7 @@ int sae_fields(struct sae_trainer *t, struct checkpoint_field fields[SAE_FIELDS]
         { "silent", STORE_I64, t->silent, t->sae.neurons },
         { "at", STORE_I64, t->at, SAE_COUNTERS },
         { "sums", STORE_F64, t->sums, SAE_SUMS },
+        { "history", STORE_F64, t->history, (int64_t)t->options.epochs * SAE_HISTORY },
     };
     memcpy(fields, all, sizeof all);
     return (int)(sizeof all / sizeof all[0]);

@@ -9,6 +9,7 @@
 
 #include "base/timer.h"
 #include "concept/sae_codes.h"
+#include "concept/sae_score.h"
 #include "concept/sae_train.h"
 #include "dist/deadline.h"
 #include "image/corpus.h"
@@ -32,6 +33,8 @@ struct sae_stage {
     int64_t *active; /* [own rows] entries of each row's code */
     struct sae_work work;
     double fvu, l0, dead, dense;
+    double *monosemanticity, *nearest; /* [K] */
+    double mean_monosemanticity, coherence;
 };
 
 /* Rows of one split in this rank's block, packed; numbered over all ranks. */
@@ -281,6 +284,28 @@ static void take_census(struct sae_stage *s)
     phase_enter(before);
 }
 
+/* Scores of neurons; their means over neurons that fire. */
+static void score(struct sae_stage *s)
+{
+    struct job *job = s->job;
+    int scored = 0, alive = 0;
+    s->monosemanticity = arena_array(job->run, double, s->neurons);
+    s->nearest = arena_array(job->run, double, s->neurons);
+    sae_monosemanticity(s->monosemanticity, s->trainer, job->scratch);
+    sae_coherence(s->nearest, job->world, job->scratch, sae_model(s->trainer)->decoder, s->census->fired, s->neurons,
+                  s->features->dim);
+    for (int k = 0; k < s->neurons; k++) {
+        if (isfinite(s->monosemanticity[k])) {
+            s->mean_monosemanticity += s->monosemanticity[k];
+            scored++;
+        }
+        s->coherence += s->nearest[k];
+        alive += s->census->fired[k] > 0;
+    }
+    s->mean_monosemanticity = scored > 0 ? s->mean_monosemanticity / scored : 0;
+    s->coherence = alive > 0 ? s->coherence / alive : 0;
+}
+
 static struct store *create(struct sae_stage *s, int64_t entries)
 {
     static const struct layout layout[] = {
@@ -288,6 +313,17 @@ static struct store *create(struct sae_stage *s, int64_t entries)
         { "/encoder_bias", STORE_F32, "K", "1", "encoder bias", NULL, false },
         { "/decoder", STORE_F32, "K,D", "1", "decoder directions, unit rows", NULL, false },
         { "/bias", STORE_F32, "D", "1", "bias taken off before encoding and added after decoding", NULL, false },
+        { "/threshold", STORE_F32, "K", "1", "a neuron is active above it; topk: the k largest of an image above 0",
+          NULL, false },
+        { "/monosemanticity", STORE_F64, "K", "1",
+          "mean cosine of pairs of training images weighted by activation; NaN where there is no pair", NULL, false },
+        { "/nearest_cosine", STORE_F64, "K", "1", "largest |cosine| to the direction of another neuron that fires",
+          NULL, false },
+        { "/history/loss", STORE_F64, "epochs", "1", "mean loss of the epoch", NULL, false },
+        { "/history/fvu", STORE_F64, "epochs", "1", "fraction of variance unexplained, validation", NULL, false },
+        { "/history/l0", STORE_F64, "epochs", "1", "active neurons per validation image", NULL, false },
+        { "/history/dead", STORE_F64, "epochs", "1", "share of neurons that never fired in the epoch", NULL, false },
+        { "/history/dense", STORE_F64, "epochs", "1", "share that fired on more than 10 % of its images", NULL, false },
         { "/fire_rate", STORE_F32, "K", "1", "share of training images in which the neuron is active", NULL, false },
         { "/mean_activation", STORE_F32, "K", "1", "mean activation over all training images, zeros included", NULL,
           false },
@@ -298,12 +334,12 @@ static struct store *create(struct sae_stage *s, int64_t entries)
           "images of any split that excite the neuron most, strongest first; -1 = no more", NULL, false },
         { "/top/value", STORE_F32, "K,T", "1", "their activations; 0 where index is -1", NULL, false },
     };
-    const struct extent sizes[] = { { "K", s->neurons },
-                                    { "D", s->features->dim },
-                                    { "N+1", s->features->rows + 1 },
-                                    { "entries", entries },
-                                    { "T", s->config->top } };
-    return job_create(s->job, "sae.h5", layout, sizeof layout / sizeof layout[0], sizes, 5);
+    const struct extent sizes[] = {
+        { "K", s->neurons },    { "D", s->features->dim }, { "N+1", s->features->rows + 1 },
+        { "entries", entries }, { "T", s->config->top },   { "epochs", s->config->epochs }
+    };
+    return job_create(s->job, "sae.h5", layout, sizeof layout / sizeof layout[0], sizes,
+                      sizeof sizes / sizeof sizes[0]);
 }
 
 /* Entries of all rows before this rank's block, and of all rows. */
@@ -391,6 +427,30 @@ static void write_model(struct sae_stage *s, struct store *store)
     store_write_all(store, "/top/value", c->top_value);
 }
 
+static void write_scores(struct sae_stage *s, struct store *store)
+{
+    static const char *const names[SAE_HISTORY] = { "/history/loss", "/history/fvu", "/history/l0", "/history/dead",
+                                                    "/history/dense" };
+    const struct sae *sae = sae_model(s->trainer);
+    double *column = arena_array(s->job->run, double, s->config->epochs);
+    float *threshold = arena_array(s->job->run, float, s->neurons);
+    for (int c = 0; c < SAE_HISTORY; c++) {
+        for (int e = 0; e < s->config->epochs; e++)
+            column[e] = sae_history(s->trainer)[e * SAE_HISTORY + c];
+        store_write_all(store, names[c], column);
+    }
+    for (int k = 0; k < s->neurons; k++)
+        threshold[k] = sae_by_batch(&sae->rule)            ? (float)sae->rule.threshold
+                       : sae->rule.variant == SAE_JUMPRELU ? expf(sae->log_threshold[k])
+                                                           : 0;
+    store_write_all(store, "/threshold", threshold);
+    store_write_all(store, "/monosemanticity", s->monosemanticity);
+    store_write_all(store, "/nearest_cosine", s->nearest);
+    store_set_i64(store, "/", "k", s->config->k);
+    store_set_f64(store, "/", "monosemanticity", s->mean_monosemanticity);
+    store_set_f64(store, "/", "coherence", s->coherence);
+}
+
 static void write_all(struct sae_stage *s)
 {
     static const char *const inputs[] = { "embeddings.h5" };
@@ -403,6 +463,7 @@ static void write_all(struct sae_stage *s)
     write_codes(s, store, before);
     phase_enter(PHASE_WRITE);
     write_model(s, store);
+    write_scores(s, store);
     store_set_text(store, "/", "variant", s->config->variant);
     store_set_text(store, "/", "evaluated_on", s->eval.x == s->train.x ? "train" : "val");
     store_set_f64(store, "/", "fvu_val", s->fvu);
@@ -429,8 +490,11 @@ int stage_sae(struct job *job)
         return EXIT_STOPPED;
     }
     take_census(&s);
+    score(&s);
     write_all(&s);
     log_info("sae: FVU %.4f, L0 %.1f of %d neurons, %.1f %% dead, %.1f %% dense", s.fvu, s.l0, s.neurons, 100 * s.dead,
              100 * s.dense);
+    log_info("sae: monosemanticity %.3f, nearest direction of another neuron at cosine %.3f (means)",
+             s.mean_monosemanticity, s.coherence);
     return job_done(job);
 }
