@@ -16,6 +16,7 @@
 #include "nn/engine.h"
 
 enum { ALIGN = 64, SMALLEST_IMAGE = 32 }; /* bytes, pixels */
+enum { ROWS_MOST = 8, ROWS_LEAST = 4 };   /* images */
 
 /* ---- making one ---- */
 
@@ -85,6 +86,16 @@ static void create_ops(struct network *net)
     }
 }
 
+/* Images that inference takes at a time: few, so that what passes from layer to layer stays in the caches, but enough
+ * for all threads. A batch without such a divisor goes in one piece. */
+static int rows_at_a_time(int batch)
+{
+    for (int rows = ROWS_MOST; rows >= ROWS_LEAST; rows--)
+        if (batch % rows == 0)
+            return rows;
+    return batch;
+}
+
 struct network *network_create(struct world *world, struct arena *arena, const struct network_spec *spec)
 {
     check_spec(world, arena, spec);
@@ -100,7 +111,7 @@ struct network *network_create(struct world *world, struct arena *arena, const s
         net->shards = (int)tree_leaves(net->tree).count;
         net->loss_leaves = arena_array(arena, double, 3 * net->shards);
     } else {
-        net->shard_rows = spec->batch;
+        net->shard_rows = rows_at_a_time(spec->batch);
     }
     net->graph = graph_create(arena, net->spec.backbone);
     zoo_find(spec->backbone)->build(net->graph, spec->image_size, spec->classes);
@@ -310,12 +321,16 @@ void network_update(struct network *net, const struct adam *adam, int64_t step)
 
 void network_infer(struct network *net, float *features, float *logits, const float *images)
 {
-    exec_infer(net, images);
     const struct op *f = &net->ops[net->graph->features], *z = &net->ops[net->graph->logits];
-    if (features)
-        memcpy(features, f->out, (size_t)dn_values(f->layout) * sizeof(float));
-    if (logits)
-        memcpy(logits, z->out, (size_t)dn_values(z->layout) * sizeof(float));
+    int64_t pixels = net->shard_rows * shape_floats(&net->graph->nodes[0].out);
+    int64_t width = dn_values(f->layout), classes = dn_values(z->layout);
+    for (int64_t piece = 0; piece < net->spec.batch / net->shard_rows; piece++) {
+        exec_infer(net, images + piece * pixels);
+        if (features)
+            memcpy(features + piece * width, f->out, (size_t)width * sizeof(float));
+        if (logits)
+            memcpy(logits + piece * classes, z->out, (size_t)classes * sizeof(float));
+    }
 }
 
 enum value_type network_precision(struct world *world, const char *name)

@@ -173,6 +173,30 @@ static void tokens(void **state)
     expect_same("nn_tokens", train(spec));
 }
 
+/* Inference goes through a batch in pieces: sixteen images give the bits of eight and eight. */
+static void pieces(void **state)
+{
+    (void)state;
+    enum { BATCH = 16, HALF = BATCH / 2, PIXELS = 3 * SIZE * SIZE };
+    struct arena *arena = arena_create("test", 1 << 20);
+    struct network_spec spec = { .backbone = "resnet18", .classes = CLASSES, .image_size = SIZE, .seed = 7 };
+    float *images = arena_array(arena, float, BATCH *PIXELS), whole[BATCH * CLASSES], halves[BATCH * CLASSES];
+    spec.shards = 1;
+    spec.batch = BATCH;
+    struct network *all = network_create(world, arena, &spec);
+    spec.batch = HALF;
+    struct network *half = network_create(world, arena, &spec);
+    formula_fill(images, BATCH * PIXELS, 41, 1.0f, 0.0f);
+    network_infer(all, NULL, whole, images);
+    network_infer(half, NULL, halves, images);
+    network_infer(half, NULL, halves + HALF * CLASSES, images + HALF * PIXELS);
+    assert_memory_equal(whole, halves, sizeof whole);
+    assert_true(memcmp(whole, whole + HALF * CLASSES, HALF * CLASSES * sizeof(float)) != 0);
+    network_close(all);
+    network_close(half);
+    arena_destroy(arena);
+}
+
 /* Sums in any order: the same on all ranks of a launch, and near the exact ones. */
 static void any_order(void **state)
 {
@@ -194,6 +218,7 @@ int main(int argc, char **argv)
                                         cmocka_unit_test(shard_statistics),
                                         cmocka_unit_test(bfloat16),
                                         cmocka_unit_test(dense),
+                                        cmocka_unit_test(pieces),
                                         cmocka_unit_test(any_order),
                                         cmocka_unit_test(tokens) };
     world = world_start(&argc, &argv);
