@@ -39,17 +39,18 @@ struct image_config {
 struct train_config {
     int epochs, batch;
     double lr, weight_decay;
-    const char *schedule;   /* constant, cosine */
-    const char *precision;  /* fp32 bf16 */
-    const char *reduction;  /* exact, fast */
-    const char *batchnorm;  /* global, shard */
-    int shards;             /* V: power of two >= ranks */
-    const char *augment;    /* published, none */
-    const char *weights;    /* backbone.h5, .pth, .safetensors; empty = from scratch */
-    const char *uncertain;  /* multi-label: negative, positive, ignore */
-    const char *blank;      /* multi-label: negative, ignore */
-    int checkpoint_minutes; /* between checkpoints */
-    int check_every;        /* steps between comparisons of the weights over ranks */
+    const char *schedule;        /* constant, cosine */
+    const char *precision;       /* fp32 bf16 */
+    const char *reduction;       /* exact, fast */
+    const char *batchnorm;       /* global, shard */
+    int shards;                  /* V: power of two >= ranks */
+    const char *augment;         /* published, none */
+    const char *weights;         /* backbone.h5, .pth, .safetensors; empty = from scratch */
+    const char *uncertain;       /* multi-label: negative, positive, ignore */
+    const char *blank;           /* multi-label: negative, ignore */
+    bool checkpoint_activations; /* recompute instead of keeping */
+    int checkpoint_minutes;      /* between checkpoints */
+    int check_every;             /* steps between comparisons of the weights over ranks */
 };
 struct embed_config {
     int batch;
@@ -65,9 +66,9 @@ struct sae_config {
     const char *init, *bias; /* auto, published, tied, data; auto, zero, median */
     int aux_k, dead_after;   /* neurons of the auxiliary loss; epochs without firing */
     double aux_weight;
-    int prefixes;              /* matryoshka */
-    double threshold_decay;    /* batchtopk, matryoshka: moving average */
-    double threshold, bandwidth; /* jumprelu: first thresholds; window of the estimator */
+    int prefixes;                      /* matryoshka */
+    double threshold_decay;            /* batchtopk, matryoshka: moving average */
+    double threshold, bandwidth;       /* jumprelu: first thresholds; window of the estimator */
     int batch, epochs, resample_every; /* epochs; 0 = never */
     double resample_scale;
     int shards;

@@ -26,10 +26,11 @@ struct op_kind {
     /* A streamed op (below): makes the output of one shard; takes the gradient of one shard. */
     void (*stream)(struct network *net, struct op *op, int shard);
     void (*stream_back)(struct network *net, struct op *op, int shard);
-    bool reads_input;       /* backward looks at the input again */
-    bool reads_output;      /* backward looks at its own output again */
-    bool gradient_in_place; /* diff may be the memory of grad[0] */
-    bool is_data;           /* the output depends on the images alone: nobody wants its gradient */
+    void (*again)(struct network *net, struct op *op); /* forward a second time in a step; NULL: forward itself */
+    bool reads_input;                                  /* backward looks at the input again */
+    bool reads_output;                                 /* backward looks at its own output again */
+    bool gradient_in_place;                            /* diff may be the memory of grad[0] */
+    bool is_data; /* the output depends on the images alone: nobody wants its gradient */
 };
 extern const struct op_kind op_kinds[NODE_KINDS];
 
@@ -46,6 +47,12 @@ struct op {
     char *out;                      /* [shards of this rank x stride]; placed by the plan */
     bool streamed;                  /* training: stride 0, see below */
     bool kept;                      /* training: the output outlives the forward pass */
+
+    /* Checkpointed activations: an output that only its own block reads is given up after the forward pass and made
+     * again, at another place, before the backward pass comes to the block. */
+    bool again;
+    char *lives[2]; /* the two places */
+    int rerun;      /* on the last node of a block: the first one to run again before it; 0: none */
 
     /* Backward. A value with several readers gets a gradient from each; they are added here. */
     char *grad[GRADS_MAX];
@@ -189,11 +196,24 @@ void gradient_sum(struct network *net); /* over all ranks; collective */
 /* total [n] = sum of leaves [shards x n] over all shards of all ranks; collective; the leaves are overwritten. */
 void statistics_sum(struct network *net, double *total, double *leaves, int64_t n);
 
+/* What node `i` looks at: a node's output, in its forward pass, its backward pass or both. */
+struct read {
+    int value;
+    bool forward, backward;
+};
+enum { READS_MAX = 64 };
+int op_reads(const struct network *net, int i, struct read list[READS_MAX]);
+/* src/nn/again.c: which outputs are made again, and where. */
+void again_mark(struct network *net);
+void again_run(struct network *net, int first, int last);
+
 /* src/nn/plan.c: places outputs, gradients and indices by lifetime. */
 void plan_training(struct network *net);
 void plan_inference(struct network *net);
 
 /* src/nn/exec.c */
+/* Runs one pass of an op, between two looks at the clock: what each costs is known after any run. */
+void exec_timed(void (*run)(struct network *, struct op *), struct network *net, struct op *op, enum op_pass pass);
 void exec_forward(struct network *net, const float *images);
 void exec_backward(struct network *net);
 void exec_infer(struct network *net, const float *images);
@@ -206,6 +226,7 @@ void conv_infer(struct network *net, struct op *op);
 void conv_ready(struct network *net, struct op *op); /* inference: weights with the normalisation folded in */
 void norm_create(struct network *net, struct op *op);
 void norm_forward(struct network *net, struct op *op);
+void norm_again(struct network *net, struct op *op); /* with the coefficients of norm_forward */
 void norm_backward(struct network *net, struct op *op);
 void norm_infer(struct network *net, struct op *op);
 void norm_ready(struct network *net, struct op *op); /* inference: coefficients from running statistics */

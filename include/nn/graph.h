@@ -68,6 +68,7 @@ struct node {
     const int *segments;     /* NODE_CONCAT: nodes whose outputs follow one another in channels */
     int segment_count;
     bool halve; /* NODE_DENSE_NORM: means over 2x2 pixels are handed on, odd rows and columns dropped */
+    int block;  /* see graph_block */
 };
 
 struct graph {
@@ -75,6 +76,7 @@ struct graph {
     const char *family; /* shows in messages */
     struct node *nodes;
     int count, room;
+    int block;            /* of the nodes to come */
     bool by_inputs;       /* initial convolutions by their fan-in, biases of linear layers at zero */
     bool blocked;         /* groups of channels lie together, so that parts of a value can stand for it */
     bool rows;            /* channel-last values from end to end; set before the first node */
@@ -107,6 +109,8 @@ int graph_layernorm(struct graph *graph, const char *name, int input, double eps
 int graph_gelu(struct graph *graph, const char *name, int input);
 int graph_add(struct graph *graph, const char *name, int residual, int input);
 int graph_scaled_add(struct graph *graph, const char *name, int residual, int input, double drop);
+/* The nodes to come make a new block: what checkpointed activations make again in one go. */
+void graph_block(struct graph *graph);
 /* Parameters of `node` are listed before those of `other`, which was made earlier. */
 void graph_list_before(struct graph *graph, int node, int other);
 /* Numbers and names the parameters, in torchvision's order. Call last. */

@@ -104,6 +104,8 @@ static const struct key keys[] = {
       .doc = "Several labels per image: how labels marked uncertain count." },
     { ROW(train, blank, KEY_CHOICE, "negative"), CHOICES("negative", "ignore"),
       .doc = "Several labels per image: how labels left blank count." },
+    { ROW(train, checkpoint_activations, KEY_BOOL, "false"), .neutral = true,
+      .doc = "Keep only what leaves a block of layers, compute the rest again: less memory, more time, same bits." },
     { ROW(train, checkpoint_minutes, KEY_INT, "30"), BETWEEN(1, 10080), .unit = "minutes", .neutral = true,
       .doc = "Time between checkpoints." },
     { ROW(train, check_every, KEY_INT, "100"), BETWEEN(0, 1000000), .unit = "steps", .neutral = true,

@@ -33,6 +33,7 @@ static int gather(struct graph *g, const struct block *block)
 static int layer(struct graph *g, const struct block *block, int number)
 {
     char name[64];
+    graph_block(g);
     int x = graph_dense_norm(g, name_of(name, block, number, "norm1"), gather(g, block), false);
     x = graph_conv(g, name_of(name, block, number, "conv1"), x, BOTTLENECK, 1, 1, 0);
     x = graph_norm(g, name_of(name, block, number, "norm2"), x, NONE, true);
@@ -42,6 +43,7 @@ static int layer(struct graph *g, const struct block *block, int number)
 static int transition(struct graph *g, const struct block *block)
 {
     char name[64];
+    graph_block(g);
     int x = gather(g, block), channels = g->nodes[x].out.channels;
     snprintf(name, sizeof name, "features.transition%d.norm", block->number);
     x = graph_dense_norm(g, name, x, true);
@@ -68,6 +70,7 @@ void build_densenet121(struct graph *graph, int size, int classes)
         block.parts[0] = transition(graph, &block);
         block.count = 1;
     }
+    graph_block(graph);
     x = graph_dense_norm(graph, "features.norm5", gather(graph, &block), false);
     int features = graph_avgpool(graph, "features.mean", x);
     graph_finish(graph, features, graph_linear(graph, "classifier", features, classes));

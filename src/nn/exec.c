@@ -14,7 +14,7 @@ const struct op_kind op_kinds[NODE_KINDS] = {
     [NODE_INPUT] = { "input", input_create, nothing, nothing, nothing, .is_data = true },
     [NODE_CONV] = { "convolution", conv_create, conv_forward, conv_backward, conv_infer, .reads_input = true },
     [NODE_NORM] = { "batch norm", norm_create, norm_forward, norm_backward, norm_infer, .reads_input = true,
-                    .gradient_in_place = true },
+                    .gradient_in_place = true, .again = norm_again },
     [NODE_MAXPOOL] = { "max pool", maxpool_create, maxpool_forward, maxpool_backward, maxpool_forward },
     [NODE_AVGPOOL] = { "average pool", avgpool_create, avgpool_forward, avgpool_backward, avgpool_forward },
     [NODE_LINEAR] = { "linear", linear_create, linear_forward, linear_backward, linear_infer, .reads_input = true },
@@ -46,8 +46,7 @@ static void set_images(struct network *net, const float *images)
     net->ops[0].out = (char *)(uintptr_t)images;
 }
 
-/* Two looks at the clock an op: what each costs is known after any run. */
-static void timed(void (*run)(struct network *, struct op *), struct network *net, struct op *op, enum op_pass pass)
+void exec_timed(void (*run)(struct network *, struct op *), struct network *net, struct op *op, enum op_pass pass)
 {
     double begin = timer_seconds();
     run(net, op);
@@ -58,7 +57,10 @@ void exec_forward(struct network *net, const float *images)
 {
     set_images(net, images);
     for (int i = 1; i < net->graph->count; i++)
-        timed(net->ops[i].kind->forward, net, &net->ops[i], PASS_FORWARD);
+        if (net->ops[i].again)
+            net->ops[i].out = net->ops[i].lives[0];
+    for (int i = 1; i < net->graph->count; i++)
+        exec_timed(net->ops[i].kind->forward, net, &net->ops[i], PASS_FORWARD);
 }
 
 /* grad[into] <- grad[into] + the later ones. */
@@ -77,14 +79,17 @@ static void backward(struct network *net, struct op *op)
 
 void exec_backward(struct network *net)
 {
-    for (int i = net->graph->count - 1; i > 0; i--)
+    for (int i = net->graph->count - 1; i > 0; i--) {
+        if (net->ops[i].rerun)
+            again_run(net, net->ops[i].rerun, i);
         if (net->ops[i].grads > 0)
-            timed(backward, net, &net->ops[i], PASS_BACKWARD);
+            exec_timed(backward, net, &net->ops[i], PASS_BACKWARD);
+    }
 }
 
 void exec_infer(struct network *net, const float *images)
 {
     set_images(net, images);
     for (int i = 1; i < net->graph->count; i++)
-        timed(net->ops[i].kind->infer, net, &net->ops[i], PASS_INFER);
+        exec_timed(net->ops[i].kind->infer, net, &net->ops[i], PASS_INFER);
 }

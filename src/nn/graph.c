@@ -32,6 +32,7 @@ static int append(struct graph *graph, enum node_kind kind, const char *name, in
                            .mean = NONE,
                            .variance = NONE,
                            .joint = '.',
+                           .block = graph->block,
                            .place = PLACE_STEP * number };
     node->name = arena_strdup(graph->arena, name);
     if (input != NONE)
@@ -63,6 +64,11 @@ int graph_input(struct graph *graph, int size)
     int number = append(graph, NODE_INPUT, "input", NONE);
     graph->nodes[number].in = graph->nodes[number].out = (struct shape){ 3, size, size };
     return number;
+}
+
+void graph_block(struct graph *graph)
+{
+    graph->block++;
 }
 
 int graph_conv(struct graph *graph, const char *name, int input, int channels, int kernel, int stride, int pad)

@@ -19,7 +19,7 @@ struct storage {
 struct plan {
     struct storage *storage;
     int count;
-    int *out, *indices;            /* [nodes] storage of outputs and indices */
+    int *out, *again, *indices;    /* [nodes] storage of outputs, of outputs made again, of indices */
     int (*grad)[GRADS_MAX], *diff; /* [nodes] storage of gradients */
     int stream;                    /* storage of streamed values and their gradients */
 };
@@ -27,14 +27,15 @@ struct plan {
 static struct plan plan_new(struct network *net)
 {
     int n = net->graph->count;
-    struct plan plan = { .storage = arena_array(net->arena, struct storage, 4 * n),
+    struct plan plan = { .storage = arena_array(net->arena, struct storage, 5 * n),
                          .out = arena_array(net->arena, int, n),
+                         .again = arena_array(net->arena, int, n),
                          .indices = arena_array(net->arena, int, n),
                          .grad = arena_take(net->arena, (size_t)n, sizeof *plan.grad),
                          .diff = arena_array(net->arena, int, n),
                          .stream = NONE };
     for (int i = 0; i < n; i++)
-        plan.out[i] = plan.indices[i] = plan.diff[i] = NONE;
+        plan.out[i] = plan.again[i] = plan.indices[i] = plan.diff[i] = NONE;
     return plan;
 }
 
@@ -115,7 +116,8 @@ static void hand_out(struct network *net, struct plan *plan)
     net->values = arena_take_raw(net->arena, (size_t)net->value_bytes + ALIGN, 1);
     for (int i = 0; i < net->graph->count; i++) {
         struct op *op = &net->ops[i];
-        op->out = place_of(net, plan, plan->out[i]);
+        op->out = op->lives[0] = place_of(net, plan, plan->out[i]);
+        op->lives[1] = place_of(net, plan, plan->again[i]);
         op->kept =
             i == 0 || (plan->out[i] != NONE && !op->streamed && plan->storage[plan->out[i]].last >= net->graph->count);
         op->indices = place_of(net, plan, plan->indices[i]);
@@ -125,30 +127,79 @@ static void hand_out(struct network *net, struct plan *plan)
     }
 }
 
-/* Outputs live until the last reader, forward or backward, has run. */
+/* Adds what lies in memory for `value`: the parts of a concat; for a streamed output also what it is made from. */
+static int add_reads(const struct network *net, struct read list[READS_MAX], int count, struct read read)
+{
+    const struct op *op = &net->ops[read.value];
+    if (op->node->kind != NODE_CONCAT) {
+        require(count < READS_MAX, EXIT_INTERNAL, "%s: more than %d values are read", op->node->name, READS_MAX);
+        list[count++] = read;
+    }
+    for (int k = 0; k < op->node->segment_count; k++)
+        count = add_reads(net, list, count, (struct read){ op->node->segments[k], read.forward, read.backward });
+    if (op->streamed)
+        count = add_reads(net, list, count, (struct read){ op->node->input, read.forward, read.backward });
+    return count;
+}
+
+int op_reads(const struct network *net, int i, struct read list[READS_MAX])
+{
+    const struct op *op = &net->ops[i];
+    const struct node *node = op->node;
+    int count = 0;
+    if (node->kind == NODE_CONCAT) /* statistics, and what normalisations owe */
+        return add_reads(net, list, 0, (struct read){ i, true, true });
+    if (node->input != NONE)
+        count = add_reads(net, list, count, (struct read){ node->input, true, op->kind->reads_input });
+    if (node->residual != NONE)
+        count = add_reads(net, list, count, (struct read){ node->residual, true, false });
+    /* Where the relu after an addition was open is read off the output. */
+    if (op->kind->reads_output || (node->kind == NODE_NORM && node->residual != NONE && node->relu))
+        count = add_reads(net, list, count, (struct read){ i, false, true });
+    return count;
+}
+
+/* When the block of node `i` runs again: just before the backward pass of its last node. */
+static int again_time(const struct network *net, int i)
+{
+    int n = net->graph->count, last = i;
+    while (last + 1 < n && net->ops[last + 1].node->block == net->ops[i].node->block)
+        last++;
+    return 2 * n - last;
+}
+
+static void use_later(const struct network *net, struct plan *plan, int value, int time)
+{
+    use(plan, net->ops[value].again ? plan->again[value] : plan->out[value], time);
+}
+
+/* Outputs live until the last reader, forward or backward, has run; those made again live twice. */
 static void live_outputs(struct network *net, struct plan *plan)
 {
     int n = net->graph->count;
+    struct read reads[READS_MAX];
     if (net->stream_bytes) {
         plan->stream = add(plan, net->stream_bytes, 0);
         use(plan, plan->stream, 2 * n);
     }
     for (int i = 0; i < n; i++) {
         const struct op *op = &net->ops[i];
-        const struct node *node = op->node;
-        if (node->kind == NODE_INPUT)
+        if (op->node->kind == NODE_INPUT)
             continue;
         if (op->streamed)
             plan->out[i] = plan->stream;
-        else if (node->kind != NODE_CONCAT)
+        else if (op->node->kind != NODE_CONCAT)
             plan->out[i] = add(plan, output_bytes(net, i), i);
-        use_output(net, plan, node->input, op->kind->reads_input ? 2 * n - i : i);
-        if (op->kind->reads_output)
-            use(plan, plan->out[i], 2 * n - i);
-        if (node->residual != NONE) {
-            use(plan, plan->out[node->residual], i);
-            if (node->kind == NODE_NORM && node->relu) /* where the relu was open is read off the output */
-                use(plan, plan->out[i], 2 * n - i);
+        if (op->again)
+            plan->again[i] = add(plan, output_bytes(net, i), again_time(net, i));
+        int count = op_reads(net, i, reads);
+        for (int r = 0; r < count; r++) {
+            if (reads[r].forward)
+                use(plan, plan->out[reads[r].value], i);
+            if (reads[r].forward && op->again)
+                use_later(net, plan, reads[r].value, again_time(net, i));
+            if (reads[r].backward)
+                use_later(net, plan, reads[r].value, 2 * n - i);
         }
         if (op->index_stride) {
             plan->indices[i] = add(plan, net->shards * op->index_stride, i);
@@ -228,6 +279,7 @@ static void live_gradients(struct network *net, struct plan *plan)
 
 void plan_training(struct network *net)
 {
+    again_mark(net);
     struct plan plan = plan_new(net);
     live_outputs(net, &plan);
     live_gradients(net, &plan);

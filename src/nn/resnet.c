@@ -72,11 +72,13 @@ static void build(struct graph *g, const struct stages *stages, int size, int cl
     for (int stage = 0, channels = 64; stage < 4; stage++, channels *= 2) {
         for (int b = 0; b < stages->blocks[stage]; b++) {
             char block[48];
+            graph_block(g);
             snprintf(block, sizeof block, "layer%d.%d", stage + 1, b);
             int stride = b == 0 && stage > 0 ? 2 : 1;
             x = (stages->expansion == 1 ? basic_block : bottleneck)(g, block, x, channels, stride);
         }
     }
+    graph_block(g);
     int features = graph_avgpool(g, "avgpool", x);
     graph_finish(g, features, graph_linear(g, "fc", features, classes));
 }

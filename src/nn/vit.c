@@ -34,6 +34,7 @@ static int linear(struct graph *g, int layer, const char *part, int x, int outpu
  * done to each token by itself is done to this one alone. */
 static int layer(struct graph *g, int number, int x, bool last)
 {
+    graph_block(g);
     int y = norm(g, number, "ln_1", x);
     y = linear(g, number, "self_attention.in_proj", y, 3 * WIDTH, INITIAL_BALANCED);
     g->nodes[y].joint = '_';
@@ -61,6 +62,7 @@ void build_vit_b_16(struct graph *g, int size, int classes)
     x = graph_tokens(g, x);
     for (int i = 0; i < LAYERS; i++)
         x = layer(g, i, x, i + 1 == LAYERS);
+    graph_block(g);
     int features = graph_layernorm(g, "encoder.ln", x, EPSILON);
     int logits = graph_linear(g, "heads.head", features, classes);
     g->nodes[logits].initial = INITIAL_ZERO;

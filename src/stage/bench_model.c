@@ -54,6 +54,7 @@ static void measure(struct job *job, struct measured *m)
                                      .seed = job_seed(job) };
     m->embed = bench_network(job->world, job->run, &m->spec, m->seconds);
     m->spec.train = true;
+    m->spec.checkpoint = c->train.checkpoint_activations;
     m->spec.shards = c->train.shards;
     m->train = bench_network(job->world, job->run, &m->spec, m->seconds);
     /* Last: what it leaves in the library's caches would count as the network's memory. */

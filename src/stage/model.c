@@ -57,6 +57,7 @@ int stage_model(struct job *job)
                                  .batch = c->train.batch,
                                  .shards = c->train.shards,
                                  .train = true,
+                                 .checkpoint = c->train.checkpoint_activations,
                                  .precision = network_precision(job->world, c->train.precision),
                                  .seed = job_seed(job) };
     struct network *net = network_create(job->world, job->run, &spec);

@@ -281,6 +281,7 @@ static struct network *make_network(struct trainer *t)
                                  .loss = t->corpus->multi_label ? LOSS_BCE : LOSS_CROSS_ENTROPY,
                                  .train = true,
                                  .precision = t->precision,
+                                 .checkpoint = c->train.checkpoint_activations,
                                  .local_batchnorm = strcmp(c->train.batchnorm, "shard") == 0,
                                  .fast_reduction = strcmp(c->train.reduction, "fast") == 0,
                                  .seed = job_seed(t->job) };

@@ -24,6 +24,8 @@ enum { SIZE = 33, CLASSES = 3, STEPS = 3, TOKENS_SIZE = 32, TOKENS_STEPS = 2 };
 static struct world *world;
 static uint64_t global_hash;
 static double last_losses[STEPS];
+static uint64_t dense_hash, token_hash;
+static int64_t last_bytes, global_bytes, dense_bytes, token_bytes;
 
 /* This rank's part of the global batch of step `step`. */
 struct batch {
@@ -104,6 +106,7 @@ static uint64_t train(struct network_spec spec)
         hash = digest(digest(hash, &losses[step], sizeof(double)), &correct, sizeof correct);
     }
     memcpy(last_losses, losses, sizeof losses);
+    last_bytes = network_bytes(net);
     hash = digest_state(net, hash);
     network_close(net);
     arena_destroy(arena);
@@ -124,6 +127,7 @@ static void global_statistics(void **state)
 {
     (void)state;
     global_hash = train((struct network_spec){ .batch = 8, .shards = 4 });
+    global_bytes = last_bytes;
     expect_same("nn_global", global_hash);
 }
 
@@ -154,7 +158,8 @@ static void dense(void **state)
 {
     (void)state;
     struct network_spec spec = { .backbone = "densenet121", .batch = 8, .shards = 4 };
-    uint64_t hash = train(spec);
+    uint64_t hash = dense_hash = train(spec);
+    dense_bytes = last_bytes;
     expect_same("nn_dense", hash);
     spec.local_batchnorm = true;
     uint64_t local = train(spec);
@@ -170,7 +175,25 @@ static void tokens(void **state)
 {
     (void)state;
     struct network_spec spec = { .backbone = "vit_b_16", .image_size = TOKENS_SIZE, .batch = 4, .shards = 4 };
-    expect_same("nn_tokens", train(spec));
+    token_hash = train(spec);
+    token_bytes = last_bytes;
+    expect_same("nn_tokens", token_hash);
+}
+
+/* Activations made again instead of kept: the same bits as in the tests above, in fewer bytes. */
+static void checkpointed(void **state)
+{
+    (void)state;
+    assert_true(train((struct network_spec){ .batch = 8, .shards = 4, .checkpoint = true }) == global_hash);
+    assert_true(last_bytes < global_bytes);
+    struct network_spec spec = { .backbone = "densenet121", .batch = 8, .shards = 4, .checkpoint = true };
+    assert_true(train(spec) == dense_hash);
+    assert_true(last_bytes < dense_bytes);
+    spec = (struct network_spec){
+        .backbone = "vit_b_16", .image_size = TOKENS_SIZE, .batch = 4, .shards = 4, .checkpoint = true
+    };
+    assert_true(train(spec) == token_hash);
+    assert_true(last_bytes < token_bytes);
 }
 
 /* Inference goes through a batch in pieces: sixteen images give the bits of eight and eight. */
@@ -220,7 +243,8 @@ int main(int argc, char **argv)
                                         cmocka_unit_test(dense),
                                         cmocka_unit_test(pieces),
                                         cmocka_unit_test(any_order),
-                                        cmocka_unit_test(tokens) };
+                                        cmocka_unit_test(tokens),
+                                        cmocka_unit_test(checkpointed) };
     world = world_start(&argc, &argv);
     return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
 }
