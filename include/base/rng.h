@@ -8,20 +8,20 @@
 
 /* What a draw is for: two purposes never share a stream. Append only: the
  * numbers are part of what makes a run repeatable. */
-enum rng_purpose {                  /* the numbers are part of the draws: new ones go to the end */
-                   RNG_SHUFFLE = 1, /* order of training rows in an epoch */
-                   RNG_AUGMENT,     /* rotation, flip, blur of one image */
-                   RNG_INIT,        /* weights; row = parameter number, draw = element */
-                   RNG_SAE_INIT,
-                   RNG_SAE_SHUFFLE,
-                   RNG_SAE_RESAMPLE,
-                   RNG_CAV_NEGATIVES, /* row = neuron */
-                   RNG_CAV_RANDOM,    /* random directions for significance */
-                   RNG_CONTROL,       /* random-concepts control */
-                   RNG_BOOTSTRAP,     /* row = replicate */
-                   RNG_SELECT,        /* sampling optimisers */
-                   RNG_TEST,
-                   RNG_DEPTH /* stochastic depth; row = global row, draw = node */
+enum rng_purpose {
+    RNG_SHUFFLE = 1, /* order of training rows in an epoch */
+    RNG_AUGMENT,     /* rotation, flip, blur of one image */
+    RNG_INIT,        /* weights; row = parameter number, draw = element */
+    RNG_SAE_INIT,
+    RNG_SAE_SHUFFLE,
+    RNG_SAE_RESAMPLE,
+    RNG_CAV_NEGATIVES, /* row = neuron */
+    RNG_CAV_RANDOM,    /* random directions for significance */
+    RNG_CONTROL,       /* random-concepts control */
+    RNG_BOOTSTRAP,     /* row = replicate */
+    RNG_SELECT,        /* sampling optimisers */
+    RNG_TEST,
+    RNG_DEPTH /* stochastic depth; row = global row, draw = node */
 };
 
 struct rng {
