@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 """Fixture of tests/parity/test_cav.c: scikit-learn's SVC(kernel="linear") on
 examples made by a formula that both sides compute exactly. One line per case:
-positives negatives dim shift c bias, then the unit direction."""
+positives negatives dim shift c bias, then the unit direction.
+Then cav_methods.txt: for the same cases the logistic, mean and pattern directions, each with its bias."""
 import os
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
 CASES = [  # positives, negatives, dim, shift, c
@@ -19,6 +21,14 @@ def examples(positives, negatives, dim, shift):
     return x + (i < positives) * shift * ((d * 37) % 11 - 5) / 8.0
 
 
+def unit(w, bias):
+    return f"{bias / np.linalg.norm(w):.9g}", *(f"{v:.9g}" for v in w / np.linalg.norm(w))
+
+
+def half_way(w, x, y):
+    return w, -(x[y > 0].mean(0) @ w + x[y < 0].mean(0) @ w) / 2
+
+
 path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests/parity/fixtures/cav.txt")
 with open(path, "w", encoding="ascii") as out:
     print(len(CASES), file=out)
@@ -29,3 +39,15 @@ with open(path, "w", encoding="ascii") as out:
         w = svc.coef_[0]
         print(positives, negatives, dim, shift, c, repr(float(svc.intercept_[0] / np.linalg.norm(w))), file=out)
         print(*(f"{v:.9g}" for v in w / np.linalg.norm(w)), file=out)
+
+with open(path.replace("cav.txt", "cav_methods.txt"), "w", encoding="ascii") as out:
+    print(len(CASES), file=out)
+    for positives, negatives, dim, shift, c in CASES:
+        x = examples(positives, negatives, dim, shift)
+        y = np.where(np.arange(positives + negatives) < positives, 1, -1)
+        head = LogisticRegression(C=c, tol=1e-12, max_iter=100000, solver="newton-cg").fit(x, y)
+        svc = SVC(kernel="linear", C=c, tol=1e-7).fit(x, y).coef_[0]
+        print(positives, negatives, dim, shift, c, 0, file=out)
+        print(*unit(head.coef_[0], head.intercept_[0]), file=out)
+        print(*unit(*half_way(x[y > 0].mean(0) - x[y < 0].mean(0), x, y)), file=out)
+        print(*unit(*half_way(np.cov(x.T, bias=True) @ svc, x, y)), file=out)

@@ -1,5 +1,5 @@
 /* Concept activation vectors (Kim et al. 2018): the unit normal of the linear
- * SVM that tells the representations that activate a neuron from those that do
+ * separator (concept/cav_fit.h) that tells the representations that activate a neuron from those that do
  * not, how well it does so on held-out examples, and against random directions. */
 #ifndef CONCEPT_CAV_H
 #define CONCEPT_CAV_H
@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "concept/cav_fit.h"
 
 struct arena;
 
@@ -20,6 +22,7 @@ struct cav_spec {
     double holdout;           /* share of each class held out for the accuracy */
     int random;               /* R: random directions */
     uint64_t seed;
+    enum cav_method method;
 };
 
 struct cav_score {

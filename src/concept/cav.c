@@ -206,12 +206,13 @@ bool cav_fit(float *cav, struct cav_score *score, const float *x, int positives,
     blas_dgemm('N', 'T', n, n, dim, 1, work->x, dim, work->x, dim, 0, work->gram, n);
 
     int train = split_examples(work->pick, work->shuffle, positives, negatives, neuron, spec);
-    double bias =
-        svm_fit(work->coef, work->gram, n, work->pick, work->positive, train, spec->c, spec->tolerance, work->svm);
+    double bias = cav_coefficients(work->coef, spec->method, work->gram, n, work->pick, work->positive, train, spec->c,
+                                   spec->tolerance, work->svm);
     double accuracy = held_out_accuracy(work, n, train, bias);
     score->accuracy = (float)accuracy;
     score->pvalue = (float)against_random(work, x, n, train, directions, spec, accuracy);
 
-    bias = svm_fit(work->coef, work->gram, n, NULL, work->positive, n, spec->c, spec->tolerance, work->svm);
+    bias = cav_coefficients(work->coef, spec->method, work->gram, n, NULL, work->positive, n, spec->c, spec->tolerance,
+                            work->svm);
     return direction(cav, &score->bias, work, n, dim, bias);
 }

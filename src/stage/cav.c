@@ -75,8 +75,8 @@ static void find_alive(struct task *t)
 
 static const char *identity_of(struct job *job)
 {
-    static const char *const keys[] = { "seed",  "trial",       "cav.positives", "cav.negatives",
-                                        "cav.c", "cav.holdout", "cav.random" };
+    static const char *const keys[] = { "seed",       "trial", "cav.positives", "cav.negatives",
+                                        "cav.method", "cav.c", "cav.holdout",   "cav.random" };
     struct text id = text_new(job->run);
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         text_add(&id, "%s=%s\n", keys[i], config_value(job->run, job->config, keys[i]));
@@ -361,6 +361,17 @@ static void summarise(const struct task *t, const struct kept *k)
         log_info("cav: %lld neurons left out: their examples have no separating direction", (long long)k->degenerate);
 }
 
+static enum cav_method method_of(const char *name)
+{
+    static const char *const names[] = {
+        [CAV_SVM] = "svm", [CAV_LOGISTIC] = "logistic", [CAV_MEAN] = "mean", [CAV_PATTERN] = "pattern"
+    };
+    int method = CAV_SVM;
+    while (strcmp(names[method], name) != 0)
+        method++;
+    return (enum cav_method)method;
+}
+
 /* No more examples than there are training rows. */
 static struct cav_spec spec_of(const struct job *job, int dim, int64_t train_rows)
 {
@@ -372,7 +383,8 @@ static struct cav_spec spec_of(const struct job *job, int dim, int64_t train_row
                               .tolerance = 1e-3, /* as scikit-learn's SVC */
                               .holdout = config->holdout,
                               .random = config->random,
-                              .seed = job_seed(job) };
+                              .seed = job_seed(job),
+                              .method = method_of(config->method) };
 }
 
 static void plan(const struct task *t)

@@ -45,6 +45,18 @@ for kind in one multi; do
     same $kind-1 $kind-3; say $? "$kind label: 3 ranks give the bits of 1"
     $python tests/support/check_head.py "$(file $kind-3 .)"; say $? "$kind label: files are what they say"
 done
+for method in logistic mean pattern; do
+    copy one-1 $method-1 && copy one-1 $method-3 && road 1 $method-1 --set cav.method=$method --set decompose.positive=true &&
+        road 3 $method-3 --set cav.method=$method --set decompose.positive=true && same $method-1 $method-3
+    say $? "cav.method $method, non-negative codes: 3 ranks give the bits of 1"
+done
+for what in "method=lasso --set decompose.lambda=0.01" tolerance=0.3 precision=double; do
+    # shellcheck disable=SC2086
+    stage 1 one-1 decompose --force --set decompose.$what && stage 8 one-3 decompose --force --set decompose.$what &&
+        $python tests/support/same_data.py "$(file one-1 codes.h5)" "$(file one-3 codes.h5)"
+    say $? "decompose.${what%% *}: 8 ranks give the bits of 1"
+done
+stage 2 one-3 decompose --force
 stage 2 one-3 classify --force --set classify.input=codes && $python tests/support/check_head.py "$(file one-3 .)"
 say $? "head on codes"
 stage 4 one-3 classify --force --set classify.search=fixed --set classify.controls=0 && grep -q "C = 1 after 1 fits" "$tmp/out"

@@ -173,6 +173,31 @@ static void a_fit_finds_the_axis_and_says_how_sure_it_is(void **state)
     assert_true(score.pvalue > 0.02f);
 }
 
+static void every_method_finds_the_axis(void **state)
+{
+    (void)state;
+    static float x[2 * EACH * DIM], directions[99 * DIM], cav[DIM];
+    cav_random_directions(directions, spec.random, DIM, 3);
+    clouds(x, 8);
+    for (int method = CAV_SVM; method <= CAV_PATTERN; method++) {
+        struct cav_spec other = spec;
+        other.method = (enum cav_method)method;
+        struct cav_score score;
+        assert_true(cav_fit(cav, &score, x, EACH, EACH, directions, 17, &other, cav_work_create(arena, &other)));
+        assert_true(fabs(vec_norm(cav, DIM) - 1) < 1e-6 && cav[0] > 0.9f);
+        assert_true(score.accuracy > 0.95f && score.pvalue <= 0.05f);
+        for (int i = 0; i < 2 * EACH; i++)
+            assert_true((vec_dot(cav, x + i * DIM, DIM) + (double)score.bias > 0) == (i < EACH));
+    }
+    /* Both classes hold the same points: no direction by any of them but rounding. */
+    for (int i = 0; i < EACH * DIM; i++)
+        x[EACH * DIM + i] = x[i];
+    struct cav_spec mean = spec;
+    mean.method = CAV_MEAN;
+    struct cav_score score;
+    assert_false(cav_fit(cav, &score, x, EACH, EACH, directions, 17, &mean, cav_work_create(arena, &mean)));
+}
+
 static void unequal_classes_do_not_flatter(void **state)
 {
     (void)state;
@@ -209,6 +234,7 @@ int main(void)
         cmocka_unit_test(negatives_are_silent_distinct_and_keyed),
         cmocka_unit_test(negatives_are_uniform),
         cmocka_unit_test(a_fit_finds_the_axis_and_says_how_sure_it_is),
+        cmocka_unit_test(every_method_finds_the_axis),
         cmocka_unit_test(unequal_classes_do_not_flatter),
         cmocka_unit_test(the_same_points_in_both_classes_have_no_direction),
     };
