@@ -72,6 +72,8 @@ $(BUILD)/%.o: src/%.c $(BUILD)/libraries.mk
 	@mkdir -p $(@D)
 	@$(SAY) '  CC   $<'
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+# Multiply and add in one rounding where the inner loops are nothing else.
+$(BUILD)/nn/depthwise.o $(BUILD)/nn/kernels_rows.o: ALL_CFLAGS += -ffp-contract=fast
 $(BUILD)/base/version.o: ALL_CFLAGS += -DREVISION='"$(REVISION)"' -DFLAGS='"$(OPT) -march=$(ARCH)"'
 $(BUILD)/base/version.o: $(BUILD)/revision
 $(BUILD)/revision: always

@@ -64,6 +64,9 @@ def case(out, whole, backbone, size, batch, classes, multi, steps, lift):
     line(out, "case", backbone, size, batch, classes, multi, steps, lift)
     net = getattr(torchvision.models, backbone)(num_classes=classes)
     fill(net, lift)
+    for m in net.modules():
+        if isinstance(m, torchvision.ops.StochasticDepth):
+            m.p = 0.0
     net = net.double()  # the reference proper: single precision is as far from it as we are
     x = torch.from_numpy(formula(batch * 3 * size * size, IMAGES).reshape(batch, 3, size, size)).double()
     labels = torch.arange(batch) * 5 % classes

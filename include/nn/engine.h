@@ -146,7 +146,9 @@ struct network {
     int64_t stream_bytes; /* the largest shard of a streamed op */
     char *values;         /* activations and gradients, placed by the plan */
     int64_t value_bytes;
-    float *logits;       /* [shards x rows x C]: of the last step, for network_logits */
+    float *logits; /* [shards x rows x C]: of the last step, for network_logits */
+    float *tiles;  /* work space of depthwise convolutions, shared by all */
+    int64_t tile_floats;
     double *loss_leaves; /* [shards x 3] */
 };
 
@@ -261,6 +263,12 @@ void layernorm_run_back(struct network *net, struct op *op);
 void gelu_create(struct network *net, struct op *op);
 void gelu_run(struct network *net, struct op *op);
 void gelu_run_back(struct network *net, struct op *op);
+void depthwise_create(struct network *net, struct op *op);
+void depthwise_run(struct network *net, struct op *op);
+void depthwise_run_back(struct network *net, struct op *op);
+void windows_create(struct network *net, struct op *op);
+void windows_run(struct network *net, struct op *op);
+void windows_run_back(struct network *net, struct op *op);
 void add_create(struct network *net, struct op *op);
 void add_run(struct network *net, struct op *op);
 void add_run_back(struct network *net, struct op *op);

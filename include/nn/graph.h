@@ -31,6 +31,8 @@ enum node_kind {
     NODE_GELU,
     NODE_ADD,
     NODE_SCALED_ADD,
+    NODE_DEPTHWISE,
+    NODE_WINDOWS,
     NODE_KINDS
 };
 enum { NONE = -1 };
@@ -42,6 +44,7 @@ enum initial {
     INITIAL_BALANCED, /* as XAVIER, bias 0 */
     INITIAL_NO_BIAS,  /* as USUAL, bias 0 */
     INITIAL_NORMAL,   /* weight normal with deviation 1 / sqrt(inputs), cut at +-2; bias 0 */
+    INITIAL_SMALL,    /* weight normal with deviation 0.02, bias 0 */
     INITIAL_ZERO
 };
 
@@ -111,6 +114,10 @@ int graph_add(struct graph *graph, const char *name, int residual, int input);
 int graph_scaled_add(struct graph *graph, const char *name, int residual, int input, double drop);
 /* The nodes to come make a new block: what checkpointed activations make again in one go. */
 void graph_block(struct graph *graph);
+/* On rows: 7x7 depthwise convolution with bias; windows of window x window pixels, each as one row (what is left over
+ * at the right and below is dropped). */
+int graph_depthwise(struct graph *graph, const char *name, int input);
+int graph_windows(struct graph *graph, const char *name, int input, int window);
 /* Parameters of `node` are listed before those of `other`, which was made earlier. */
 void graph_list_before(struct graph *graph, int node, int other);
 /* Numbers and names the parameters, in torchvision's order. Call last. */
@@ -137,6 +144,9 @@ void build_resnet18(struct graph *graph, int size, int classes);
 void build_resnet50(struct graph *graph, int size, int classes);
 /* Huang et al., Densely connected convolutional networks, 2017. */
 void build_densenet121(struct graph *graph, int size, int classes);
+/* Liu et al., A ConvNet for the 2020s, 2022. */
+void build_convnext_tiny(struct graph *graph, int size, int classes);
+void build_convnext_base(struct graph *graph, int size, int classes);
 /* Dosovitskiy et al., An image is worth 16x16 words, 2021. */
 void build_vit_b_16(struct graph *graph, int size, int classes);
 

@@ -43,4 +43,11 @@ static inline float stochastic_depth(double draw, double drop)
     return draw < drop ? 0.0f : (float)(1.0 / (1.0 - drop));
 }
 
+/* Rows of non-overlapping windows of x [images][height][width][channels], rows and columns left over dropped: a window
+ * in the order of a convolution's weight (channel, row, column). And back, with 0 where nothing was taken. */
+void windows_gather(void *out, const void *x, int64_t images, int height, int width, int channels, int window,
+                    enum value_type type);
+void windows_scatter(void *diff, const void *g, int64_t images, int height, int width, int channels, int window,
+                     enum value_type type);
+
 #endif

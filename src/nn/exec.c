@@ -31,6 +31,9 @@ const struct op_kind op_kinds[NODE_KINDS] = {
     [NODE_GELU] = { "gelu", gelu_create, gelu_run, gelu_run_back, gelu_run, .reads_input = true,
                     .gradient_in_place = true },
     [NODE_ADD] = { "add", add_create, add_run, add_run_back, add_run, .gradient_in_place = true },
+    [NODE_DEPTHWISE] = { "depthwise", depthwise_create, depthwise_run, depthwise_run_back, depthwise_run,
+                         .reads_input = true },
+    [NODE_WINDOWS] = { "windows", windows_create, windows_run, windows_run_back, windows_run },
     [NODE_SCALED_ADD] = { "scale, depth, add", add_create, add_run, add_run_back, add_run, .reads_input = true },
 };
 

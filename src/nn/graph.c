@@ -147,11 +147,24 @@ int graph_patches(struct graph *graph, const char *name, int input, int window)
 {
     int number = append(graph, NODE_PATCHES, name, input);
     struct node *node = &graph->nodes[number];
-    require(node->in.width % window == 0 && node->in.width == node->in.height, EXIT_BAD_CONFIG,
-            "image.size: expected a multiple of %d for %s, found %d\nuse %d", window, graph->family, node->in.width,
-            (node->in.width / window + 1) * window);
     slide(graph, node, window, window, 0);
     node->out.channels = node->in.channels * window * window;
+    return number;
+}
+
+int graph_windows(struct graph *graph, const char *name, int input, int window)
+{
+    int number = append(graph, NODE_WINDOWS, name, input);
+    struct node *node = &graph->nodes[number];
+    slide(graph, node, window, window, 0);
+    node->out.channels = node->in.channels * window * window;
+    return number;
+}
+
+int graph_depthwise(struct graph *graph, const char *name, int input)
+{
+    int number = append(graph, NODE_DEPTHWISE, name, input);
+    slide(graph, &graph->nodes[number], 7, 1, 3);
     return number;
 }
 
@@ -259,6 +272,9 @@ static void declare_node(struct graph *graph, struct node *node)
         const int64_t product[] = { out, in }, like_conv[] = { out, area ? in / area : in, window, window };
         node->weight = declare(graph, node, "weight", false, window ? 4 : 2, window ? like_conv : product);
         node->bias = declare(graph, node, "bias", false, 1, &out);
+    } else if (node->kind == NODE_DEPTHWISE) {
+        node->weight = declare(graph, node, "weight", false, 4, (int64_t[]){ out, 1, node->kernel, node->kernel });
+        node->bias = declare(graph, node, "bias", false, 1, &out);
     } else if (node->kind == NODE_TOKENS) {
         node->weight = declare_as(graph, node->name, false, 3, (int64_t[]){ 1, node->out.height, out });
     } else if (node->kind == NODE_LAYERNORM) {
@@ -300,6 +316,8 @@ double node_flops(const struct graph *graph, int number, bool train)
         double forward = 2.0 * out * in * window;
         return !train ? forward : first ? 2.0 * forward : 3.0 * forward;
     }
+    if (node->kind == NODE_DEPTHWISE)
+        return 2.0 * out * node->kernel * node->kernel * (train ? 3.0 : 1.0);
     if (node->kind == NODE_ATTENTION) { /* Q K^T and P V; backward four products and the first again */
         double forward = 4.0 * out * (double)node->out.height * node->out.width;
         return train ? 3.5 * forward : forward;

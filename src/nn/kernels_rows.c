@@ -265,3 +265,60 @@ void residual_backward(void *diff, float *dscale, float *partial, const void *g,
     if (scale)
         sum_pieces(dscale, partial, channels, channels);
 }
+
+/* ---- windows ---- */
+
+INLINE void gather_pixel(void *out, const void *x, int channels, int area, enum value_type type)
+{
+    for (int c = 0; c < channels; c++) /* values are moved, not converted */
+        if (type == VALUE_BF16)
+            ((uint16_t *)out)[c * area] = ((const uint16_t *)x)[c];
+        else
+            ((float *)out)[c * area] = ((const float *)x)[c];
+}
+
+INLINE void scatter_pixel(void *diff, const void *g, int channels, int area, enum value_type type)
+{
+    for (int c = 0; c < channels; c++)
+        if (type == VALUE_BF16)
+            ((uint16_t *)diff)[c] = ((const uint16_t *)g)[c * area];
+        else
+            ((float *)diff)[c] = ((const float *)g)[c * area];
+}
+
+/* Where pixel `p` of all images goes: the first value of its row of windows and place in it, or -1. */
+static int64_t window_place(int64_t p, int height, int width, int channels, int window)
+{
+    int64_t image = p / width / height, y = p / width % height, x = p % width, rows = height / window;
+    int64_t columns = width / window;
+    if (y / window >= rows || x / window >= columns)
+        return -1;
+    int64_t row = (image * rows + y / window) * columns + x / window;
+    return row * channels * window * window + y % window * window + x % window;
+}
+
+void windows_gather(void *out, const void *x, int64_t images, int height, int width, int channels, int window,
+                    enum value_type type)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t p = 0; p < images * height * width; p++) {
+        int64_t to = window_place(p, height, width, channels, window);
+        if (to >= 0)
+            BY_TYPE(gather_pixel, type, value_at(out, to, type), value_at_const(x, p * channels, type), channels,
+                    window * window);
+    }
+}
+
+void windows_scatter(void *diff, const void *g, int64_t images, int height, int width, int channels, int window,
+                     enum value_type type)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t p = 0; p < images * height * width; p++) {
+        int64_t from = window_place(p, height, width, channels, window);
+        void *to = value_at(diff, p * channels, type);
+        if (from < 0)
+            memset(to, 0, (size_t)(channels * value_bytes(type)));
+        else
+            BY_TYPE(scatter_pixel, type, to, value_at_const(g, from, type), channels, window * window);
+    }
+}

@@ -185,6 +185,8 @@ static void init_linear(const struct network *net, const struct node *node)
         init_uniform(net, node->weight, sqrt(6.0 / (inputs + outputs)));
     else if (node->initial == INITIAL_NORMAL)
         init_normal(net, node->weight, usual, 2.0);
+    else if (node->initial == INITIAL_SMALL)
+        init_normal(net, node->weight, 0.02, 2.0);
     else if (node->initial == INITIAL_ZERO)
         fill(net->weights + list[node->weight].offset, list[node->weight].count, 0.0f);
     else
@@ -206,6 +208,9 @@ void params_init(struct network *net)
             init_conv(net, node->weight);
         } else if (node->kind == NODE_LINEAR) {
             init_linear(net, node);
+        } else if (node->kind == NODE_DEPTHWISE) {
+            init_normal(net, node->weight, 0.02, 2.0);
+            fill(net->weights + list[node->bias].offset, list[node->bias].count, 0.0f);
         } else if (node->kind == NODE_TOKENS) {
             init_normal(net, node->weight, 0.02, HUGE_VAL);
             fill(net->weights + list[node->bias].offset, list[node->bias].count, 0.0f);

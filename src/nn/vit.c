@@ -2,6 +2,7 @@
  * token in front, exact GELU. The representation is the class token after the last normalisation. */
 #include <stdio.h>
 
+#include "base/error.h"
 #include "nn/graph.h"
 
 enum { PATCH = 16, WIDTH = 768, HIDDEN = 3072, HEADS = 12, LAYERS = 12 };
@@ -54,6 +55,8 @@ static int layer(struct graph *g, int number, int x, bool last)
 
 void build_vit_b_16(struct graph *g, int size, int classes)
 {
+    require(size % PATCH == 0, EXIT_BAD_CONFIG, "image.size: expected a multiple of %d for %s, found %d\nuse %d", PATCH,
+            g->family, size, (size / PATCH + 1) * PATCH);
     g->rows = true;
     int x = graph_patches(g, "patches", graph_input(g, size), PATCH);
     x = graph_linear(g, "conv_proj", x, WIDTH);

@@ -7,8 +7,9 @@
 #include "nn/graph.h"
 
 static const struct zoo_row rows[] = {
-    { "resnet18", build_resnet18 }, { "resnet50", build_resnet50 }, { "densenet121", build_densenet121 },
-    { "convnext_tiny", NULL },      { "convnext_base", NULL },      { "vit_b_16", build_vit_b_16 },
+    { "resnet18", build_resnet18 },           { "resnet50", build_resnet50 },
+    { "densenet121", build_densenet121 },     { "convnext_tiny", build_convnext_tiny },
+    { "convnext_base", build_convnext_base }, { "vit_b_16", build_vit_b_16 },
 };
 _Static_assert(sizeof rows / sizeof rows[0] == ZOO_ROWS, "ZOO_ROWS counts the table");
 

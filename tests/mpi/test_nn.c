@@ -31,6 +31,7 @@ static int64_t last_bytes, global_bytes, dense_bytes, token_bytes;
 struct batch {
     float *images, *targets, *mask;
     int32_t *labels;
+    int64_t *rows;
 };
 
 static struct batch make_batch(struct arena *arena, struct network *net, int size, int step)
@@ -39,15 +40,18 @@ static struct batch make_batch(struct arena *arena, struct network *net, int siz
     int64_t rows = mine.count * network_shard_rows(net), first = mine.first * network_shard_rows(net);
     int64_t pixels = 3 * (int64_t)size * size;
     struct batch b = { arena_array(arena, float, rows *pixels), arena_array(arena, float, rows *CLASSES),
-                       arena_array(arena, float, rows *CLASSES), arena_array(arena, int32_t, rows) };
+                       arena_array(arena, float, rows *CLASSES), arena_array(arena, int32_t, rows),
+                       arena_array(arena, int64_t, rows) };
     for (int64_t i = 0; i < rows * pixels; i++)
         b.images[i] = formula(first * pixels + i, 11 + step);
     for (int64_t i = 0; i < rows * CLASSES; i++) {
         b.targets[i] = formula(first * CLASSES + i, 21 + step) > 0 ? 1.0f : 0.0f;
         b.mask[i] = formula(first * CLASSES + i, 31 + step) > -0.8f ? 1.0f : 0.0f;
     }
-    for (int64_t i = 0; i < rows; i++)
+    for (int64_t i = 0; i < rows; i++) {
         b.labels[i] = (int32_t)((first + i) % CLASSES);
+        b.rows[i] = 1000 + first + i;
+    }
     return b;
 }
 
@@ -100,7 +104,9 @@ static uint64_t train(struct network_spec spec)
         struct network_batch batch = { .images = b.images,
                                        .labels = bce ? NULL : b.labels,
                                        .targets = bce ? b.targets : NULL,
-                                       .mask = bce ? b.mask : NULL };
+                                       .mask = bce ? b.mask : NULL,
+                                       .rows = b.rows,
+                                       .epoch = step };
         losses[step] = network_gradient(net, &batch, &correct);
         network_update(net, &adam, step + 1);
         hash = digest(digest(hash, &losses[step], sizeof(double)), &correct, sizeof correct);
@@ -220,6 +226,14 @@ static void pieces(void **state)
     arena_destroy(arena);
 }
 
+/* Channel-last, with stochastic depth drawn by rows of the corpus. */
+static void depthwise(void **state)
+{
+    (void)state;
+    struct network_spec spec = { .backbone = "convnext_tiny", .image_size = TOKENS_SIZE, .batch = 4, .shards = 4 };
+    expect_same("nn_depthwise", train(spec));
+}
+
 /* Sums in any order: the same on all ranks of a launch, and near the exact ones. */
 static void any_order(void **state)
 {
@@ -244,7 +258,8 @@ int main(int argc, char **argv)
                                         cmocka_unit_test(pieces),
                                         cmocka_unit_test(any_order),
                                         cmocka_unit_test(tokens),
-                                        cmocka_unit_test(checkpointed) };
+                                        cmocka_unit_test(checkpointed),
+                                        cmocka_unit_test(depthwise) };
     world = world_start(&argc, &argv);
     return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -87,6 +87,7 @@ static struct network *make_network(struct run *run, bool train, enum value_type
                                  .loss = run->multi ? LOSS_BCE : LOSS_CROSS_ENTROPY,
                                  .train = train,
                                  .precision = precision,
+                                 .whole_depth = true,
                                  .seed = 1 };
     return network_create(world, run->arena, &spec);
 }
