@@ -33,6 +33,7 @@ static int linear(struct graph *g, const char *name, int x, int outputs)
 static int block(struct graph *g, const char *name, int x, double drop)
 {
     int channels = g->nodes[x].out.channels, first = g->count;
+    graph_block(g);
     int y = graph_depthwise(g, within(name, "block.0").text, x);
     y = graph_layernorm(g, within(name, "block.2").text, y, EPSILON);
     y = linear(g, within(name, "block.3").text, y, 4 * channels);
@@ -74,6 +75,7 @@ static void build(struct graph *g, const struct stage stages[STAGES], double dep
             x = block(g, name, x, depth * done / (blocks - 1));
         }
     }
+    graph_block(g);
     x = graph_avgpool(g, "avgpool", x);
     int features = graph_layernorm(g, "classifier.0", x, EPSILON);
     graph_finish(g, features, linear(g, "classifier.2", features, classes));
