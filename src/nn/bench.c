@@ -118,7 +118,7 @@ static struct bench bench_new(struct world *world, struct arena *arena, const st
 {
     struct bench b = { .net = network_create(world, arena, spec),
                        .adam = { .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 1e-2 } };
-    int64_t rows = (int64_t)b.net->shards * b.net->shard_rows;
+    int64_t rows = spec->train ? (int64_t)b.net->shards * b.net->shard_rows : spec->batch;
     b.images = random_values(arena, rows * 3 * spec->image_size * spec->image_size, VALUE_F32);
     if (!spec->train) {
         b.features = arena_array(arena, float, rows *network_feature_dim(b.net));
