@@ -103,8 +103,8 @@ check-precision: deps-check all ## bf16 against fp32 on the demo corpus, three t
 	@CFN="$(abspath $(BUILD))/cfn" scripts/check-precision
 bench: all $(BENCH_PROGS) ## throughput of this machine, beside its bounds
 	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(BUILD)" scripts/bench
-bench-peers: all deps-parity ## training and embedding beside PyTorch; PEERS='resnet18 --rounds 2'
-	@CFN="$(abspath $(BUILD))/cfn" scripts/bench-peers $(PEERS)
+bench-peers: all $(BENCH_PROGS) deps-parity ## beside PyTorch, scikit-learn, ...; PEERS='resnet18 --rounds 2', PEERS=omp
+	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(abspath $(BUILD))" scripts/bench-peers $(PEERS)
 check-parity: deps-parity ## regenerate the fixtures from PyTorch, scikit-learn and Pillow and compare
 	@scripts/check-parity
 lint: ## layers, foreign headers, allocation
