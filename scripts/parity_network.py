@@ -1,4 +1,4 @@
-"""Training steps of torchvision's networks as fixtures, for the scripts dump_*.py of backbones.
+"""Training steps of torchvision's networks as fixtures, for dump_backbones.py.
 
 Weights, images and labels come from the formula below on both sides (tests/support/parity_network.c). A case holds
 the first step's scores, each gradient as its norm and its product with a formula vector, some gradients whole, running
@@ -25,18 +25,21 @@ def formula(count, salt):
 
 
 def fill(net, lift):
-    """Deviation of He's initialisation for convolutions; norms off 1 and 0, so that each is seen.
+    """Deviation of He's initialisation for convolutions; norms off 1 and 0, so that each is seen; queries and keys
+    large, so that attention chooses; positions as large as what they are added to.
 
     With `lift` biases of norms are that far from zero, on either side: few values come near the kink of a relu, where
     rounding decides a gradient.
     """
-    for number, p in enumerate(net.parameters()):
+    for number, (name, p) in enumerate(net.named_parameters()):
         f = formula(p.numel(), number + 1).reshape(p.shape)
         if p.dim() == 4:
             scale = np.float32(np.sqrt(6.0 / (p.shape[0] * p.shape[2] * p.shape[3])))
             value = f * scale
         elif p.dim() == 2:
-            value = f * np.float32(np.sqrt(1.0 / p.shape[1]))
+            value = f * np.float32(np.sqrt((6.0 if "in_proj" in name else 1.0) / p.shape[1]))
+        elif p.dim() == 3 and p.shape[0] == 1:
+            value = f
         else:
             value = f * np.float32(0.125)
         p.data.copy_(torch.from_numpy(value))
@@ -62,7 +65,8 @@ def summary(out, kind, name, tensor):
 
 def case(out, whole, backbone, size, batch, classes, multi, steps, lift):
     line(out, "case", backbone, size, batch, classes, multi, steps, lift)
-    net = getattr(torchvision.models, backbone)(num_classes=classes)
+    vit = {"image_size": size} if backbone.startswith("vit") else {}
+    net = getattr(torchvision.models, backbone)(num_classes=classes, **vit)
     fill(net, lift)
     for m in net.modules():
         if isinstance(m, torchvision.ops.StochasticDepth):

@@ -95,7 +95,6 @@ struct dn_linear_spec {
     int rows, in, out;
     enum value_type type;
     bool train, data_gradient;
-    bool gelu; /* inference: applied to the output */
 };
 struct dn_linear *dn_linear_create(struct dn *dn, const struct dn_linear_spec *spec);
 const void *dn_linear_prepare_forward(struct dn_linear *linear, const float *weights);

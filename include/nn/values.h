@@ -11,6 +11,15 @@
 
 enum value_type { VALUE_F32, VALUE_BF16 };
 
+/* Calls `body` with a constant type as last argument, so that each becomes a loop of its own. */
+#define BY_TYPE(body, type, ...)                                                                                       \
+    do {                                                                                                               \
+        if (type == VALUE_BF16)                                                                                        \
+            body(__VA_ARGS__, VALUE_BF16);                                                                             \
+        else                                                                                                           \
+            body(__VA_ARGS__, VALUE_F32);                                                                              \
+    } while (0)
+
 static inline int64_t value_bytes(enum value_type type)
 {
     return type == VALUE_BF16 ? 2 : 4;

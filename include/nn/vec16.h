@@ -103,6 +103,32 @@ static inline void vec16_store(void *values, int64_t i, vec16 x, enum value_type
         memcpy((float *)values + i, &x, sizeof x);
 }
 
+/* The first `n` of sixteen; the others are 0. And storing them. */
+static inline vec16 vec16_load_few(const void *values, int64_t i, int n, enum value_type type)
+{
+    float x[VEC16] = { 0 };
+    for (int l = 0; l < n; l++)
+        x[l] = value_load(values, i + l, type);
+    return vec16_load(x, 0, VALUE_F32);
+}
+
+static inline void vec16_store_few(void *values, int64_t i, vec16 x, int n, enum value_type type)
+{
+    for (int l = 0; l < n; l++)
+        value_store(values, i + l, x[l], type);
+}
+
+/* Sum of the lanes: a tree of halves. */
+static inline float vec16_sum(vec16 x)
+{
+    float v[VEC16];
+    memcpy(v, &x, sizeof v);
+    for (int half = VEC16 / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++)
+            v[l] += v[l + half];
+    return v[0];
+}
+
 /* x where the mask holds, 0 elsewhere. */
 static inline vec16 vec16_where(vec16_mask mask, vec16 x)
 {

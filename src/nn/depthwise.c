@@ -1,4 +1,4 @@
-/* A task is sixteen channels of one image. They are copied into a tile with zeros around it, one vector a pixel, so
+/* A task is sixteen channels of one image. They are copied into a tile with zeros around it, one vec16 a pixel, so
  * that the loops know neither borders nor types: seven outputs of a row, or seven taps of a weight gradient, stay in
  * registers while a row of the window passes by (49 multiply-adds for 20 loads). */
 #include "nn/depthwise.h"
@@ -7,14 +7,11 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "nn/vec16.h"
+
 #define INLINE static inline __attribute__((always_inline))
 
 enum { WINDOW = DEPTHWISE_WINDOW, TAPS = DEPTHWISE_TAPS, LANES = DEPTHWISE_LANES, PAD = 3, SUMS = TAPS + 1 };
-
-/* One channel a lane; compilers cut it to what the processor has. */
-typedef float vector __attribute__((vector_size(4 * LANES)));
-typedef uint32_t words __attribute__((vector_size(4 * LANES)));
-typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
 
 static int64_t blocks_of(const struct depthwise_shape *s)
 {
@@ -63,48 +60,28 @@ void depthwise_prepare(float *taps, const float *weight, int channels, bool turn
 
 /* ---- pixels in and out ---- */
 
-INLINE vector load(const void *values, int64_t at, int lanes, enum value_type type)
+INLINE vec16 load(const void *values, int64_t at, int lanes, enum value_type type)
 {
-    vector v = { 0 };
-    if (lanes < LANES) {
-        for (int l = 0; l < lanes; l++)
-            v[l] = value_load(values, at + l, type);
-    } else if (type == VALUE_F32) {
-        memcpy(&v, (const float *)values + at, sizeof v);
-    } else {
-        halves h;
-        memcpy(&h, (const uint16_t *)values + at, sizeof h);
-        words w = __builtin_convertvector(h, words) << 16;
-        memcpy(&v, &w, sizeof v);
-    }
-    return v;
+    return lanes < LANES ? vec16_load_few(values, at, lanes, type) : vec16_load(values, at, type);
 }
 
-INLINE void store(void *values, int64_t at, vector v, int lanes, enum value_type type)
+INLINE void store(void *values, int64_t at, vec16 v, int lanes, enum value_type type)
 {
-    if (lanes < LANES) {
-        for (int l = 0; l < lanes; l++)
-            value_store(values, at + l, v[l], type);
-    } else if (type == VALUE_F32) {
-        memcpy((float *)values + at, &v, sizeof v);
-    } else {
-        float f[LANES];
-        memcpy(f, &v, sizeof v);
-#pragma omp simd
-        for (int l = 0; l < LANES; l++)
-            value_store(values, at + l, f[l], type);
-    }
+    if (lanes < LANES)
+        vec16_store_few(values, at, v, lanes, type);
+    else
+        vec16_store(values, at, v, type);
 }
 
 /* Channels [first, first + lanes) of one image into a tile. */
-INLINE void fill_tile(vector *restrict tile, const void *restrict image, int first, int lanes,
+INLINE void fill_tile(vec16 *restrict tile, const void *restrict image, int first, int lanes,
                       const struct depthwise_shape *s, enum value_type type)
 {
     int64_t pitch = pitch_of(s);
     memset(tile, 0, (size_t)(PAD * pitch) * sizeof *tile);
     memset(tile + (s->height + PAD) * pitch, 0, (size_t)(PAD * pitch) * sizeof *tile);
     for (int y = 0; y < s->height; y++) {
-        vector *row = tile + (y + PAD) * pitch;
+        vec16 *row = tile + (y + PAD) * pitch;
         memset(row, 0, PAD * sizeof *row);
         for (int x = 0; x < s->width; x++)
             row[PAD + x] = load(image, ((int64_t)y * s->width + x) * s->channels + first, lanes, type);
@@ -115,17 +92,17 @@ INLINE void fill_tile(vector *restrict tile, const void *restrict image, int fir
 /* ---- arithmetic on tiles ---- */
 
 /* out [7] = bias + seven outputs of a row; `in` is the upper left of the first one's window. */
-INLINE void seven_outputs(vector out[restrict WINDOW], const vector *restrict in, int64_t pitch,
-                          const vector *restrict taps, vector bias)
+INLINE void seven_outputs(vec16 out[restrict WINDOW], const vec16 *restrict in, int64_t pitch,
+                          const vec16 *restrict taps, vec16 bias)
 {
-    vector sum[WINDOW];
+    vec16 sum[WINDOW];
     for (int o = 0; o < WINDOW; o++)
         sum[o] = bias;
     for (int ky = 0; ky < WINDOW; ky++) {
-        const vector *row = in + ky * pitch, *w = taps + ky * WINDOW;
+        const vec16 *row = in + ky * pitch, *w = taps + ky * WINDOW;
 #pragma GCC unroll 16
         for (int i = 0; i < 2 * WINDOW - 1; i++) {
-            vector v = row[i];
+            vec16 v = row[i];
 #pragma GCC unroll 8
             for (int kx = 0; kx < WINDOW; kx++)
                 if (i - kx >= 0 && i - kx < WINDOW)
@@ -136,13 +113,13 @@ INLINE void seven_outputs(vector out[restrict WINDOW], const vector *restrict in
         out[o] = sum[o];
 }
 
-INLINE void convolve(void *image, const vector *tile, const vector *taps, vector bias, int first, int lanes,
+INLINE void convolve(void *image, const vec16 *tile, const vec16 *taps, vec16 bias, int first, int lanes,
                      const struct depthwise_shape *s, enum value_type type)
 {
     int64_t pitch = pitch_of(s);
     for (int y = 0; y < s->height; y++)
         for (int x = 0; x < s->width; x += WINDOW) {
-            vector out[WINDOW];
+            vec16 out[WINDOW];
             seven_outputs(out, tile + y * pitch + x, pitch, taps, bias);
             for (int o = 0; o < WINDOW && x + o < s->width; o++)
                 store(image, ((int64_t)y * s->width + x + o) * s->channels + first, out[o], lanes, type);
@@ -150,15 +127,15 @@ INLINE void convolve(void *image, const vector *tile, const vector *taps, vector
 }
 
 /* sums [7] += over a row of g, g times the input seen by each tap of one row of the window. */
-INLINE void row_taps(vector sums[restrict WINDOW], const vector *restrict g, const vector *restrict in, int64_t width)
+INLINE void row_taps(vec16 sums[restrict WINDOW], const vec16 *restrict g, const vec16 *restrict in, int64_t width)
 {
-    vector sum[WINDOW];
+    vec16 sum[WINDOW];
     for (int k = 0; k < WINDOW; k++)
         sum[k] = sums[k];
     for (int64_t x = 0; x < width; x += WINDOW) {
 #pragma GCC unroll 16
         for (int i = 0; i < 2 * WINDOW - 1; i++) {
-            vector v = in[x + i];
+            vec16 v = in[x + i];
 #pragma GCC unroll 8
             for (int kx = 0; kx < WINDOW; kx++)
                 if (i - kx >= 0 && i - kx < WINDOW)
@@ -170,13 +147,13 @@ INLINE void row_taps(vector sums[restrict WINDOW], const vector *restrict g, con
 }
 
 /* sums [49 taps, bias] of one image. */
-static void gradient_sums(vector *restrict sums, const vector *restrict g, const vector *restrict in,
+static void gradient_sums(vec16 *restrict sums, const vec16 *restrict g, const vec16 *restrict in,
                           const struct depthwise_shape *s)
 {
     int64_t pitch = pitch_of(s), width = padded_width(s);
     memset(sums, 0, SUMS * sizeof *sums);
     for (int y = 0; y < s->height; y++) {
-        const vector *row = g + (y + PAD) * pitch + PAD;
+        const vec16 *row = g + (y + PAD) * pitch + PAD;
         for (int ky = 0; ky < WINDOW; ky++)
             row_taps(sums + ky * WINDOW, row, in + (y + ky) * pitch, width);
         for (int x = 0; x < s->width; x++)
@@ -190,14 +167,14 @@ struct task {
     int64_t image; /* first value of the image */
     int64_t block;
     int first, lanes;
-    vector *in, *out; /* tiles of this thread */
+    vec16 *in, *out; /* tiles of this thread */
 };
 
 static struct task task_of(int64_t number, float *work, const struct depthwise_shape *s)
 {
     int64_t blocks = blocks_of(s), block = number % blocks;
     int first = (int)block * LANES, left = s->channels - first;
-    vector *tiles = (vector *)(void *)work + omp_get_thread_num() * 2 * tile_vectors(s);
+    vec16 *tiles = (vec16 *)(void *)work + omp_get_thread_num() * 2 * tile_vectors(s);
     return (struct task){ .image = number / blocks * s->height * s->width * s->channels,
                           .block = block,
                           .first = first,
@@ -206,28 +183,27 @@ static struct task task_of(int64_t number, float *work, const struct depthwise_s
                           .out = tiles + tile_vectors(s) };
 }
 
-static const vector *taps_of(const float *taps, const struct task *t)
+static const vec16 *taps_of(const float *taps, const struct task *t)
 {
-    return (const vector *)(const void *)taps + t->block * TAPS;
+    return (const vec16 *)(const void *)taps + t->block * TAPS;
 }
 
 INLINE void forward_task(void *out, const void *x, const float *taps, const float *bias, const struct task *t,
                          const struct depthwise_shape *s, int lanes, enum value_type type)
 {
-    vector b = load(bias, t->first, lanes, VALUE_F32);
+    vec16 b = load(bias, t->first, lanes, VALUE_F32);
     fill_tile(t->in, value_at_const(x, t->image, type), t->first, lanes, s, type);
     convolve(value_at(out, t->image, type), t->in, taps_of(taps, t), b, t->first, lanes, s, type);
 }
 
-INLINE void backward_task(void *diff, vector *sums, const void *g, const void *x, const float *turned,
+INLINE void backward_task(void *diff, vec16 *sums, const void *g, const void *x, const float *turned,
                           const struct task *t, const struct depthwise_shape *s, int lanes, enum value_type type)
 {
-    vector none = { 0 };
     fill_tile(t->in, value_at_const(x, t->image, type), t->first, lanes, s, type);
     fill_tile(t->out, value_at_const(g, t->image, type), t->first, lanes, s, type);
     gradient_sums(sums, t->out, t->in, s);
     if (diff)
-        convolve(value_at(diff, t->image, type), t->out, taps_of(turned, t), none, t->first, lanes, s, type);
+        convolve(value_at(diff, t->image, type), t->out, taps_of(turned, t), (vec16){ 0 }, t->first, lanes, s, type);
 }
 
 /* Calls `body` with constant lanes and type where lanes are full. */
@@ -274,7 +250,7 @@ void depthwise_backward(void *diff, float *dweight, float *dbias, float *partial
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < tasks; i++) {
         struct task t = task_of(i, work, s);
-        vector *sums = (vector *)(void *)partial + i * SUMS;
+        vec16 *sums = (vec16 *)(void *)partial + i * SUMS;
         BY_KIND(backward_task, t.lanes, type, diff, sums, g, x, turned, &t, s);
     }
     add_images(dweight, dbias, partial, s);

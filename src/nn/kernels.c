@@ -51,15 +51,6 @@ static inline void add_double(double *sum, vec16_double8 low, vec16_double8 high
     }
 }
 
-/* Calls the wide body where the lanes are whole vectors, the narrow one elsewhere, with a constant type. */
-#define BY_TYPE(body, type, ...)                                                                                       \
-    do {                                                                                                               \
-        if (type == VALUE_BF16)                                                                                        \
-            body(__VA_ARGS__, VALUE_BF16);                                                                             \
-        else                                                                                                           \
-            body(__VA_ARGS__, VALUE_F32);                                                                              \
-    } while (0)
-
 /* ---- sums of the forward pass ---- */
 
 /* Sixteen columns, `step` values apart from pixel to pixel; adds to sum and square. */

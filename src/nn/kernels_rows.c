@@ -1,6 +1,6 @@
-/* Layer norm, GELU and the scaled residual on rows. Each body is inlined once
- * for each type; its loop over channels is left to the vectoriser. Which rows a
- * rank holds, and how gradients meet over shards, is left to the ops. */
+/* Layer norm, GELU and the scaled residual on rows, sixteen values at a time. Each
+ * body is inlined once for each type. Which rows a rank holds, and how gradients
+ * meet over shards, is left to the ops. */
 #include "nn/kernels_rows.h"
 
 #include <math.h>
@@ -8,16 +8,34 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "nn/vec16.h"
+
 #define INLINE static inline __attribute__((always_inline))
 
-/* Calls `body` with a constant type, so that each becomes a loop of its own. */
-#define BY_TYPE(body, type, ...)                                                                                       \
-    do {                                                                                                               \
-        if (type == VALUE_BF16)                                                                                        \
-            body(__VA_ARGS__, VALUE_BF16);                                                                             \
-        else                                                                                                           \
-            body(__VA_ARGS__, VALUE_F32);                                                                              \
-    } while (0)
+/* Sixteen values from place `i` of a row of `count`, or what is left of it. */
+INLINE vec16 take(const void *row, int64_t i, int64_t count, enum value_type type)
+{
+    return i + VEC16 <= count ? vec16_load(row, i, type) : vec16_load_few(row, i, (int)(count - i), type);
+}
+
+INLINE void put(void *row, int64_t i, int64_t count, vec16 x, enum value_type type)
+{
+    if (i + VEC16 <= count)
+        vec16_store(row, i, x, type);
+    else
+        vec16_store_few(row, i, x, (int)(count - i), type);
+}
+
+INLINE vec16 take_f32(const float *row, int64_t i, int64_t count)
+{
+    return take(row, i, count, VALUE_F32);
+}
+
+/* row [count] += x at place `i`. */
+INLINE void add_f32(float *row, int64_t i, int64_t count, vec16 x)
+{
+    put(row, i, count, take_f32(row, i, count) + x, VALUE_F32);
+}
 
 /* Rows of a piece: from piece_row(rows, p) to piece_row(rows, p + 1). */
 static int64_t piece_row(int64_t rows, int piece)
@@ -39,24 +57,32 @@ static void sum_pieces(float *out, const float *partial, int64_t n, int64_t stri
 
 /* ---- layer norm ---- */
 
+/* The lanes past the end of a row hold zeros; in the sum of squares they must not count. */
+INLINE vec16 deviation(const void *x, int c, int channels, float mean, enum value_type type)
+{
+    vec16 d = take(x, c, channels, type) - mean;
+    for (int l = channels - c; l < VEC16; l++)
+        d[l] = 0.0f;
+    return d;
+}
+
 INLINE void norm_row(void *out, float *restrict stats, const void *x, const float *restrict weight,
                      const float *restrict bias, float eps, int channels, enum value_type type)
 {
-    float sum = 0.0f, square = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (int c = 0; c < channels; c++)
-        sum += value_load(x, c, type);
-    float mean = sum / (float)channels;
+    vec16 sum = { 0 }, square = { 0 };
+    for (int c = 0; c < channels; c += VEC16)
+        sum += take(x, c, channels, type);
+    float mean = vec16_sum(sum) / (float)channels;
     /* A second pass, over a row that is in the cache: one would cancel in single precision. */
-#pragma omp simd reduction(+ : square)
-    for (int c = 0; c < channels; c++) {
-        float d = value_load(x, c, type) - mean;
+    for (int c = 0; c < channels; c += VEC16) {
+        vec16 d = deviation(x, c, channels, mean, type);
         square += d * d;
     }
-    float rstd = 1.0f / sqrtf(square / (float)channels + eps);
-#pragma omp simd
-    for (int c = 0; c < channels; c++)
-        value_store(out, c, (value_load(x, c, type) - mean) * rstd * weight[c] + bias[c], type);
+    float rstd = 1.0f / sqrtf(vec16_sum(square) / (float)channels + eps);
+    for (int c = 0; c < channels; c += VEC16) {
+        vec16 n = (take(x, c, channels, type) - mean) * rstd;
+        put(out, c, channels, n * take_f32(weight, c, channels) + take_f32(bias, c, channels), type);
+    }
     stats[0] = mean;
     stats[1] = rstd;
 }
@@ -78,22 +104,23 @@ INLINE void norm_row_backward(void *diff, float *restrict dweight, float *restri
                               const float *restrict stats, const float *restrict weight, int channels,
                               enum value_type type)
 {
-    float mean = stats[0], rstd = stats[1], sum = 0.0f, dot = 0.0f;
-#pragma omp simd reduction(+ : sum, dot)
-    for (int c = 0; c < channels; c++) {
-        float gc = value_load(g, c, type), n = (value_load(x, c, type) - mean) * rstd, h = gc * weight[c];
+    float mean = stats[0], rstd = stats[1];
+    vec16 sum = { 0 }, dot = { 0 };
+    for (int c = 0; c < channels; c += VEC16) {
+        vec16 gc = take(g, c, channels, type), n = (take(x, c, channels, type) - mean) * rstd;
+        vec16 h = gc * take_f32(weight, c, channels); /* 0 past the end */
         sum += h;
         dot += h * n;
-        dweight[c] += gc * n;
-        dbias[c] += gc;
+        add_f32(dweight, c, channels, gc * n);
+        add_f32(dbias, c, channels, gc);
     }
     if (!diff)
         return;
-    float shift = sum / (float)channels, slope = dot / (float)channels;
-#pragma omp simd
-    for (int c = 0; c < channels; c++) {
-        float n = (value_load(x, c, type) - mean) * rstd, h = value_load(g, c, type) * weight[c];
-        value_store(diff, c, rstd * (h - shift - n * slope), type);
+    float shift = vec16_sum(sum) / (float)channels, slope = vec16_sum(dot) / (float)channels;
+    for (int c = 0; c < channels; c += VEC16) {
+        vec16 n = (take(x, c, channels, type) - mean) * rstd;
+        vec16 h = take(g, c, channels, type) * take_f32(weight, c, channels);
+        put(diff, c, channels, rstd * (h - shift - n * slope), type);
     }
 }
 
@@ -118,51 +145,46 @@ void layernorm_backward(void *diff, float *dweight, float *dbias, float *partial
 /* ---- GELU ---- */
 
 /* exp(x) for x <= 0, to 2 units in the last place; 0 below -87. Cody & Waite's reduction, then Cephes' polynomial. */
-INLINE float exp_negative(float x)
+INLINE vec16 exp_negative(vec16 x)
 {
     const float shift = 12582912.0f; /* 1.5 * 2^23: adding it rounds to the nearest integer */
-    float clamped = x < -87.0f ? -87.0f : x;
-    float n = clamped * 1.44269504f + shift;
-    int32_t power;
-    memcpy(&power, &n, sizeof power);
+    vec16_mask counts = x >= -87.0f;
+    vec16 n = vec16_where(counts, x) * 1.44269504f + shift;
+    vec16_bits power = (vec16_bits)n; /* its low bits are that integer */
     n -= shift;
-    float r = clamped - n * 0.693359375f + n * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
+    vec16 r = vec16_where(counts, x) - n * 0.693359375f + n * 2.12194440e-4f;
+    vec16 p = r * 1.9875691500e-4f + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    uint32_t bits = ((uint32_t)power + 127u) << 23; /* low bits of the shifted sum are n */
-    float two;
-    memcpy(&two, &bits, sizeof two);
-    return x < -87.0f ? 0.0f : p * two;
+    return vec16_where(counts, p * (vec16)((power + 127u) << 23));
 }
 
 /* Phi(x) and, by the way, e = exp(-x^2 / 2): Phi(-|x|) = e/2 (a1 t + ... + a5 t^5), t = 1 / (1 + p |x| / sqrt 2)
  * (Abramowitz & Stegun, Handbook of mathematical functions, 7.1.26). */
-INLINE float normal_below(float x, float *e)
+INLINE vec16 normal_below(vec16 x, vec16 *e)
 {
-    float t = 1.0f / (1.0f + 0.3275911f * 0.70710678f * fabsf(x));
+    vec16 size = (vec16)((vec16_bits)x & 0x7FFFFFFFu);
+    vec16 t = 1.0f / (1.0f + 0.3275911f * 0.70710678f * size);
     *e = exp_negative(-0.5f * x * x);
-    float tail = 1.061405429f;
-    tail = tail * t - 1.453152027f;
+    vec16 tail = t * 1.061405429f - 1.453152027f;
     tail = tail * t + 1.421413741f;
     tail = tail * t - 0.284496736f;
     tail = tail * t + 0.254829592f;
     tail *= 0.5f * t * *e;
-    return x < 0.0f ? tail : 1.0f - tail;
+    vec16_mask below = x < 0.0f;
+    return vec16_where(below, tail) + vec16_where(~below, 1.0f - tail);
 }
 
 enum { CHUNK = 4096 };
 
 INLINE void gelu_chunk(void *out, const void *x, int64_t first, int64_t last, enum value_type type)
 {
-#pragma omp simd
-    for (int64_t i = first; i < last; i++) {
-        float v = value_load(x, i, type), e;
-        value_store(out, i, v * normal_below(v, &e), type);
+    for (int64_t i = first; i < last; i += VEC16) {
+        vec16 v = take(x, i, last, type), e;
+        put(out, i, last, v * normal_below(v, &e), type);
     }
 }
 
@@ -178,11 +200,10 @@ void gelu_forward(void *out, const void *x, int64_t count, enum value_type type)
 INLINE void gelu_chunk_backward(void *diff, const void *g, const void *x, int64_t first, int64_t last,
                                 enum value_type type)
 {
-#pragma omp simd
-    for (int64_t i = first; i < last; i++) {
-        float v = value_load(x, i, type), e;
-        float below = normal_below(v, &e);
-        value_store(diff, i, value_load(g, i, type) * (below + v * 0.39894228f * e), type);
+    for (int64_t i = first; i < last; i += VEC16) {
+        vec16 v = take(x, i, last, type), e;
+        vec16 below = normal_below(v, &e);
+        put(diff, i, last, take(g, i, last, type) * (below + v * 0.39894228f * e), type);
     }
 }
 
@@ -197,13 +218,12 @@ void gelu_backward(void *diff, const void *g, const void *x, int64_t count, enum
 
 /* ---- residual ---- */
 
-INLINE void residual_row(void *out, const void *x, const void *residual, const float *restrict scale, float keep,
-                         int channels, enum value_type type)
+INLINE void residual_row(void *out, const void *x, const void *residual, const float *scale, float keep, int channels,
+                         enum value_type type)
 {
-#pragma omp simd
-    for (int c = 0; c < channels; c++) {
-        float factor = scale ? keep * scale[c] : keep;
-        value_store(out, c, value_load(residual, c, type) + factor * value_load(x, c, type), type);
+    for (int c = 0; c < channels; c += VEC16) {
+        vec16 factor = scale ? keep * take_f32(scale, c, channels) : vec16_all(keep);
+        put(out, c, channels, take(residual, c, channels, type) + factor * take(x, c, channels, type), type);
     }
 }
 
@@ -226,19 +246,17 @@ void residual_forward(void *out, const void *x, const void *residual, const floa
 INLINE void residual_row_backward(void *diff, float *restrict dscale, const void *g, const void *x,
                                   const float *restrict scale, float keep, int channels, enum value_type type)
 {
-#pragma omp simd
-    for (int c = 0; c < channels; c++) {
-        float gc = keep * value_load(g, c, type);
-        dscale[c] += gc * value_load(x, c, type);
-        value_store(diff, c, gc * scale[c], type);
+    for (int c = 0; c < channels; c += VEC16) {
+        vec16 gc = keep * take(g, c, channels, type);
+        add_f32(dscale, c, channels, gc * take(x, c, channels, type));
+        put(diff, c, channels, gc * take_f32(scale, c, channels), type);
     }
 }
 
-INLINE void scale_values(void *diff, const void *g, float keep, int64_t count, enum value_type type)
+INLINE void scale_row(void *diff, const void *g, float keep, int channels, enum value_type type)
 {
-#pragma omp simd
-    for (int64_t i = 0; i < count; i++)
-        value_store(diff, i, keep * value_load(g, i, type), type);
+    for (int c = 0; c < channels; c += VEC16)
+        put(diff, c, channels, keep * take(g, c, channels, type), type);
 }
 
 void residual_backward(void *diff, float *dscale, float *partial, const void *g, const void *x, const float *scale,
@@ -259,7 +277,7 @@ void residual_backward(void *diff, float *dscale, float *partial, const void *g,
                 BY_TYPE(residual_row_backward, type, to, sums, gr, value_at_const(x, at, type), scale, factor,
                         channels);
             else
-                BY_TYPE(scale_values, type, to, gr, factor, channels);
+                BY_TYPE(scale_row, type, to, gr, factor, channels);
         }
     }
     if (scale)

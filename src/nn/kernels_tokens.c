@@ -7,15 +7,6 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* Calls `body` with a constant type. */
-#define BY_TYPE(body, type, ...)                                                                                       \
-    do {                                                                                                               \
-        if (type == VALUE_BF16)                                                                                        \
-            body(__VA_ARGS__, VALUE_BF16);                                                                             \
-        else                                                                                                           \
-            body(__VA_ARGS__, VALUE_F32);                                                                              \
-    } while (0)
-
 /* ---- patches ---- */
 
 INLINE void convert(void *restrict out, int64_t first, const float *restrict in, int64_t count, enum value_type type)

@@ -32,8 +32,7 @@ static struct call *product(struct dn *dn, const struct dn_linear_spec *spec, in
     dnnl_memory_desc_t added = dn_describe(2, (dnnl_dims_t){ 1, n }, VALUE_F32, dnnl_ab);
     dnnl_matmul_desc_t op;
     dn_check(dnnl_matmul_desc_init(&op, &a, &b, bias ? &added : NULL, &c), "product", spec->name);
-    struct call *call =
-        dn_make(dn, &op, NULL, false, bias && spec->gelu ? dnnl_eltwise_gelu_erf : dnnl_alg_kind_undef, spec->name);
+    struct call *call = dn_make(dn, &op, NULL, false, dnnl_alg_kind_undef, spec->name);
     dn_call_arg(dn, call, DNNL_ARG_DST, &c);
     dn_call_arg(dn, call, DNNL_ARG_SRC, &a);
     dn_call_arg(dn, call, DNNL_ARG_WEIGHTS, dn_query(call, dnnl_query_weights_md));

@@ -20,7 +20,7 @@
 static const double SCORES = 1e-4, STATISTICS = 1e-4, WEIGHTS = 1e-4, LATER = 2e-3;
 /* A gradient that is zero but for rounding: a bias whose effect a normalisation behind it takes away. */
 static const double NOTHING = 1e-5;
-enum { IMAGES = 901, TARGETS, MASK, PROBE, STEPS_MAX = 16, LARGE = 100 };
+enum { IMAGES = 901, TARGETS, MASK, PROBE, STEPS_MAX = 16 };
 
 static struct world *world;
 
@@ -49,7 +49,9 @@ static void fill_weights(struct network *net, int lift)
         if (p->rank == 4)
             scale = (float)sqrt(6.0 / (double)(p->dims[0] * p->dims[2] * p->dims[3]));
         else if (p->rank == 2)
-            scale = (float)sqrt(1.0 / (double)p->dims[1]);
+            scale = (float)sqrt((strstr(p->name, "in_proj") ? 6.0 : 1.0) / (double)p->dims[1]);
+        else if (p->rank == 3 && p->dims[0] == 1)
+            scale = 1.0f;
         else if (strstr(p->name, "weight"))
             offset = 1.0f;
         formula_fill(weights + p->offset, p->count, ++number, scale, offset);
@@ -187,26 +189,34 @@ static void evaluate(struct run *run, float *features, float *logits, enum value
     network_close(infer);
 }
 
-static void expect_half(const struct run *run, const char *what, const float *found, const float *single,
+static void expect_half(const struct run *run, const char *what, const float *found, const float *single, int64_t count,
                         double tolerance)
 {
     double off = 0.0, norm = 0.0;
-    for (int i = 0; i < run->batch * run->classes; i++) {
-        off += pow((double)found[i] - (double)single[i], 2);
-        norm += pow((double)single[i], 2);
+    for (int64_t i = 0; i < count; i++) {
+        double d = (double)found[i] - (double)single[i];
+        off += d * d;
+        norm += (double)single[i] * (double)single[i];
     }
     assert_true(off > 0.0);
     expect_near(what, run->backbone, sqrt(off), 0.0, sqrt(norm), tolerance);
 }
 
-/* Scores of a training step in bfloat16 against those in single precision, which are compared with the fixture. */
+/* Scores and gradients of a training step in bfloat16 against those in single precision, which are compared with the
+ * fixture. */
 static void compare_half_step(struct run *run)
 {
     struct run half = *run;
     half.net = make_network(&half, true, VALUE_BF16);
     fill_weights(half.net, run->lift);
     step_gradient(&half);
-    expect_half(run, "bf16 scores of a step", network_logits(half.net), network_logits(run->net), run->rule->half_step);
+    expect_half(run, "bf16 scores of a step", network_logits(half.net), network_logits(run->net),
+                run->batch * run->classes, run->rule->half_step);
+    int64_t count;
+    network_weights(run->net, &count);
+    if (run->rule->half_gradient > 0.0)
+        expect_half(run, "bf16 gradients", network_gradients(half.net), network_gradients(run->net), count,
+                    run->rule->half_gradient);
     network_close(half.net);
 }
 
@@ -215,7 +225,7 @@ static void compare_half_evaluation(struct run *run, const float *single)
 {
     float features[4 * 2048], logits[64];
     evaluate(run, features, logits, VALUE_BF16);
-    expect_half(run, "bf16 scores", logits, single, run->rule->half);
+    expect_half(run, "bf16 scores", logits, single, run->batch * run->classes, run->rule->half);
 }
 
 /* Lines of one case, in the order they were written; each line's word tells what is compared. */
@@ -290,7 +300,7 @@ void parity_network(struct world *in, const char *fixture, const struct parity_r
                                 &run.multi, &run.steps, &run.lift),
                          7);
         run.rule = rule_of(&run, rules);
-        if (run.size > LARGE && shards != 2) { /* the slow ones once */
+        if (run.rule->once && shards != 2) {
             while (fscanf(file, "%31s", word) == 1 && strcmp(word, "end") != 0)
                 continue;
             continue;
