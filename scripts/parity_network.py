@@ -46,7 +46,7 @@ def fill(net, lift):
     for name, p in net.named_parameters():
         if p.dim() == 1 and name.endswith("weight"):
             p.data += 1
-        elif lift and "norm" in name:
+        elif lift and any(norm in name for norm in ("norm", "bn", "downsample.1")):
             p.data += lift * torch.sign(p.data)
 
 

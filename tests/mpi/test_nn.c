@@ -85,8 +85,7 @@ static uint64_t train(struct network_spec spec)
 {
     struct arena *arena = arena_create("test", 1 << 20);
     if (!spec.backbone)
-        if (!spec.backbone)
-            spec.backbone = "resnet18";
+        spec.backbone = "resnet18";
     if (!spec.image_size)
         spec.image_size = SIZE;
     int steps = spec.image_size == TOKENS_SIZE ? TOKENS_STEPS : STEPS;
