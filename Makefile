@@ -12,6 +12,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 SAN     ?=
 WERROR  ?= 0
+FUZZ_SECONDS ?= 20
 comma   := ,
 BUILD   ?= build/$(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 
@@ -57,10 +58,14 @@ TOOL_SOURCES = $(sort $(wildcard tests/tools/*.c))
 TOOL_PROGS   = $(TOOL_SOURCES:%.c=$(BUILD)/%)
 BENCH_SOURCES = $(sort $(wildcard tests/bench/bench_*.c))
 BENCH_PROGS   = $(BENCH_SOURCES:%.c=$(BUILD)/%)
+FUZZ_SOURCES = $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_PROGS   = $(FUZZ_SOURCES:%.c=$(BUILD)/%)
+FUZZ_SHARED  = $(filter-out tests/fuzz/replay.c $(FUZZ_SOURCES),$(sort $(wildcard tests/fuzz/*.c)))
+FUZZ_OBJ     = $(FUZZ_SHARED:%.c=$(BUILD)/%.o)
 SUPPORT      = $(sort $(wildcard tests/support/*.c))
 SUPPORT_OBJ  = $(SUPPORT:%.c=$(BUILD)/%.o)
 
-.PHONY: all check check-build check-demo check-precision demo bench bench-peers lint format docs install uninstall deps deps-build deps-check deps-demo deps-parity clean help check-parity
+.PHONY: all fuzz fuzz-build check check-build check-demo check-precision demo bench bench-peers lint format docs install uninstall deps deps-build deps-check deps-demo deps-parity clean help check-parity
 all: $(BUILD)/cfn ## build the program (build/<compiler>/cfn)
 
 $(BUILD)/cfn: $(BUILD)/main.o $(ARCHIVE)
@@ -88,13 +93,25 @@ $(BUILD)/tests/%.o: tests/%.c $(BUILD)/libraries.mk | deps-check
 $(TEST_PROGS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT_OBJ) $(ARCHIVE)
 	@$(SAY) '  LINK $@'
 	$(Q)$(CC) -o $@ $^ $(ALL_LIBS) -lcmocka
+$(FUZZ_PROGS): $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(FUZZ_OBJ) $(BUILD)/tests/fuzz/replay.o $(ARCHIVE)
+	@$(SAY) '  LINK $@'
+	$(Q)$(CC) -o $@ $^ $(ALL_LIBS)
+$(FUZZ_PROGS:=.libfuzzer): %.libfuzzer: %.o $(FUZZ_OBJ) $(ARCHIVE)
+	@$(SAY) '  LINK $@'
+	$(Q)$(CC) -fsanitize=fuzzer -o $@ $^ $(ALL_LIBS)
 $(BENCH_PROGS) $(TOOL_PROGS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(ARCHIVE)
 	@$(SAY) '  LINK $@'
 	$(Q)$(CC) -o $@ $^ $(ALL_LIBS)
 
-check-build: all $(TEST_PROGS) $(TOOL_PROGS) ## build program and tests
+check-build: all $(TEST_PROGS) $(TOOL_PROGS) $(FUZZ_PROGS) ## build program and tests
 check: deps-check check-build ## run all tests; ends with "N passed, N failed"
 	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(BUILD)" SAN="$(SAN)" scripts/run-tests $(T)
+# Readers of foreign bytes alone, with libFuzzer's counters; the rest of the program is not built for it.
+fuzz: deps-check ## fuzz the readers of foreign bytes: FUZZ_SECONDS=20 each, FUZZ='png torch' some of them
+	@+$(MAKE) --no-print-directory CC=clang BUILD=build/fuzz SAN=address,undefined OPT='-O1 -g' \
+	    CFLAGS='-O1 -g -fsanitize=fuzzer-no-link' MODULES='base dist config store math image' fuzz-build
+	@BUILD=build/fuzz FUZZ_SECONDS="$(FUZZ_SECONDS)" scripts/fuzz $(FUZZ)
+fuzz-build: $(FUZZ_PROGS) $(FUZZ_PROGS:=.libfuzzer)
 demo: deps-demo all ## the whole road on real images; ends with the path of a page
 	@CFN="$(abspath $(BUILD))/cfn" scripts/demo
 check-demo: deps-check all ## the full demo at 1, 2 and 4 ranks: same bits, and the figures promised
@@ -131,4 +148,4 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 	@echo "  variables: CC ARCH OPT SAN=address,undefined WERROR=1 V=1 PREFIX DESTDIR T='pattern of tests'"
 
--include $(OBJECTS:.o=.d) $(BUILD)/main.d $(TEST_PROGS:=.d) $(SUPPORT_OBJ:.o=.d)
+-include $(OBJECTS:.o=.d) $(BUILD)/main.d $(TEST_PROGS:=.d) $(SUPPORT_OBJ:.o=.d) $(FUZZ_PROGS:=.d) $(FUZZ_OBJ:.o=.d)

@@ -28,6 +28,9 @@ char *text_seconds(struct arena *arena, double seconds);
 char *text_clock(struct arena *arena, double seconds);
 bool text_starts(const char *text, const char *prefix);
 bool text_ends(const char *text, const char *suffix);
+/* Control characters of `text` but those of `keep` ("\n", "") become '?', in place: what came from a file is said on a
+ * terminal. Returns the text. */
+char *text_printable(char *text, const char *keep);
 /* The text with &, <, >, quotes as HTML entities; owned by the arena. */
 char *text_html(struct arena *arena, const char *text);
 /* A relative path that stays below its root: no "..", no leading slash, no empty part, no control character. */

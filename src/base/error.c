@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/text.h"
 
 enum { MESSAGE_BYTES = 8192 };
 
@@ -46,7 +47,7 @@ void error_print(int rank, const char *host, const char *message)
             at += snprintf(line + at, sizeof line - (size_t)at, "  %.*s\n", (int)length, hint);
         hint += length;
     }
-    log_stderr(line);
+    log_stderr(text_printable(line, "\n"));
 }
 
 _Noreturn void fatal(enum exit_code code, const char *fmt, ...)

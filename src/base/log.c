@@ -75,7 +75,7 @@ __attribute__((format(printf, 1, 0))) static void say(const char *fmt, va_list a
     int length = vsnprintf(line, sizeof line - 1, fmt, args);
     if (length < 0)
         return;
-    size_t end = strlen(line);
+    size_t end = strlen(text_printable(line, "\n"));
     line[end] = '\n';
     line[end + 1] = '\0';
     bar_hide();
@@ -133,6 +133,7 @@ void log_warn(const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(line, sizeof line, fmt, args);
     va_end(args);
+    text_printable(line, "\n");
     if (state.rank != 0) {
         keep(line);
         return;

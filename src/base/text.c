@@ -144,6 +144,14 @@ bool text_ends(const char *text, const char *suffix)
     return length >= end && memcmp(text + length - end, suffix, end) == 0;
 }
 
+char *text_printable(char *text, const char *keep)
+{
+    for (char *at = text; *at; at++)
+        if (((unsigned char)*at < ' ' || *at == 0x7f) && !strchr(keep, *at))
+            *at = '?';
+    return text;
+}
+
 char *text_html(struct arena *arena, const char *text)
 {
     struct text out = text_new(arena);

@@ -26,7 +26,7 @@ void draft_fail(struct draft *draft, enum exit_code code, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
-    draft->error = arena_strdup(draft->arena, message);
+    draft->error = text_printable(arena_strdup(draft->arena, message), "\n");
     draft->code = code;
 }
 
@@ -35,11 +35,7 @@ static char *shown(struct arena *arena, const char *text)
 {
     if (*text == '\0')
         return arena_strdup(arena, "nothing");
-    char *out = arena_printf(arena, "\"%.60s%s\"", text, strlen(text) > 60 ? "..." : "");
-    for (char *c = out; *c; c++)
-        if ((unsigned char)*c < 32 || *c == 127)
-            *c = '?';
-    return out;
+    return text_printable(arena_printf(arena, "\"%.60s%s\"", text, strlen(text) > 60 ? "..." : ""), "");
 }
 
 bool draft_set(struct draft *draft, const struct key *key, const char *text, const char *place, const char *origin)

@@ -17,11 +17,7 @@ enum { FILE_LIMIT = 4 << 20 };
 /* The name of a file in messages: control characters are not printed. */
 static char *printable(struct arena *arena, const char *path)
 {
-    char *out = arena_strdup(arena, path);
-    for (char *c = out; *c; c++)
-        if ((unsigned char)*c < 32 || *c == 127)
-            *c = '?';
-    return out;
+    return text_printable(arena_strdup(arena, path), "");
 }
 
 static void read_file(struct draft *draft, const char *path)

@@ -73,7 +73,7 @@ bool manifest_fail(struct manifest_problem *problem, enum exit_code code, const 
     va_end(arguments);
     if (!problem->why) {
         problem->code = code;
-        problem->why = arena_strdup(problem->arena, line);
+        problem->why = text_printable(arena_strdup(problem->arena, line), "\n");
     }
     return false;
 }

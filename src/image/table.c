@@ -176,7 +176,8 @@ static const char *check_header(struct reader *reader)
         if (table->header[i][0] == '\0')
             return arena_printf(reader->arena, "%s:1: column %d has no name", table->path, i + 1);
         if (table_column(table, table->header[i]) != i)
-            return arena_printf(reader->arena, "%s:1: column '%.80s' appears twice", table->path, table->header[i]);
+            return text_printable(
+                arena_printf(reader->arena, "%s:1: column '%.80s' appears twice", table->path, table->header[i]), "");
     }
     return NULL;
 }

@@ -126,11 +126,14 @@ static const char *read_identity(struct arena *arena, hid_t file)
 {
     char *text = NULL;
     const hid_t id = H5Aopen(file, "identity", H5P_DEFAULT), type = text_type();
+    const hid_t space = id >= 0 ? H5Aget_space(id) : -1;
     const char *copy = NULL;
-    if (id >= 0 && H5Aread(id, type, &text) >= 0 && text) {
+    /* One text: of more, HDF5 would write more than one pointer. */
+    if (id >= 0 && H5Sget_simple_extent_npoints(space) == 1 && H5Aread(id, type, &text) >= 0 && text) {
         copy = arena_strdup(arena, text);
         H5free_memory(text);
     }
+    H5Sclose(space);
     H5Aclose(id);
     H5Tclose(type);
     return copy;
@@ -181,7 +184,7 @@ static void check_identity(struct arena *arena, const char *path, const char *fo
         add_differences(&text, expected, found, false);
     }
     text_add(&text, "\nset these back to resume, or give --force to start again");
-    failure_set(failure, EXIT_BAD_CONFIG, "%s", text.data);
+    failure_set(failure, EXIT_BAD_CONFIG, "%s", text_printable(text.data, "\n"));
 }
 
 static void read_field(hid_t file, const char *path, const struct checkpoint_field *field, struct failure *failure)

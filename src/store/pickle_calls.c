@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/text.h"
 #include "store/pickle_machine.h"
 
 enum { NAME_LIMIT = 100 };
@@ -10,11 +11,7 @@ enum { NAME_LIMIT = 100 };
 /* Text for a message: short, without control characters. */
 static const char *shown(struct machine *m, const char *name)
 {
-    char *text = arena_printf(m->arena, "%.*s", 2 * NAME_LIMIT, name);
-    for (char *at = text; *at; at++)
-        if ((unsigned char)*at < ' ' || *at == 0x7f)
-            *at = '?';
-    return text;
+    return text_printable(arena_printf(m->arena, "%.*s", 2 * NAME_LIMIT, name), "");
 }
 
 static void push_global(struct machine *m, const char *name)

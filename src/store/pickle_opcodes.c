@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/text.h"
 #include "store/pickle_machine.h"
 
 static void run_nothing(struct machine *m, const struct value *arg)
@@ -313,9 +314,7 @@ void pickle_refuse(struct machine *m, uint8_t code)
                m->stack[m->depth - 1]->type == PICKLE_TEXT) {
         snprintf(what, sizeof what, " '%.100s.%.100s'", m->stack[m->depth - 2]->text, m->stack[m->depth - 1]->text);
     }
-    for (char *at = what; *at; at++)
-        if ((unsigned char)*at < ' ')
-            *at = '?';
+    text_printable(what, "");
     m->why = name
                  ? arena_printf(m->arena,
                                 "%s: byte %zu: opcode %s%s is not allowed (only dictionaries, lists, tuples, texts and "

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/text.h"
 #include "store/pickle_machine.h"
 #include "store/tensors_parts.h"
 
@@ -125,17 +126,13 @@ bool tensor_fail(struct tensor_reader *r, const char *fmt, ...)
     vsnprintf(reason, sizeof reason, fmt, args);
     va_end(args);
     if (!r->why)
-        r->why = arena_printf(r->arena, "%s: %s", r->name, reason);
+        r->why = text_printable(arena_printf(r->arena, "%s: %s", r->name, reason), "");
     return false;
 }
 
 const char *tensor_shown(struct arena *arena, const char *name)
 {
-    char *text = arena_printf(arena, "%.120s", name);
-    for (char *at = text; *at; at++)
-        if ((unsigned char)*at < ' ' || *at == 0x7f)
-            *at = '?';
-    return text;
+    return text_printable(arena_printf(arena, "%.120s", name), "");
 }
 
 bool tensor_contiguous(struct tensor *tensor)

@@ -78,6 +78,11 @@ static void long_message(void)
     fatal(EXIT_INTERNAL, "%s", text);
 }
 
+static void with_controls(void)
+{
+    fatal(EXIT_BAD_DATA, "a\x1b[2Jb\x7f\nhint\r");
+}
+
 static void for_another_rank(void)
 {
     error_set_rank(0, 4, "node1");
@@ -116,6 +121,13 @@ static void a_long_message_is_cut(void **unused)
     assert_true(said[strlen(said) - 1] == '\n');
 }
 
+static void terminals_are_not_told_what_to_do(void **unused)
+{
+    (void)unused;
+    assert_int_equal(run(with_controls), 65);
+    assert_string_equal(said, "cfn: a?[2Jb?\n  hint?\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -123,6 +135,7 @@ int main(void)
         cmocka_unit_test(ranks_are_named_when_there_are_several),
         cmocka_unit_test(the_hook_ends_the_job),
         cmocka_unit_test(a_long_message_is_cut),
+        cmocka_unit_test(terminals_are_not_told_what_to_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,14 +16,13 @@
 /* pickle.dumps({'nv': ['a/1.jpg', 'b.jpg'], 'mel': ['c.jpg'], 'empty': []}, protocol) */
 static const char *const protocol_0 = "(dp0\nVnv\np1\n(lp2\nVa/1.jpg\np3\naVb.jpg\np4\nasVmel\np5\n(lp6\nVc.jpg\np7\na"
                                       "sVempty\np8\n(lp9\ns.";
-static const uint8_t protocol_2[] =
-    "\x80\x02}q\x00(X\x02\x00\x00\x00nvq\x01]q\x02(X\x07\x00\x00\x00"
-    "a/1.jpgq\x03X\x05\x00\x00\x00"
-    "b.jpgq\x04"
-    "eX\x03\x00\x00\x00melq\x05]q\x06X\x05\x00\x00\x00"
-    "c.jpgq\x07"
-    "aX\x05\x00\x00\x00"
-    "emptyq\x08]q\x09u.";
+static const uint8_t protocol_2[] = "\x80\x02}q\x00(X\x02\x00\x00\x00nvq\x01]q\x02(X\x07\x00\x00\x00"
+                                    "a/1.jpgq\x03X\x05\x00\x00\x00"
+                                    "b.jpgq\x04"
+                                    "eX\x03\x00\x00\x00melq\x05]q\x06X\x05\x00\x00\x00"
+                                    "c.jpgq\x07"
+                                    "aX\x05\x00\x00\x00"
+                                    "emptyq\x08]q\x09u.";
 static const uint8_t protocol_4[] = "\x80\x04\x95\x3b\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x02nv\x94]\x94(\x8c\x07"
                                     "a/1.jpg\x94\x8c\x05"
                                     "b.jpg\x94"
@@ -79,10 +78,11 @@ static void test_values(void **state)
 {
     (void)state;
     /* {'t': (1, -2, 70000, 2**40), 'l': ('x', 'y', 'z', 'w'), 'n': None, 'b': True, 's': 'same', 'u': 'same'} */
-    const struct pickle *dict = read(BYTES("\x80\x04\x95\x52\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01t\x94(K\x01J\xfe\xff\xff\xff"
-                                           "Jp\x11\x01\x00\x8a\x06\x00\x00\x00\x00\x00\x01t\x94\x8c\x01l\x94(\x8c\x01x\x94"
-                                           "\x8c\x01y\x94\x8c\x01z\x94\x8c\x01w\x94t\x94\x8c\x01n\x94N\x8c\x01"
-                                           "b\x94\x88\x8c\x01s\x94\x8c\x04same\x94\x8c\x01u\x94h\x0cu."));
+    const struct pickle *dict =
+        read(BYTES("\x80\x04\x95\x52\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01t\x94(K\x01J\xfe\xff\xff\xff"
+                   "Jp\x11\x01\x00\x8a\x06\x00\x00\x00\x00\x00\x01t\x94\x8c\x01l\x94(\x8c\x01x\x94"
+                   "\x8c\x01y\x94\x8c\x01z\x94\x8c\x01w\x94t\x94\x8c\x01n\x94N\x8c\x01"
+                   "b\x94\x88\x8c\x01s\x94\x8c\x04same\x94\x8c\x01u\x94h\x0cu."));
     if (!dict)
         fail_msg("%s", why);
     const struct pickle *t = dict->items[1];
@@ -118,6 +118,7 @@ static void test_refuses_what_would_run(void **state)
              "a\x94\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x01x\x94\x85\x94R\x94s.",
              "STACK_GLOBAL", "posix.system"),
         CASE("(S'touch x'\nios\nsystem\n.", "INST", "os.system"),
+        CASE("(S'x'\ni\x7f\x1b[2J\nx\n.", "INST", "'??[2J.x'"), /* no control character comes through */
         CASE("(S'x'\no.", "OBJ", ""),
         CASE("N)R.", "REDUCE", ""),
         CASE("}}b.", "BUILD", ""),
@@ -161,20 +162,24 @@ static void test_hostile_sizes(void **state)
 {
     (void)state;
     size_t before = arena_peak_bytes(arena);
-    assert_null(read(BYTES("\x8d\xff\xff\xff\xff\xff\xff\xff\x7f.")));      /* a text of 2^63 bytes */
+    assert_null(read(BYTES("\x8d\xff\xff\xff\xff\xff\xff\xff\x7f."))); /* a text of 2^63 bytes */
     assert_null(read(BYTES("X\xff\xff\xff\xffx.")));
-    assert_null(read(BYTES("Nr\xff\xff\xff\x7f.")));                        /* memo entry 2^31 */
+    assert_null(read(BYTES("Nr\xff\xff\xff\x7f."))); /* memo entry 2^31 */
     assert_null(read(BYTES("Np99999999999\n.")));
     assert_null(read(BYTES("h\x05.")));
     assert_null(read(BYTES("u.")));
     assert_null(read(BYTES("(}u.")));
     assert_null(read(BYTES("]K\x01s.")));
-    assert_null(read(BYTES("(K\x01" "d.")));                                /* a key without a value */
-    assert_null(read(BYTES("K\x01K\x02.")));                                /* two values */
+    assert_null(read(BYTES("(K\x01"
+                           "d.")));          /* a key without a value */
+    assert_null(read(BYTES("K\x01K\x02."))); /* two values */
     assert_null(read(BYTES("a.")));
     assert_null(read(BYTES(".")));
-    assert_null(read(BYTES("U\x03" "a\x00" "b.")));                         /* NUL in a text */
-    assert_non_null(read(BYTES("]q\x00h\x00" "a.")));                       /* a list that holds itself is a list */
+    assert_null(read(BYTES("U\x03"
+                           "a\x00"
+                           "b."))); /* NUL in a text */
+    assert_non_null(read(BYTES("]q\x00h\x00"
+                               "a."))); /* a list that holds itself is a list */
     assert_true(arena_peak_bytes(arena) < before + ((size_t)1 << 20));
 }
 

@@ -68,6 +68,7 @@ static void test_quotes(void **state)
 static void test_refused(void **state)
 {
     (void)state;
+    expect_refused("a\x13,a\x13\n1,2\n", "t.csv:1: ", "'a?' appears twice");
     expect_refused("", "t.csv:", "empty");
     expect_refused("\n\n", "t.csv:", "empty");
     expect_refused("path,label\n", "t.csv:", "only a header");
