@@ -1,7 +1,7 @@
 /* A reader of foreign bytes under test. Each tests/fuzz/fuzz_NAME.c gives one reader and a few files it reads.
  *
  * `make fuzz` links it with libFuzzer, which makes up bytes; `make check` with replay.c, which goes through the files
- * and some thousand damaged ones. A reader refuses bytes by a reason: one that ends the process, takes memory out of
+ * and some hundred damaged ones. A reader refuses bytes by a reason: one that ends the process, takes memory out of
  * proportion to what it was given, or says something that a terminal would obey, has failed. */
 #ifndef FUZZ_TARGET_H
 #define FUZZ_TARGET_H
