@@ -23,6 +23,7 @@ struct ground {
     int dim;              /* D; n for a precomputed similarity */
     const float *vectors; /* [mine.count x D] borrowed as long as the coverage lives */
     struct span mine;     /* {0, n}: every rank holds all; otherwise coverage_span of each rank */
+    int leaves;           /* V, a power of two; 0: as the number of rows suggests */
 };
 
 /* How vectors become similarities s_ij of candidate i to row j: a row of a table.
@@ -43,7 +44,8 @@ struct coverage {
     int64_t cands, rows; /* global */
     int dim, leaves;     /* leaves of this rank */
     struct span *leaf;   /* [leaves] rows of each */
-    float **sim;         /* [leaves][cands x leaf rows], or NULL: formed in tiles */
+    float *sim;          /* [cands x stride], rows of this rank's leaves one after another; NULL: formed in tiles */
+    int64_t stride;      /* rows of this rank; 0 in tiles */
     bool finite;         /* are all vectors of this rank, and the distances between them? */
     bool negative;       /* is one of them below 0, on any rank? */
     double bytes;        /* of the stored similarities, this rank */
@@ -61,7 +63,8 @@ enum { COVERAGE_TILE = 512 }; /* candidates at once when there is no stored matr
 struct span coverage_span(const struct world *world, int64_t n);
 
 /* `store`: keep the similarities, 4 n rows / ranks bytes; every rank must hold all vectors then. Owned by the arena.
- * Collective. 2 n^2 D / ranks flops when stored (and for the largest distance of euclidean). Callers look at
+ * Collective. 2 n^2 D / ranks flops when stored, half of that on one rank (and as many for the largest distance of
+ * euclidean when not stored). Callers look at
  * `finite` and agree. */
 struct coverage *coverage_create(struct arena *arena, struct world *world, const struct similarity *similarity,
                                  const struct ground *ground, bool store);
@@ -69,12 +72,13 @@ struct coverage *coverage_create(struct arena *arena, struct world *world, const
 /* Similarities of some candidates to the rows of one leaf after another.
  *   list [count] candidates; count <= coverage_block(c)
  * Open is collective when there is no stored matrix; leaf is local. Candidate i of the list has
- * block.sim + block.place(i) * leaf rows. */
+ * block.sim + block.place(i) * block.stride. */
 struct block {
     const struct coverage *coverage;
     const int64_t *list; /* [count] */
     int64_t count;
     const float *sim;     /* of the leaf asked for last */
+    int64_t stride;       /* of its rows */
     const int64_t *place; /* [count] rows of sim, or NULL: 0, 1, ... */
 };
 int64_t coverage_block(const struct coverage *coverage, int64_t count); /* candidates a block may have */

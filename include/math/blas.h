@@ -18,6 +18,9 @@ const char *blas_library(void); /* "BLIS 0.9.0" */
 /* c [m x n] = alpha * op(a) op(b) + beta * c; trans 'N' or 'T'; ld = row stride. */
 void blas_sgemm(char transa, char transb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                 const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+/* The same on the calling thread alone: several threads may each call it, and bits do not depend on their number. */
+void blas_sgemm_alone(char transa, char transb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
+                      int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
 void blas_dgemm(char transa, char transb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
                 const double *b, int64_t ldb, double beta, double *c, int64_t ldc);
 /* y = alpha * op(a) x + beta * y; a [m x n]. */

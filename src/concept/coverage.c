@@ -18,56 +18,38 @@ struct similarity {
     const char *name;
     bool square; /* rows are the candidates, else the dimensions */
     void (*prepare)(float *x, int dim);
-    /* sim [count x leaf rows] out, of `count` vectors x whose candidates are list[i] (i when NULL) */
-    void (*fill)(float *sim, const struct coverage *c, const float *x, const int64_t *list, int64_t count, int leaf);
+    /* Products sim [count x rows.count], `stride` apart, become similarities, of candidates list[i] (first + i when
+     * NULL) to rows; NULL: similarities are entries of the vectors. */
+    void (*finish)(float *sim, int64_t stride, const struct coverage *c, const int64_t *list, int64_t first,
+                   int64_t count, struct span rows);
 };
 
-/* The vectors of a leaf's rows. */
-static const float *leaf_vectors(const struct coverage *c, int leaf)
+static void finish_squares(float *sim, int64_t stride, const struct coverage *c, const int64_t *list, int64_t first,
+                           int64_t count, struct span rows)
 {
-    return c->vectors + (c->leaf[leaf].first - c->mine.first) * c->dim;
-}
-
-static void fill_dot(float *sim, const struct coverage *c, const float *x, int64_t count, int leaf)
-{
-    int64_t rows = c->leaf[leaf].count;
-    blas_sgemm('N', 'T', count, rows, c->dim, 1, x, c->dim, leaf_vectors(c, leaf), c->dim, 0, sim, rows);
-}
-
-static void fill_squares(float *sim, const struct coverage *c, const float *x, const int64_t *list, int64_t count,
-                         int leaf)
-{
-    (void)list;
-    fill_dot(sim, c, x, count, leaf);
-#pragma omp parallel for simd schedule(static) if (count * c->leaf[leaf].count > 65536)
-    for (int64_t i = 0; i < count * c->leaf[leaf].count; i++)
-        sim[i] *= sim[i];
+    (void)c, (void)list, (void)first;
+#pragma omp parallel for schedule(static) if (count * rows.count > 1 << 20)
+    for (int64_t i = 0; i < count; i++) {
+        float *s = sim + i * stride;
+#pragma omp simd
+        for (int64_t j = 0; j < rows.count; j++)
+            s[j] *= s[j];
+    }
 }
 
 /* max(d^2) - d^2; before the maximum is known, `farthest` is 0 and this is -d^2. */
-static void fill_euclidean(float *sim, const struct coverage *c, const float *x, const int64_t *list, int64_t count,
-                           int leaf)
+static void finish_euclidean(float *sim, int64_t stride, const struct coverage *c, const int64_t *list, int64_t first,
+                             int64_t count, struct span rows)
 {
-    struct span rows = c->leaf[leaf];
-    fill_dot(sim, c, x, count, leaf);
-#pragma omp parallel for schedule(static) if (count * rows.count > 65536)
+#pragma omp parallel for schedule(static) if (count * rows.count > 1 << 20)
     for (int64_t i = 0; i < count; i++) {
-        int64_t cand = list ? list[i] : i;
+        int64_t cand = list ? list[i] : first + i;
         for (int64_t j = 0; j < rows.count; j++) {
-            float *s = &sim[i * rows.count + j];
+            float *s = &sim[i * stride + j];
             float d2 = c->square[cand] + c->square[rows.first + j] - 2 * *s;
             *s = c->farthest - (cand == rows.first + j ? 0 : d2 < 0 ? 0 : d2);
         }
     }
-}
-
-static void fill_copy(float *sim, const struct coverage *c, const float *x, const int64_t *list, int64_t count,
-                      int leaf)
-{
-    (void)list;
-    struct span rows = c->leaf[leaf];
-    for (int64_t i = 0; i < count; i++)
-        memcpy(sim + i * rows.count, x + i * c->dim + rows.first, (size_t)rows.count * sizeof *sim);
 }
 
 static void unit(float *x, int dim)
@@ -84,9 +66,11 @@ static void centred_unit(float *x, int dim)
 }
 
 static const struct similarity SIMILARITIES[] = {
-    { "cosine", true, unit, fill_squares },      { "correlation", true, centred_unit, fill_squares },
-    { "euclidean", true, NULL, fill_euclidean }, { "precomputed", true, NULL, fill_copy },
-    { "features", false, NULL, fill_copy },
+    { "cosine", true, unit, finish_squares },
+    { "correlation", true, centred_unit, finish_squares },
+    { "euclidean", true, NULL, finish_euclidean },
+    { "precomputed", true, NULL, NULL },
+    { "features", false, NULL, NULL },
 };
 
 const struct similarity *similarity_find(const char *name)
@@ -117,6 +101,12 @@ static int leaf_count(int64_t rows)
     return leaves;
 }
 
+/* Rows of any leaf, also of another rank's. */
+static struct span leaf_of(const struct coverage *c, int leaf)
+{
+    return shard_rows(c->rows, tree_leaf_count(c->tree), leaf);
+}
+
 struct span coverage_span(const struct world *world, int64_t n)
 {
     int total = leaf_count(n);
@@ -131,10 +121,11 @@ static const float *prepared(struct arena *arena, const struct similarity *simil
     if (!similarity->prepare)
         return g->vectors;
     float *x = arena_take_raw(arena, (size_t)(g->mine.count * g->dim), sizeof *x);
-    memcpy(x, g->vectors, (size_t)(g->mine.count * g->dim) * sizeof *x);
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < g->mine.count; i++)
+    for (int64_t i = 0; i < g->mine.count; i++) {
+        memcpy(x + i * g->dim, g->vectors + i * g->dim, (size_t)g->dim * sizeof *x);
         similarity->prepare(x + i * g->dim, g->dim);
+    }
     return x;
 }
 
@@ -158,15 +149,94 @@ static float lowest(const float *x, int64_t count, float low)
     return low;
 }
 
+static const float *vector_of(const struct coverage *c, int64_t row)
+{
+    return c->vectors + (row - c->mine.first) * c->dim;
+}
+
+/* Entries of `count` vectors x as similarities to rows, the dimensions (or columns) of a leaf. */
+static void copy_entries(float *sim, int64_t stride, const struct coverage *c, const float *x, int64_t count,
+                         struct span rows)
+{
+#pragma omp parallel for schedule(static) if (count * rows.count > 1 << 20)
+    for (int64_t i = 0; i < count; i++)
+        memcpy(sim + i * stride, x + i * c->dim + rows.first, (size_t)rows.count * sizeof *sim);
+}
+
+/* out [n x m] = the transpose of in [m x n], square by square so that lines are used whole. */
+static void transpose(float *restrict out, int64_t out_stride, const float *restrict in, int64_t in_stride, int64_t m,
+                      int64_t n)
+{
+    enum { SIDE = 16 };
+    for (int64_t i = 0; i < m; i += SIDE)
+        for (int64_t j = 0; j < n; j += SIDE)
+            for (int64_t b = j; b < n && b < j + SIDE; b++)
+                for (int64_t a = i; a < m && a < i + SIDE; a++)
+                    out[b * out_stride + a] = in[a * in_stride + b];
+}
+
+static bool is_here(const struct coverage *c, int leaf)
+{
+    struct span own = tree_leaves(c->tree);
+    return leaf >= own.first && leaf < own.first + own.count;
+}
+
+/* Where similarities of a candidate to the rows from `row` on are stored. */
+static float *stored(const struct coverage *c, int64_t cand, int64_t row)
+{
+    return c->sim + cand * c->stride + row - c->leaf[0].first;
+}
+
+/* Similarities of leaves a <= b of all, by one product of a shape that knows no ranks. Similarity is symmetric: where
+ * the rows of both are here, one product serves both. `spare` [longest leaf squared]. */
+static void store_pair(const struct coverage *c, int a, int b, float *spare)
+{
+    struct span first = leaf_of(c, a), second = leaf_of(c, b);
+    bool direct = is_here(c, b);
+    float *sim = direct ? stored(c, first.first, second.first) : spare;
+    int64_t stride = direct ? c->stride : second.count;
+    blas_sgemm_alone('N', 'T', first.count, second.count, c->dim, 1, vector_of(c, first.first), c->dim,
+                     vector_of(c, second.first), c->dim, 0, sim, stride);
+    c->similarity->finish(sim, stride, c, NULL, first.first, first.count, second);
+    if (a != b && is_here(c, a))
+        transpose(stored(c, second.first, first.first), c->stride, sim, stride, first.count, second.count);
+}
+
+/* All pairs of leaves of which one is here, shared out among the threads. */
+static void store_products(struct coverage *c, struct arena *arena)
+{
+    struct span own = tree_leaves(c->tree);
+    int total = tree_leaf_count(c->tree), (*pair)[2] = arena_take(arena, (size_t)(own.count * total + 1), sizeof *pair);
+    int64_t pairs = 0, longest = leaf_of(c, 0).count;
+    for (int a = 0; a < total; a++)
+        for (int b = a; b < total; b++)
+            if (is_here(c, a) || is_here(c, b))
+                if (leaf_of(c, a).count > 0 && leaf_of(c, b).count > 0)
+                    pair[pairs][0] = a, pair[pairs++][1] = b;
+    int64_t spare = own.count < total ? longest * longest : 0;
+#pragma omp parallel
+    {
+        float *mine;
+#pragma omp critical
+        mine = arena_take_raw(arena, (size_t)spare + 1, sizeof *mine);
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t p = 0; p < pairs; p++)
+            store_pair(c, pair[p][0], pair[p][1], mine);
+    }
+}
+
 static void store_all(struct coverage *c, struct arena *arena)
 {
-    c->sim = arena_array(arena, float *, c->leaves + 1);
-    for (int l = 0; l < c->leaves; l++) {
-        int64_t count = c->cands * c->leaf[l].count;
-        c->sim[l] = arena_take_raw(arena, (size_t)count, sizeof(float));
-        c->bytes += 4 * (double)count;
-        if (count > 0)
-            c->similarity->fill(c->sim[l], c, c->vectors, NULL, c->cands, l);
+    for (int l = 0; l < c->leaves; l++)
+        c->stride += c->leaf[l].count;
+    c->sim = arena_take_raw(arena, (size_t)(c->cands * c->stride) + 1, sizeof *c->sim);
+    c->bytes = 4 * (double)c->cands * (double)c->stride;
+    if (!c->similarity->finish && c->stride > 0) {
+        copy_entries(c->sim, c->stride, c, c->vectors, c->cands, (struct span){ c->leaf[0].first, c->stride });
+    } else if (c->stride > 0) {
+        struct arena_mark mark = arena_mark(arena);
+        store_products(c, arena);
+        arena_release(arena, mark);
     }
 }
 
@@ -182,9 +252,7 @@ static void make_tiles(struct coverage *c, struct arena *arena)
 /* The largest squared distance over all pairs; stored similarities are shifted by it. */
 static void find_farthest(struct coverage *c, struct arena *arena)
 {
-    float least = 0;
-    for (int l = 0; c->sim && l < c->leaves; l++)
-        least = lowest(c->sim[l], c->cands * c->leaf[l].count, least);
+    float least = c->sim ? lowest(c->sim, c->cands * c->stride, 0) : 0;
     struct arena_mark mark = arena_mark(arena);
     int64_t *list = arena_array(arena, int64_t, COVERAGE_TILE);
     for (int64_t at = 0; !c->sim && at < c->cands; at += COVERAGE_TILE) {
@@ -202,9 +270,9 @@ static void find_farthest(struct coverage *c, struct arena *arena)
     if (c->world->size > 1)
         world_max_f64(c->world, &farthest, 1);
     c->farthest = (float)farthest;
-    for (int l = 0; c->sim && l < c->leaves; l++)
-        for (int64_t i = 0; i < c->cands * c->leaf[l].count; i++)
-            c->sim[l][i] += c->farthest;
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < c->cands * c->stride; i++)
+        c->sim[i] += c->farthest;
 }
 
 struct coverage *coverage_create(struct arena *arena, struct world *world, const struct similarity *similarity,
@@ -217,17 +285,21 @@ struct coverage *coverage_create(struct arena *arena, struct world *world, const
     c->rows = similarity->square ? c->cands : c->dim;
     c->mine = ground->mine;
     c->vectors = prepared(arena, similarity, ground);
-    int total = leaf_count(c->rows);
+    int total = ground->leaves > 0 ? ground->leaves : leaf_count(c->rows);
     c->tree = tree_create(arena, world, total);
     struct span own = tree_leaves(c->tree);
     c->leaves = (int)own.count;
     c->leaf = arena_array(arena, struct span, own.count + 1);
     for (int l = 0; l < c->leaves; l++)
-        c->leaf[l] = shard_rows(c->rows, total, (int)own.first + l);
+        c->leaf[l] = leaf_of(c, (int)own.first + l);
 
     bool distance = strcmp(similarity->name, "euclidean") == 0;
-    bool given = similarity->fill == fill_copy; /* squares and distances are never negative */
-    c->finite = vec_all_finite(c->vectors, c->mine.count * c->dim);
+    bool given = !similarity->finish; /* squares and distances are never negative */
+    bool finite = true;
+#pragma omp parallel for schedule(static) reduction(&& : finite)
+    for (int64_t i = 0; i < c->mine.count; i++)
+        finite = finite && vec_all_finite(c->vectors + i * c->dim, c->dim);
+    c->finite = finite;
     if (distance)
         find_norms(c, arena);
     if (store)
@@ -269,9 +341,18 @@ struct block coverage_open(const struct coverage *c, const int64_t *list, int64_
 void coverage_leaf(struct block *block, int leaf)
 {
     const struct coverage *c = block->coverage;
-    block->sim = c->sim ? c->sim[leaf] : c->tile;
-    if (!c->sim && c->leaf[leaf].count > 0)
-        c->similarity->fill(c->tile, c, c->fetched, block->list, block->count, leaf);
+    struct span rows = c->leaf[leaf];
+    block->stride = c->sim ? c->stride : rows.count;
+    block->sim = c->sim ? stored(c, 0, rows.first) : c->tile;
+    if (c->sim || rows.count == 0)
+        return;
+    if (!c->similarity->finish) {
+        copy_entries(c->tile, rows.count, c, c->fetched, block->count, rows);
+        return;
+    }
+    blas_sgemm('N', 'T', block->count, rows.count, c->dim, 1, c->fetched, c->dim, vector_of(c, rows.first), c->dim, 0,
+               c->tile, rows.count);
+    c->similarity->finish(c->tile, rows.count, c, block->list, 0, block->count, rows);
 }
 
 void coverage_totals(const struct coverage *c, struct arena *scratch, double **total, double **self)
@@ -289,7 +370,7 @@ void coverage_totals(const struct coverage *c, struct arena *scratch, double **t
             struct span rows = c->leaf[l];
             coverage_leaf(&block, l);
             for (int64_t i = 0; i < count; i++) {
-                const float *sim = block.sim + (block.place ? block.place[i] : i) * rows.count;
+                const float *sim = block.sim + (block.place ? block.place[i] : i) * block.stride;
                 for (int64_t j = 0; total && j < rows.count; j++)
                     total[l][j] += sim[j];
                 int64_t here = list[i] - rows.first;

@@ -50,7 +50,7 @@ static void facility_take(double *nearest, double *extra, const float *sim, int6
 {
     (void)extra, (void)parameter;
     for (int64_t j = 0; j < rows; j++)
-        nearest[j] = fmax(nearest[j], (double)sim[j]);
+        nearest[j] = nearest[j] > (double)sim[j] ? nearest[j] : (double)sim[j];
 }
 
 /* Feature-based: state = sum over the picks, extra = phi of it. */
@@ -80,6 +80,11 @@ FEATURE(sqrt, sqrt)
 FEATURE(log1p, log1p)
 FEATURE(sigmoid, sigmoid)
 
+static double least(double a, double b)
+{
+    return a < b ? a : b;
+}
+
 /* Coverage: state = sum over the picks, a cap for all rows or (extra) for each. */
 static double max_gain(const float *restrict x, const double *restrict sum, const double *extra, int64_t rows,
                        double cap)
@@ -87,7 +92,7 @@ static double max_gain(const float *restrict x, const double *restrict sum, cons
     (void)extra;
     double gain = 0;
     for (int64_t j = 0; j < rows; j++)
-        gain += fmin(sum[j] + (double)x[j], cap) - fmin(sum[j], cap);
+        gain += least(sum[j] + (double)x[j], cap) - least(sum[j], cap);
     return gain;
 }
 
@@ -97,7 +102,7 @@ static double saturated_gain(const float *restrict sim, const double *restrict s
     (void)parameter;
     double gain = 0;
     for (int64_t j = 0; j < rows; j++)
-        gain += fmin(sum[j] + (double)sim[j], cap[j]) - fmin(sum[j], cap[j]);
+        gain += least(sum[j] + (double)sim[j], cap[j]) - least(sum[j], cap[j]);
     return gain;
 }
 
@@ -240,34 +245,57 @@ static void own_gains(double *gains, const struct term *t, int leaf, const int64
     }
 }
 
-static void leaf_gains(double *gains, const struct term *t, int leaf, struct block *block)
+/* Parts of the gains of one leaf, candidates at..at+count of the block. */
+static void leaf_gains(double *gains, const struct term *t, int leaf, const struct block *block, int64_t at,
+                       int64_t count)
 {
+    if (t->spec.objective->own) {
+        own_gains(gains, t, leaf, block->list + at, count);
+        return;
+    }
     int64_t rows = t->coverage->leaf[leaf].count;
-    coverage_leaf(block, leaf);
-#pragma omp parallel for schedule(static) if (block->count * rows > 65536)
-    for (int64_t i = 0; i < block->count; i++)
-        gains[i] = t->spec.objective->gain(block->sim + (block->place ? block->place[i] : i) * rows, t->state[leaf],
-                                           t->extra[leaf], rows, t->spec.parameter);
+    for (int64_t i = 0; i < count; i++)
+        gains[i] = t->spec.objective->gain(block->sim + (block->place ? block->place[at + i] : at + i) * block->stride,
+                                           t->state[leaf], t->extra[leaf], rows, t->spec.parameter);
+}
+
+/* Threads share the candidates of a block in groups; each group goes leaf by leaf, so that a leaf's state stays near.
+ * In tiles, where a leaf is formed by all threads together, leaves `first` to `end` are one. */
+enum { GROUP = 4, THREAD_FROM = 1 << 18 /* gains below 30 us: waiting for another thread costs more */ };
+static void block_gains(double *stack, const struct term *t, const struct block *block, int first, int end)
+{
+    const struct coverage *c = t->coverage;
+    int64_t count = block->count, rows = end > first ? (end - first) * c->leaf[first].count : 0;
+#pragma omp parallel for schedule(dynamic, 1) if (count * rows > THREAD_FROM)
+    for (int64_t at = 0; at < count; at += GROUP) {
+        struct block own = *block;
+        int64_t part = count - at < GROUP ? count - at : GROUP;
+        for (int l = first; l < end; l++) {
+            if (c->sim)
+                coverage_leaf(&own, l);
+            leaf_gains(stack + tree_slot(c->tree, l) * count + at, t, l, &own, at, part);
+            tree_fold_f64(c->tree, l, stack + at, part, count);
+        }
+    }
 }
 
 /* Gains of one member over the fixed tree. */
 static void term_gains(double *gains, struct term *t, const int64_t *list, int64_t count, struct arena *scratch)
 {
     struct coverage *c = t->coverage;
-    int64_t most = t->spec.objective->own ? count : coverage_block(c, count);
+    bool own = t->spec.objective->own;
+    int64_t most = own ? count : coverage_block(c, count);
     double *stack = arena_take_raw(scratch, (size_t)(tree_depth(c->tree) * most), sizeof *stack);
     for (int64_t at = 0; at < count; at += most) {
         int64_t part = count - at < most ? count - at : most;
-        struct block block = { 0 };
-        if (!t->spec.objective->own)
+        struct block block = { .coverage = c, .list = list + at, .count = part };
+        if (!own)
             block = coverage_open(c, list + at, part);
-        for (int l = 0; l < c->leaves; l++) {
-            double *slot = stack + tree_slot(c->tree, l) * part;
-            if (t->spec.objective->own)
-                own_gains(slot, t, l, list + at, part);
-            else
-                leaf_gains(slot, t, l, &block);
-            tree_fold_f64(c->tree, l, stack, part, part);
+        if (own || c->sim)
+            block_gains(stack, t, &block, 0, c->leaves);
+        for (int l = 0; !own && !c->sim && l < c->leaves; l++) {
+            coverage_leaf(&block, l);
+            block_gains(stack, t, &block, l, l + 1);
         }
         tree_sum_nodes_f64(c->tree, gains + at, stack, part, part);
     }
@@ -308,7 +336,7 @@ void goal_take(struct goal *g, int64_t cand)
         for (int l = 0; l < t->coverage->leaves; l++) {
             int64_t rows = t->coverage->leaf[l].count;
             coverage_leaf(&block, l);
-            t->spec.objective->take(t->state[l], t->extra[l], block.sim + (block.place ? cand : 0) * rows, rows,
+            t->spec.objective->take(t->state[l], t->extra[l], block.sim + (block.place ? cand : 0) * block.stride, rows,
                                     t->spec.parameter);
         }
     }

@@ -108,7 +108,9 @@ static int64_t select_node(struct parts *p, int64_t *picks, double *gains, const
         term[t] = p->problem->term[t];
         term[t].score = members_of(p->scratch, term[t].score, member, count);
     }
-    struct ground ground = { count, p->matrix ? (int)count : p->problem->ground->dim, vectors, { 0, count } };
+    struct ground ground = { count, p->matrix ? (int)count : p->problem->ground->dim, vectors, { 0, count }, 1 };
+    while (count / ground.leaves > 512)
+        ground.leaves *= 2;
     const char *why = NULL;
     struct goal *goal = goal_create(p->scratch, &alone, &ground, term, p->problem->terms, true, &why);
     if (!goal) {

@@ -137,6 +137,16 @@ void blas_sgemm(char transa, char transb, int64_t m, int64_t n, int64_t k, float
               ldc, 1);
 }
 
+void blas_sgemm_alone(char transa, char transb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
+                      int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc)
+{
+    rntm_t how;
+    bli_rntm_init(&how);
+    bli_rntm_set_num_threads(1, &how);
+    bli_sgemm_ex(transposed(transa), transposed(transb), m, n, k, &alpha, in_f32(a), lda, 1, in_f32(b), ldb, 1, &beta,
+                 c, ldc, 1, NULL, &how);
+}
+
 void blas_dgemm(char transa, char transb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
                 const double *b, int64_t ldb, double beta, double *c, int64_t ldc)
 {

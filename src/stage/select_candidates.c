@@ -193,7 +193,7 @@ void select_vectors(struct job *job, struct candidates *c, bool share)
         if (strcmp(k->signs, "keep") != 0)
             change_signs(x, mine.count * dim, k->signs);
     }
-    c->ground = (struct ground){ c->count, dim, x, mine };
+    c->ground = (struct ground){ c->count, dim, x, mine, 0 };
 }
 
 enum { LEAVES = 64 }; /* of the rows of embeddings.h5 */

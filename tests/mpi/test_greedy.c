@@ -74,7 +74,7 @@ static void run_all(struct result *result, bool shared)
                                       .parameter = objective_parameter(objective),
                                       .score = score,
                                       .moment = strcmp(PLANS[p].objective, "reconstruction") == 0 ? moment : NULL };
-            struct ground ground = { N, DIM, x + mine.first * DIM, mine };
+            struct ground ground = { N, DIM, x + mine.first * DIM, mine, 0 };
             struct greedy_problem problem = { world, &ground, &term, 1, !shared };
             struct greedy_spec spec;
             greedy_defaults(&spec);

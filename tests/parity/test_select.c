@@ -78,7 +78,7 @@ static void compare(const struct plan *p, bool store)
     for (int i = 0; i < p->n; i++)
         vector(x + i * p->dim, p, i);
     struct term_spec term[2];
-    struct ground ground = { p->n, p->dim, x, { 0, p->n } };
+    struct ground ground = { p->n, p->dim, x, { 0, p->n }, 0 };
     struct greedy_problem problem = { world, &ground, term, terms_of(term, p), store };
     struct greedy_spec spec;
     greedy_defaults(&spec);

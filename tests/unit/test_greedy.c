@@ -44,7 +44,7 @@ static int64_t run_one(struct result *r, const char *objective, const char *simi
                               .similarity = similarity_find(similarity),
                               .weight = 1,
                               .parameter = objective_parameter(objective_find(objective)) };
-    struct ground ground = { n, dim, x, { 0, n } };
+    struct ground ground = { n, dim, x, { 0, n }, 0 };
     struct greedy_problem problem = { world, &ground, &term, 1, true };
     struct greedy_spec spec;
     greedy_defaults(&spec);
