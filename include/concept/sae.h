@@ -34,6 +34,8 @@ struct sae_rule {
     double threshold; /* batchtopk, matryoshka outside training */
     double bandwidth; /* jumprelu: window of the straight-through estimator */
 };
+/* Is the number of active neurons given (topk, batchtopk, matryoshka)? */
+bool sae_by_count(const struct sae_rule *rule);
 /* Is the set of active neurons chosen over the whole batch? */
 bool sae_by_batch(const struct sae_rule *rule);
 int sae_prefixes(const struct sae_rule *rule);

@@ -11,6 +11,12 @@ enum { SAE_EPOCH, SAE_ROW, SAE_STEP, SAE_ACTIVE, SAE_ACTIVE_ROWS, SAE_COUNTERS }
 enum { SAE_LOSS, SAE_THRESHOLD, SAE_THRESHOLD_WEIGHT, SAE_SUMS };
 enum { SAE_LEAF_SUMS = 2 }; /* of a leaf: loss, active neurons */
 
+/* A training row and its place in a weighted draw. */
+struct drawn {
+    double key;
+    int64_t row;
+};
+
 struct sae_trainer {
     struct world *world;
     struct tree *tree;
@@ -31,6 +37,7 @@ struct sae_trainer {
     double *leaf_sums;                   /* [own leaves x SAE_LEAF_SUMS] */
     double *row_loss;                    /* [batch] losses of this rank's rows */
     double *cumulative;                  /* [train rows] for draws in proportion to loss^2 */
+    struct drawn *drawn;                 /* [train rows] scratch of a resampling (sae_resample.c) */
     int64_t *order;                      /* [train rows] of this epoch */
     int64_t *fired;                      /* [K] this rank, since the last sae_settle */
     int64_t *fired_epoch, *fired_before; /* [K] all ranks: in this epoch; from the last resampling to its start */

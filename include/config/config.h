@@ -59,6 +59,7 @@ struct embed_config {
 struct sae_config {
     const char *variant;     /* relu, topk, batchtopk, jumprelu, matryoshka */
     int expansion;           /* K = expansion * D */
+    int neurons;             /* K itself, 0 = by a rule (docs/methods/sae.md) */
     int k;                   /* topk family: active neurons per image */
     double l1, l0, lr;       /* penalties of relu and of jumprelu */
     double warmup, decay;    /* shares of the steps: learning rate up, and down to 0 */

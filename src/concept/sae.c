@@ -20,6 +20,11 @@ bool sae_by_batch(const struct sae_rule *rule)
     return rule->variant == SAE_BATCHTOPK || rule->variant == SAE_MATRYOSHKA;
 }
 
+bool sae_by_count(const struct sae_rule *rule)
+{
+    return rule->variant == SAE_TOPK || sae_by_batch(rule);
+}
+
 int sae_prefixes(const struct sae_rule *rule)
 {
     return rule->variant == SAE_MATRYOSHKA && rule->prefixes > 1 ? rule->prefixes : 1;

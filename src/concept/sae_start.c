@@ -100,7 +100,7 @@ static void data_decoder(struct sae_trainer *t)
 void sae_first_weights(struct sae_trainer *t, struct arena *arena)
 {
     const int64_t matrix = (int64_t)t->sae.neurons * t->sae.dim;
-    const bool chosen = t->sae.rule.variant == SAE_TOPK || sae_by_batch(&t->sae.rule);
+    const bool chosen = sae_by_count(&t->sae.rule);
     enum phase before = phase_enter(PHASE_EVALUATE);
     sae_init(&t->sae, t->options.seed);
     if (t->options.median)

@@ -13,14 +13,9 @@
 #include "math/adam.h"
 #include "math/vec.h"
 
-static bool by_count(const struct sae_rule *rule)
-{
-    return rule->variant == SAE_TOPK || sae_by_batch(rule);
-}
-
 int sae_aux_k(const struct sae_options *o)
 {
-    return by_count(&o->rule) && o->aux_weight > 0 ? o->aux_k : 0;
+    return sae_by_count(&o->rule) && o->aux_weight > 0 ? o->aux_k : 0;
 }
 
 double sae_sparse_share(double l0, int neurons)
@@ -167,7 +162,7 @@ static void choose_over_batch(struct sae_trainer *t)
 static void sum_rows(struct sae_trainer *t, double penalty, bool aux)
 {
     const struct sae_sparse *s = &t->sparse;
-    const bool counted = by_count(&t->sae.rule);
+    const bool counted = sae_by_count(&t->sae.rule);
     for (int leaf = 0; leaf < tree_leaves(t->tree).count; leaf++) {
         double loss = 0, active = 0;
         for (int64_t r = t->leaf[leaf].first; r < t->leaf[leaf].first + t->leaf[leaf].count; r++) {
@@ -190,7 +185,7 @@ static bool sparse_gradient(struct sae_trainer *t, double penalty)
     encode_all(t);
     if (sae_by_batch(&t->sae.rule)) {
         choose_over_batch(t);
-    } else if (!by_count(&t->sae.rule)) {
+    } else if (!sae_by_count(&t->sae.rule)) {
         int64_t entries = s->codes.start[s->codes.rows];
         world_sum_i64(t->world, &entries, 1);
         if (entries > entry_limit(t->sae.neurons, t->train.batch_rows))
@@ -208,7 +203,7 @@ static bool sparse_gradient(struct sae_trainer *t, double penalty)
 
 static bool sparse_is_cheaper(const struct sae_trainer *t)
 {
-    if (by_count(&t->sae.rule))
+    if (sae_by_count(&t->sae.rule))
         return true;
     return t->at[SAE_ACTIVE_ROWS] > 0 &&
            sae_sparse_share((double)t->at[SAE_ACTIVE] / (double)t->at[SAE_ACTIVE_ROWS], t->sae.neurons) < 1;

@@ -90,6 +90,7 @@ struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world,
     t->row_loss = arena_array(arena, double, t->batch);
     t->order = arena_array(arena, int64_t, train.rows);
     t->cumulative = arena_array(arena, double, train.rows);
+    t->drawn = arena_array(arena, struct drawn, train.rows);
     t->fired = arena_array(arena, int64_t, neurons);
     t->fired_epoch = arena_array(arena, int64_t, neurons);
     t->fired_before = arena_array(arena, int64_t, neurons);
@@ -113,7 +114,7 @@ int64_t sae_trainer_bytes(const struct sae_options *options, int dim, int neuron
     int64_t eval = eval_rows * row <= options->resident_bytes ? eval_rows * row : (batch / ranks + 1) * row;
     int64_t own = (batch + ranks - 1) / ranks, entries = sae_code_room(options, neurons, batch, own, piece);
     return (3 + depth) * 4 * sae_count(dim, neurons) + piece * (8 * (int64_t)neurons + 12 * dim) + train + eval +
-           train_rows * 16 + 44 * (int64_t)neurons +
+           train_rows * 32 + 44 * (int64_t)neurons +
            sae_sparse_bytes(&options->rule, dim, neurons, own, entries, sae_aux_k(options), (int)depth);
 }
 

@@ -75,7 +75,6 @@ static struct sae_options options_of(const struct sae_config *c, uint64_t seed)
     static const char *const starts[] = { "published", "tied", "data" };
     struct sae_options o = { .lr = c->lr,
                              .warmup = c->warmup,
-                             .decay = c->decay,
                              .penalty_warmup = c->l1_warmup,
                              .clip = c->clip,
                              .aux_k = c->aux_k,
@@ -83,7 +82,6 @@ static struct sae_options options_of(const struct sae_config *c, uint64_t seed)
                              .aux_weight = c->aux_weight,
                              .threshold_decay = c->threshold_decay,
                              .first_threshold = c->threshold,
-                             .batch = c->batch,
                              .epochs = c->epochs,
                              .resample_every = c->resample_every,
                              .resample_scale = c->resample_scale,
@@ -104,18 +102,47 @@ static struct sae_options options_of(const struct sae_config *c, uint64_t seed)
     return o;
 }
 
+/* Settings that follow the data where the configuration leaves them open (docs/methods/sae.md, "Settings"): as
+ * published for relu and jumprelu. The topk family gets neurons that can fire on FIRES training images each on average,
+ * and batches small enough for BATCHES steps an epoch. */
+enum { PUBLISHED_BATCH = 4096, LEAST_BATCH = 128, BATCHES = 8, FIRES = 128 };
+static const double FAMILY_DECAY = 0.2;
+
+static int neurons_of(const struct sae_config *c, const struct sae_rule *rule, int dim, int64_t rows)
+{
+    int64_t most = (int64_t)c->expansion * dim;
+    if (c->neurons > 0)
+        return c->neurons;
+    if (sae_by_count(rule) && rows * rule->k / FIRES < most)
+        most = rows * rule->k / FIRES > rule->k ? rows * rule->k / FIRES : rule->k;
+    return (int)most;
+}
+
+/* A power of two. */
+static int batch_of(const struct sae_config *c, const struct sae_rule *rule, int64_t rows)
+{
+    int batch = LEAST_BATCH;
+    if (c->batch > 0)
+        return c->batch;
+    while (batch < PUBLISHED_BATCH && (!sae_by_count(rule) || 2 * batch * (int64_t)BATCHES <= rows))
+        batch *= 2;
+    return batch;
+}
+
 static void setup(struct sae_stage *s, struct job *job)
 {
     const struct sae_config *c = &job->config->sae;
     s->job = job;
     s->config = c;
     s->features = features_load(job);
-    s->neurons = c->expansion * s->features->dim;
     s->options = options_of(c, job_seed(job));
+    s->train = pack_split(job, s->features, SPLIT_TRAIN);
+    s->neurons = neurons_of(c, &s->options.rule, s->features->dim, s->train.rows);
+    s->options.batch = batch_of(c, &s->options.rule, s->train.rows);
+    s->options.decay = c->decay >= 0 ? c->decay : sae_by_count(&s->options.rule) ? FAMILY_DECAY : 0;
     agree(job->world, c->k <= s->neurons, EXIT_BAD_CONFIG,
           "sae.k: expected at most the %d neurons there are, found %d\nLower sae.k, or raise sae.expansion.",
           s->neurons, c->k);
-    s->train = pack_split(job, s->features, SPLIT_TRAIN);
     s->eval = pack_split(job, s->features, SPLIT_VAL);
     agree(job->world, s->train.rows > 0, EXIT_BAD_DATA, "%s: no row is in the training split\nLook at `cfn audit`.",
           job_path(job, "embeddings.h5"));
@@ -132,9 +159,9 @@ static int dry_run(const struct sae_stage *s)
 {
     struct arena *arena = s->job->run;
     int D = s->features->dim, K = s->neurons;
-    int64_t steps = (s->train.rows + s->config->batch - 1) / s->config->batch;
-    log_info("sae: %lld training rows of %d values, %d neurons, %lld steps per epoch, %d epochs",
-             (long long)s->train.rows, D, K, (long long)steps, s->config->epochs);
+    int64_t steps = (s->train.rows + s->options.batch - 1) / s->options.batch;
+    log_info("sae: %lld training rows of %d values, %d neurons, %lld steps of %d rows per epoch, %d epochs",
+             (long long)s->train.rows, D, K, (long long)steps, s->options.batch, s->config->epochs);
     log_info("sae: %s per rank, %s per allreduce of gradients",
              text_bytes(arena,
                         (double)sae_trainer_bytes(&s->options, D, K, s->train.rows, s->eval.rows, s->job->world->size)),
