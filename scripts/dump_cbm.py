@@ -73,6 +73,54 @@ with open(os.path.join(here, "cbm.txt"), "w", encoding="ascii") as out:
         print(*(f"{w:.7g}" for w in np.ravel(coef)[:60]), file=out)
 
 
+# kind, rows, dim, classes, noise, share of L1, lambda, balanced
+SPARSE = [("single", 200, 30, 4, 100, 0.99, 0.02, 0), ("single", 400, 40, 8, 200, 0.99, 0.005, 0),
+          ("single", 300, 25, 3, 100, 0.5, 0.03, 0), ("single", 260, 60, 3, 20, 1.0, 0.01, 0),
+          ("single", 300, 30, 5, 200, 0.9, 0.01, 1), ("multi", 250, 24, 5, 100, 0.99, 0.02, 0),
+          ("multi", 400, 40, 6, 200, 0.7, 0.01, 1)]
+with open(os.path.join(here, "sparse.txt"), "w", encoding="ascii") as out:
+    print(len(SPARSE), file=out)
+    for kind, rows, dim, classes, noise, alpha, lam, balanced in SPARSE:
+        x = hashes(rows, dim) / 256.0
+        score = rule(rows, dim, classes, noise)
+        x = (x - x.mean(0)) / x.std(0)
+
+        def elastic(x, y):
+            # Sums of losses over C n: their C is 1 / (lambda n), n all rows also where a label is not known.
+            return LogisticRegression(penalty="elasticnet", solver="saga", l1_ratio=alpha, C=1 / (lam * rows), tol=1e-10,
+                                      max_iter=200000, class_weight="balanced" if balanced else None).fit(x, y)
+
+        def penalty(w):
+            return lam * (alpha * np.abs(w).sum() + (1 - alpha) / 2 * (w ** 2).sum())
+
+        if kind == "single":
+            y = score.argmax(1)
+            assert len(np.unique(y)) == classes
+            fit = elastic(x, y)
+            z = fit.decision_function(x)
+            w = rows / (classes * np.bincount(y)) if balanced else np.ones(classes)
+            value = (w[y] * (np.log(np.exp(z - z.max(1, keepdims=True)).sum(1)) + z.max(1)
+                             - z[np.arange(rows), y])).mean() + penalty(fit.coef_)
+            predicted, nonzeros = fit.predict(x), np.count_nonzero(fit.coef_)
+            margin = np.sort(z, 1)[:, -1] - np.sort(z, 1)[:, -2]
+        else:
+            value, predicted, nonzeros, margin = 0, [], 0, []
+            for k in range(classes):
+                use = known(rows, classes)[:, k]
+                y = (score[:, k] > 0).astype(int)
+                fit = elastic(x[use], y[use])
+                z = fit.decision_function(x)
+                w = use.sum() / (2 * np.bincount(y[use])) if balanced else np.ones(2)
+                value += (w[y] * losses(z, y))[use].sum() / rows + penalty(fit.coef_)
+                predicted.append(fit.predict(x))
+                nonzeros += np.count_nonzero(fit.coef_)
+                margin.append(np.abs(z))
+            predicted = np.array(predicted).T
+        assert np.min(margin) > 1e-6
+        print(kind, rows, dim, classes, noise, alpha, lam, balanced, repr(float(value)), nonzeros, file=out)
+        print(*np.ravel(predicted), file=out)
+
+
 def ece(confidence, right, w):
     total = 0
     for b in range(15):

@@ -37,11 +37,13 @@ struct head_rows {
     struct span *leaf; /* [own leaves] training rows of each */
     int classes, dim;
     bool multi_label;
-    const float *x;       /* [mine.count x D] borrowed */
-    const int32_t *label; /* [mine.count], or NULL when multi_label */
-    const int8_t *labels; /* [mine.count x C] 1, 0, other = not known; or NULL */
-    int64_t total;        /* training rows of all ranks */
-    double *mean, *gram;  /* [D], [D x D] of all centred rows, once prepared */
+    const float *x;             /* [mine.count x D] borrowed */
+    const int32_t *label;       /* [mine.count], or NULL when multi_label */
+    const int8_t *labels;       /* [mine.count x C] 1, 0, other = not known; or NULL */
+    const double *class_weight; /* [C], or [C x 2] of state 0 and 1 when multi_label; NULL = 1 each; borrowed */
+    const float *offset;        /* [mine.count x C] added to the logits, fixed; NULL = 0; borrowed */
+    int64_t total;              /* training rows of all ranks */
+    double *mean, *gram;        /* [D], [D x D] of all centred rows, once prepared */
     bool prepared;
 };
 /* Which of `rows` training rows this rank holds; the caller then fills x and label(s). Owned by the arena. */

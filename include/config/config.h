@@ -99,7 +99,7 @@ struct select_config {
     int64_t similarity_memory;                                /* MiB over all ranks */
     const char *similarity_file, *costs, *initial;            /* paths, empty = none */
     double budget;
-    const char *pools; /* none, class */
+    const char *pools;                                                                              /* none, class */
     double min_accuracy, max_pvalue, min_fire_rate, max_fire_rate, min_monosemanticity, min_rating; /* of candidates */
 };
 struct decompose_config {
@@ -109,9 +109,15 @@ struct decompose_config {
     double tolerance, lambda;
 };
 struct classify_config {
-    const char *input;  /* reconstruction, codes */
-    const char *search; /* published, fixed */
-    double c;           /* for search: fixed */
+    const char *input;        /* reconstruction, codes */
+    const char *search;       /* published, fixed */
+    double c;                 /* for search: fixed */
+    const char *class_weight; /* none, balanced */
+    bool standardise;         /* codes, by their standard deviation */
+    const char *head;         /* dense, sparse */
+    bool path;                /* sparse heads at NEC 5 to 30, ours and random */
+    int nec;                  /* concepts a class of head: sparse */
+    double l1_ratio;          /* share of the L1 part */
     int max_iter;
     int bootstrap; /* replicates for intervals */
     int controls;  /* random-concept trials */

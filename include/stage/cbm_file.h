@@ -3,6 +3,7 @@
 #define STAGE_CBM_FILE_H
 
 #include "concept/cbm.h"
+#include "concept/head_sparse.h"
 #include "stage/features.h"
 
 struct cbm {
@@ -11,6 +12,9 @@ struct cbm {
     const double *bias;           /* [C] */
     const double *concept_weight; /* [C x M] */
     struct head_search search;
+    const struct sparse_path *path; /* of sparse heads, or NULL */
+    const int *levels;              /* [level_count] NEC of the heads path->level */
+    int level_count;
     const float *logits; /* [mine.count x C] of this rank's rows */
 };
 /* Writes and publishes the file. Collective. */

@@ -2,6 +2,7 @@
 #ifndef STAGE_METRICS_H
 #define STAGE_METRICS_H
 
+#include "image/corpus.h"
 #include "stage/features.h"
 
 /* A model, or several trials of a randomised one (their mean is reported). */
@@ -11,8 +12,20 @@ struct metrics_model {
     const float *const *logits; /* [trials][N x C] of all rows, the same on every rank */
 };
 
+/* More members of metrics.json, after the models. */
+struct json_writer;
+struct metrics_section {
+    void (*write)(struct json_writer *w, const void *data);
+    const void *data;
+};
+
 /* Writes metrics.json for the models (the first is the one retention divides by, the second the one it is of) and
- * prints the table of the test split. Ranks share the bootstrap replicates. Collective. */
-void metrics_write(struct job *job, const struct features *features, const struct metrics_model *models, int count);
+ * the sections, and prints the table of the test split. Ranks share the bootstrap replicates. Collective. */
+void metrics_write(struct job *job, const struct features *features, const struct metrics_model *models, int count,
+                   const struct metrics_section *sections, int section_count);
+
+/* Accuracy (several labels: macro AUROC) of logits [N x C] on a split, the same on every rank; NaN without rows. Local.
+ */
+double metrics_main(struct job *job, const struct features *features, const float *logits, enum split split);
 
 #endif

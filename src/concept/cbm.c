@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "concept/cbm_scale.h"
+#include "concept/head_loss.h"
 #include "dist/progress.h"
 #include "dist/tree.h"
 #include "dist/world.h"
@@ -103,35 +104,6 @@ struct head_rows *head_rows_create(struct arena *arena, struct world *world, int
     return r;
 }
 
-/* -log softmax(z)[label]; z becomes its derivative. */
-static double softmax_loss(double *z, int classes, int32_t label)
-{
-    double top = z[0], sum = 0, own = z[label];
-    for (int c = 1; c < classes; c++)
-        top = fmax(top, z[c]);
-    for (int c = 0; c < classes; c++) {
-        z[c] = exp(z[c] - top);
-        sum += z[c];
-    }
-    for (int c = 0; c < classes; c++)
-        z[c] /= sum;
-    z[label] -= 1;
-    return log(sum) + top - own;
-}
-
-/* Sum over known labels of log(1 + exp(-+z)); z becomes its derivative, 0 where the label is not known. */
-static double sigmoid_loss(double *z, int classes, const int8_t *labels)
-{
-    double loss = 0;
-    for (int c = 0; c < classes; c++) {
-        bool known = labels[c] == 0 || labels[c] == 1;
-        double e = exp(-fabs(z[c])), p = z[c] >= 0 ? 1 / (1 + e) : e / (1 + e);
-        loss += known ? fmax(z[c], 0) - z[c] * labels[c] + log1p(e) : 0;
-        z[c] = known ? p - labels[c] : 0;
-    }
-    return loss;
-}
-
 /* sum [C (D + 1) + 1] = gradient, then loss, of rows from..from+count-1 of this rank. */
 static void leaf_sums(double *sum, const double *weight, const double *mean, const struct head_rows *r, struct block *b,
                       int64_t from, int64_t count)
@@ -144,8 +116,9 @@ static void leaf_sums(double *sum, const double *weight, const double *mean, con
         block_logits(b, weight, mean, r->x + first * D, rows, C, D);
         for (int i = 0; i < rows; i++) {
             double *z = b->z + i * C;
-            *loss += r->multi_label ? sigmoid_loss(z, C, r->labels + (first + i) * C)
-                                    : softmax_loss(z, C, r->label[first + i]);
+            for (int c = 0; c < C && r->offset; c++)
+                z[c] += (double)r->offset[(first + i) * C + c];
+            *loss += head_loss(z, NULL, NULL, r, first + i);
             for (int c = 0; c < C; c++)
                 bias_gradient[c] += z[c];
         }

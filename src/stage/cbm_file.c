@@ -15,7 +15,14 @@ static const struct layout LAYOUT[] = {
     { "/prediction", STORE_I32, "rows,C", "1", "1 where the logit is above 0", NULL, true },
     { "/search/log10_c", STORE_F64, "F", "1", "C of each fit of the search, in the order made", NULL, false },
     { "/search/score", STORE_F64, "F", "1", "its validation accuracy (several labels: macro AUROC)", NULL, false },
-    { "/search/iterations", STORE_I32, "F", "1", "iterations of L-BFGS", NULL, false },
+    { "/search/iterations", STORE_I32, "F", "1", "iterations of L-BFGS (sparse head: Newton steps)", NULL, false },
+    { "/path/lambda", STORE_F64, "points", "1", "penalties of the sparse heads, largest first", NULL, true },
+    { "/path/objective", STORE_F64, "points", "1", "mean loss + penalty there", NULL, true },
+    { "/path/nonzeros", STORE_I64, "points", "1", "nonzero weights of all classes", NULL, true },
+    { "/sparse/nec", STORE_I32, "levels", "concepts a class", "wanted mean number of nonzero weights a class", NULL,
+      true },
+    { "/sparse/weight", STORE_F32, "levels,C,M", "1", "sparse heads on the codes", NULL, true },
+    { "/sparse/bias", STORE_F32, "levels,C", "1", "their biases", NULL, true },
 };
 
 enum { ROWS = sizeof LAYOUT / sizeof *LAYOUT };
@@ -43,6 +50,35 @@ static void write_search(struct arena *arena, struct store *out, const struct he
     store_set_f64(out, "/", "c", search->c);
 }
 
+static void write_path(struct arena *arena, struct store *out, const struct cbm *cbm, int C)
+{
+    const struct sparse_path *path = cbm->path;
+    int64_t M = cbm->concepts, n = path->count;
+    double *lambda = arena_array(arena, double, n), *objective = arena_array(arena, double, n);
+    int64_t *nonzeros = arena_array(arena, int64_t, n);
+    for (int64_t i = 0; i < n; i++) {
+        lambda[i] = path->points[i].lambda;
+        objective[i] = path->points[i].objective;
+        nonzeros[i] = path->points[i].nonzeros;
+    }
+    store_write_all(out, "/path/lambda", lambda);
+    store_write_all(out, "/path/objective", objective);
+    store_write_all(out, "/path/nonzeros", nonzeros);
+    int32_t *nec = arena_array(arena, int32_t, cbm->level_count);
+    float *weight = arena_array(arena, float, cbm->level_count *C *M);
+    float *bias = arena_array(arena, float, cbm->level_count *C);
+    for (int64_t l = 0; l < cbm->level_count; l++) {
+        nec[l] = cbm->levels[l];
+        for (int64_t i = 0; i < C * M; i++)
+            weight[l * C * M + i] = (float)path->level[l].weight[i];
+        for (int64_t c = 0; c < C; c++)
+            bias[l * C + c] = (float)path->level[l].bias[c];
+    }
+    store_write_all(out, "/sparse/nec", nec);
+    store_write_all(out, "/sparse/weight", weight);
+    store_write_all(out, "/sparse/bias", bias);
+}
+
 /* The table with the one of its two rows on /prediction that fits; returns how many. */
 static size_t layout_of(struct layout *out, bool multi_label)
 {
@@ -56,12 +92,16 @@ static size_t layout_of(struct layout *out, bool multi_label)
 void cbm_write(struct job *job, const struct features *f, const struct cbm *cbm)
 {
     int C = f->classes;
-    struct extent sizes[6] = { { "C", C }, { "M", cbm->concepts }, { "N", f->rows }, { "F", cbm->search.fits } };
+    struct extent sizes[8] = { { "C", C }, { "M", cbm->concepts }, { "N", f->rows }, { "F", cbm->search.fits } };
     size_t extents = 4;
     if (cbm->weight)
         sizes[extents++] = (struct extent){ "D", f->dim };
     if (f->multi_label)
         sizes[extents++] = (struct extent){ "rows", f->rows };
+    if (cbm->path && cbm->path->count > 0) {
+        sizes[extents++] = (struct extent){ "points", cbm->path->count };
+        sizes[extents++] = (struct extent){ "levels", cbm->level_count };
+    }
     struct layout layout[ROWS];
     size_t datasets = layout_of(layout, f->multi_label);
     enum phase before = phase_enter(PHASE_WRITE);
@@ -75,7 +115,10 @@ void cbm_write(struct job *job, const struct features *f, const struct cbm *cbm)
     score_predict(predicted, cbm->logits, f->mine.count, C, f->multi_label);
     store_write_rows(out, "/prediction", f->mine.first, f->mine.count, predicted);
     write_search(job->run, out, &cbm->search);
+    if (cbm->path && cbm->path->count > 0)
+        write_path(job->run, out, cbm, C);
     store_set_text(out, "/", "input", job->config->classify.input);
+    store_set_text(out, "/", "head", job->config->classify.head);
     store_set_texts(out, "/", "class_names", f->class_names, C);
     job_publish(job, out, "classify", (const char *const[]){ "embeddings.h5", "cav.h5", "selection.h5", "codes.h5" },
                 4);

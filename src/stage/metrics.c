@@ -21,16 +21,16 @@ struct table {
     struct job *job;
     const struct features *features;
     const struct metrics_model *models;
-    int count, metrics, R;
+    const struct metrics_section *sections;
+    int count, section_count, metrics, R;
     struct measured *cell[SPLITS_MEASURED]; /* [count] */
     int64_t rows[SPLITS_MEASURED];
 };
 
 /* Truth and prediction of the rows of one split, in row order. */
-static struct score_rows rows_of(const struct table *t, enum split split, const float *logits, int64_t n)
+static struct score_rows rows_of(struct arena *run, const struct features *f, enum split split, const float *logits,
+                                 int64_t n)
 {
-    const struct features *f = t->features;
-    struct arena *run = t->job->run;
     int C = f->classes;
     float *z = arena_array(run, float, n *C);
     int32_t *label = f->multi_label ? NULL : arena_array(run, int32_t, n);
@@ -69,7 +69,7 @@ static struct measured measure(const struct table *t, const struct metrics_model
     struct score_plan **plans = arena_array(job->scratch, struct score_plan *, model->trials);
     double *one = arena_array(job->scratch, double, t->metrics);
     for (int trial = 0; trial < model->trials; trial++) {
-        struct score_rows rows = rows_of(t, MEASURED[s], model->logits[trial], t->rows[s]);
+        struct score_rows rows = rows_of(job->run, t->features, MEASURED[s], model->logits[trial], t->rows[s]);
         plans[trial] = score_plan_create(job->scratch, &rows);
         score_compute(one, plans[trial], NULL);
         for (int i = 0; i < t->metrics; i++)
@@ -166,6 +166,8 @@ static void write_file(const struct table *t)
         write_measured(&w, t, &ratio, s, true);
     }
     json_end_object(&w);
+    for (int i = 0; i < t->section_count; i++)
+        t->sections[i].write(&w, t->sections[i].data);
     json_end_object(&w);
     const char *path = job_path(job, "metrics.json"), *why = "";
     bool ok = job->world->rank != 0 || text_write_file(job->run, path, text.data, text.length, &why);
@@ -201,12 +203,29 @@ static void print_table(const struct table *t, int s)
     print_row(t, "retention", &ratio);
 }
 
-void metrics_write(struct job *job, const struct features *features, const struct metrics_model *models, int count)
+double metrics_main(struct job *job, const struct features *f, const float *logits, enum split split)
+{
+    struct arena_mark mark = arena_mark(job->scratch);
+    int64_t n = 0;
+    for (int64_t row = 0; row < f->rows; row++)
+        n += f->split[row] == split;
+    struct score_rows rows = rows_of(job->scratch, f, split, logits, n);
+    double *scores = arena_array(job->scratch, double, score_count(f->classes));
+    score_compute(scores, score_plan_create(job->scratch, &rows), NULL);
+    double value = n > 0 ? scores[f->multi_label ? SCORE_AUROC : SCORE_ACCURACY] : NAN;
+    arena_release(job->scratch, mark);
+    return value;
+}
+
+void metrics_write(struct job *job, const struct features *features, const struct metrics_model *models, int count,
+                   const struct metrics_section *sections, int section_count)
 {
     struct table t = { .job = job,
                        .features = features,
                        .models = models,
                        .count = count,
+                       .sections = sections,
+                       .section_count = section_count,
                        .metrics = score_count(features->classes),
                        .R = job->config->classify.bootstrap };
     for (int s = 0; s < SPLITS_MEASURED; s++) {

@@ -59,6 +59,18 @@ done
 stage 2 one-3 decompose --force
 stage 2 one-3 classify --force --set classify.input=codes && $python tests/support/check_head.py "$(file one-3 .)"
 say $? "head on codes"
+codes="--set classify.input=codes --set classify.standardise=true --set classify.class_weight=balanced --set classify.head"
+for head in dense "sparse --set classify.nec=4"; do
+    # shellcheck disable=SC2086
+    for name in one-1 one-3; do stage ${name#one-} $name classify --force $codes=$head || break; done
+    same one-1 one-3 && $python tests/support/check_head.py "$(file one-1 .)"
+    say $? "classify.head ${head%% *} on codes, classes balanced: 3 ranks give the bits of 1"
+done
+for ranks in 1 4; do
+    stage $ranks one-3 classify --force --set classify.head=sparse
+    [ $? = 78 ] && grep -q "classify.head: sparse needs classify.input: codes" "$tmp/out"; say $? "sparse head on reconstructions at $ranks ranks: exit 78"
+done
+stage 1 one-1 classify --force
 stage 4 one-3 classify --force --set classify.search=fixed --set classify.controls=0 && grep -q "C = 1 after 1 fits" "$tmp/out"
 say $? "fixed C without controls"
 cp "$(file one-3 selection.h5)" "$tmp/lazy.h5"

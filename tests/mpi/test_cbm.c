@@ -13,6 +13,8 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "concept/cbm.h"
+#include "concept/head_loss.h"
+#include "concept/head_sparse.h"
 #include "concept/score.h"
 #include "digest.h"
 #include "dist/world.h"
@@ -21,11 +23,12 @@
 enum { N = 417, D = 19, C = 3, R = 25, METRICS = SCORE_SCALARS + 2 * C };
 static const struct rng RNG = { .seed = 6, .purpose = RNG_TEST };
 static struct world *world;
-static struct arena *arena;
+static struct arena *arena, *scratch;
 
 struct result {
     double weights[2][C * (D + 1)];
     double c, objective[2];
+    double sparse[2][C * (D + 1)], lambda[2];
     double replicates[R * METRICS];
 };
 
@@ -72,6 +75,13 @@ static void run_all(struct result *result)
         } else {
             result->c = head_search(&head, rows, 1e-4, 200, accuracy, NULL, arena, arena).c;
         }
+        const int levels[] = { 2, 4 };
+        struct sparse_spec spec = { 0.9, 0.8, 1e-3, 1e-5, 100, levels, 2 };
+        rows->class_weight = head_balanced_weights(arena, multi ? NULL : label, multi ? labels : NULL, N, C);
+        struct sparse_path *path = head_sparse_path(rows, &spec, arena, scratch);
+        memcpy(result->sparse[multi], path->level[1].weight, sizeof result->sparse[multi]);
+        result->lambda[multi] = path->points[path->count - 1].lambda;
+        rows->class_weight = NULL;
         result->objective[multi] = head_objective(NULL, &head, rows, 0.5, arena);
         memcpy(result->weights[multi], head.weight, sizeof result->weights[multi]);
     }
@@ -104,6 +114,7 @@ int main(int argc, char **argv)
     log_setup(world->rank, LOG_QUIET);
     blas_start(1);
     arena = arena_create("test", 1 << 20);
+    scratch = arena_create("scratch", 1 << 20);
     const struct CMUnitTest tests[] = { cmocka_unit_test(results_are_those_of_one_rank) };
     return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -9,11 +9,14 @@
 #include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/log.h"
 #include "concept/cbm.h"
+#include "concept/head_loss.h"
+#include "concept/head_sparse.h"
 #include "concept/score.h"
 #include "dist/world.h"
 #include "math/blas.h"
@@ -113,12 +116,58 @@ static void heads_are_those_of_scikit_learn(void **state)
     fclose(file);
 }
 
+/* The elastic net beside the saga solver: saga stops on the change of weights, so ours may only lie lower; the same
+ * weights are zero. */
+static void sparse_heads_are_those_of_saga(void **state)
+{
+    (void)state;
+    FILE *file = fopen("tests/parity/fixtures/sparse.txt", "r");
+    assert_non_null(file);
+    int cases = 0;
+    assert_int_equal(fscanf(file, "%d", &cases), 1);
+    assert_true(cases >= 7);
+    for (int k = 0; k < cases; k++, arena_reset(arena)) {
+        char kind[16];
+        struct sample s;
+        struct sparse_spec spec = { .tolerance = 1e-7, .max_iter = 1000 };
+        double lambda;
+        int balanced, nonzeros;
+        assert_int_equal(fscanf(file, "%15s %d %d %d %d %lf %lf %d %lf %d", kind, &s.rows, &s.dim, &s.classes, &s.noise,
+                                &spec.alpha, &lambda, &balanced, &s.value, &nonzeros),
+                         10);
+        s.multi = strcmp(kind, "multi") == 0;
+        struct head_rows *rows = make_rows(&s);
+        if (balanced)
+            rows->class_weight = head_balanced_weights(arena, rows->label, rows->labels, s.rows, s.classes);
+        head_rows_prepare(rows, arena);
+        struct head head = head_create(arena, s.classes, s.dim);
+        struct sparse_point point = head_sparse_fit(&head, rows, &spec, lambda, arena);
+        if (getenv("CFN_TEST_VERBOSE"))
+            printf("case %d: %d steps\n", k, point.steps);
+        if (!(fabs(point.objective - s.value) <= 1e-6 * s.value && point.objective <= s.value * (1 + 1e-9)))
+            fail_msg("case %d: objective %.12g instead of %.12g", k, point.objective, s.value);
+        assert_int_equal(point.nonzeros, nonzeros);
+        float *logits = arena_array(arena, float, s.rows *s.classes);
+        head_logits(logits, &head, rows->x, s.rows, arena);
+        int n = s.multi ? s.rows * s.classes : s.rows;
+        int32_t *predicted = arena_array(arena, int32_t, n);
+        score_predict(predicted, logits, s.rows, s.classes, s.multi);
+        for (int i = 0; i < n; i++) {
+            int theirs;
+            assert_int_equal(fscanf(file, "%d", &theirs), 1);
+            assert_int_equal(predicted[i], theirs);
+        }
+    }
+    fclose(file);
+}
+
 int main(int argc, char **argv)
 {
     world = world_start(&argc, &argv);
     log_setup(world->rank, LOG_QUIET);
     blas_start(1);
     arena = arena_create("test", 1 << 20);
-    const struct CMUnitTest tests[] = { cmocka_unit_test(heads_are_those_of_scikit_learn) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(heads_are_those_of_scikit_learn),
+                                        cmocka_unit_test(sparse_heads_are_those_of_saga) };
     return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -70,7 +70,7 @@ check((prediction == (logits.argmax(1) if prediction.ndim == 1 else logits > 0))
 
 # Metrics: accuracy, and intervals around it.
 m = json.load(open(f"{d}/metrics.json"))
-check(list(m) == ["backbone", "cbm", "majority", "random_concepts", "retention"], "models in metrics.json")
+check(list(m) == ["backbone", "cbm", "majority", "random_concepts", "retention", "sparse"], "models in metrics.json")
 for name, number in (("val", 1), ("test", 2)):
     here = split == number
     for model, z in (("cbm", logits), ("backbone", emb["logits"][()])):
@@ -87,4 +87,24 @@ for name, number in (("val", 1), ("test", 2)):
         check(len(v["auroc_per_class"]) == len(v["auprc_per_class"]) == z.shape[1], "one value per class")
     ratio = m["cbm"][name]["auroc"] / m["backbone"][name]["auroc"]
     check(abs(m["retention"][name]["auroc"] - ratio) < 1e-12, "retention")
+
+# Sparse heads: as many weights as they say, and the score that is reported.
+classes = logits.shape[1]
+if "sparse" in m:
+    check((np.diff(cbm["sparse/nec"][()]) > 0).all() and (np.diff(cbm["path/lambda"][()]) < 0).all(), "levels and path")
+    reached = m["sparse"]["cbm"]["nec"]
+    for level, wanted in enumerate(m["sparse"]["levels"]):
+        at = list(cbm["sparse/nec"][()]).index(wanted)
+        w = cbm["sparse/weight"][at].astype("f8")
+        check(abs(np.count_nonzero(w) / classes - reached[level]) < 1e-9 and reached[level] <= wanted, f"NEC {wanted}")
+        z = coef @ w.T + cbm["sparse/bias"][at]
+        if "label" in emb:
+            for name, number in (("val", 1), ("test", 2)):
+                here = split == number
+                accuracy = (z[here].argmax(1) == emb["label"][()][here]).mean()
+                check(abs(m["sparse"]["cbm"][name]["values"][level] - accuracy) < 1e-12, f"accuracy at NEC {wanted}")
+    v = m["sparse"]["cbm"]["test"]
+    check(v["at_5"] == v["values"][0] and abs(v["average"] - np.mean(v["values"])) < 1e-12, "at 5 and average")
+if cbm.attrs["head"] in (b"sparse", "sparse"):
+    check(np.count_nonzero(weights) <= 4 * classes and (weights != 0).any(), "weights of the sparse head")
 sys.exit("wrong: " + ", ".join(wrong) if wrong else 0)

@@ -14,13 +14,15 @@
 #include "concept/cbm.h"
 #include "concept/cbm_basis.h"
 #include "concept/cbm_scale.h"
+#include "concept/head_loss.h"
+#include "concept/head_sparse.h"
 #include "dist/world.h"
 #include "math/blas.h"
 
 enum { N = 300, D = 7, C = 4 };
 static const struct rng RNG = { .seed = 2, .purpose = RNG_TEST };
 static struct world *world;
-static struct arena *arena;
+static struct arena *arena, *scratch;
 
 static struct head_rows *make_rows(int classes, bool multi)
 {
@@ -261,12 +263,119 @@ static void ties_go_as_published(void **state)
     arena_reset(arena);
 }
 
+/* The mean loss and its gradient on standardised inputs, by plain loops. */
+static double plain_loss(double *gradient, const double *w, const struct head_rows *rows, int classes)
+{
+    double loss = 0;
+    memset(gradient, 0, (size_t)(classes * (D + 1)) * sizeof *gradient);
+    for (int i = 0; i < N; i++) {
+        double x[D + 1], z[C];
+        for (int d = 0; d <= D; d++)
+            x[d] = d == D ? 1 : ((double)rows->x[i * D + d] - rows->mean[d]) / sqrt(rows->gram[d * D + d] / N);
+        for (int c = 0; c < classes; c++) {
+            z[c] = 0;
+            for (int d = 0; d <= D; d++)
+                z[c] += w[c * (D + 1) + d] * x[d];
+        }
+        loss += head_loss(z, NULL, NULL, rows, i) / N;
+        for (int c = 0; c < classes; c++)
+            for (int d = 0; d <= D; d++)
+                gradient[c * (D + 1) + d] += z[c] * x[d] / N;
+    }
+    return loss;
+}
+
+/* Proximal gradient steps, thousands of them: the same minimum, found the plain way. */
+static double plain_minimum(double *w, const struct head_rows *rows, int classes, double alpha, double lambda)
+{
+    double gradient[C * (D + 1)], value = 0;
+    memset(w, 0, (size_t)(classes * (D + 1)) * sizeof *w);
+    for (int step = 0; step <= 4000; step++) {
+        value = plain_loss(gradient, w, rows, classes);
+        for (int i = 0; i < classes * (D + 1); i++) {
+            bool weight = i % (D + 1) < D;
+            double to = w[i] - 0.4 * gradient[i], l1 = weight ? 0.4 * lambda * alpha : 0;
+            value += weight ? lambda * (alpha * fabs(w[i]) + 0.5 * (1 - alpha) * w[i] * w[i]) : 0;
+            to = to > l1 ? to - l1 : to < -l1 ? to + l1 : 0;
+            w[i] = step == 4000 ? w[i] : weight ? to / (1 + 0.4 * lambda * (1 - alpha)) : to;
+        }
+    }
+    return value;
+}
+
+static void sparse_heads_are_minima(void **state)
+{
+    (void)state;
+    const int classes[] = { C, 2, C };
+    for (int k = 0; k < 3; k++, arena_reset(arena)) {
+        struct head_rows *rows = make_rows(classes[k], k == 2);
+        if (k == 0)
+            rows->class_weight = head_balanced_weights(arena, rows->label, rows->labels, N, C);
+        struct sparse_spec spec = { .alpha = 0.8, .tolerance = 1e-8, .max_iter = 100 };
+        struct head head = head_create(arena, classes[k], D);
+        double w[C * (D + 1)], plain = plain_minimum(w, rows, classes[k], spec.alpha, 0.03);
+        struct sparse_point point = head_sparse_fit(&head, rows, &spec, 0.03, scratch);
+        if (!(fabs(point.objective - plain) < 1e-9))
+            fail_msg("objective %.12g, plain %.12g", point.objective, plain);
+        assert_true(point.nonzeros > 0 && point.nonzeros < classes[k] * D);
+        for (int i = 0; i < classes[k] * D; i++) {
+            double sd = sqrt(rows->gram[i % D * D + i % D] / N), expected = w[i / D * (D + 1) + i % D] / sd;
+            if (k != 1 && !(fabs(head.weight[i] - expected) < 1e-5)) /* two rows: common parts are free of the loss */
+                fail_msg("case %d, weight %d: %g, plain %g", k, i, head.weight[i], expected);
+        }
+    }
+}
+
+static void paths_reach_their_levels(void **state)
+{
+    (void)state;
+    struct head_rows *rows = make_rows(C, false);
+    float *x = arena_array(arena, float, N *D);
+    memcpy(x, rows->x, N * D * sizeof *x);
+    for (int i = 0; i < N; i++)
+        x[i * D + 3] = 0.1f; /* a constant column never gets a weight */
+    rows->x = x;
+    memset(rows->mean, 0, D * sizeof *rows->mean);
+    head_rows_prepare(rows, scratch);
+    const int levels[] = { 1, 3, 4, D };
+    struct sparse_spec spec = { 0.99, 0.9, 1e-4, 1e-5, 100, levels, 4 };
+    struct sparse_path *path = head_sparse_path(rows, &spec, arena, scratch);
+    assert_true(path->count > 10 && path->points[0].nonzeros >= 1 && path->points[0].nonzeros <= 2);
+    for (int p = 1; p < path->count; p++)
+        assert_true(path->points[p].lambda < path->points[p - 1].lambda &&
+                    path->points[p].objective < path->points[p - 1].objective);
+    for (int l = 0; l < 4; l++) {
+        int nonzeros = 0;
+        for (int i = 0; i < C * D; i++)
+            nonzeros += path->level[l].weight[i] != 0;
+        assert_true(fabs(path->nec[l] - (double)nonzeros / C) < 1e-12);
+        assert_int_equal(path->nec[l] == levels[l], l < 3); /* the last asks for more than there is */
+        for (int c = 0; c < C; c++)
+            assert_true(path->level[l].weight[c * D + 3] == 0);
+    }
+    arena_reset(arena);
+}
+
+static void classes_are_balanced(void **state)
+{
+    (void)state;
+    const int32_t label[] = { 0, 0, 0, 1, 0, 1 };
+    const double *w = head_balanced_weights(arena, label, NULL, 6, 3);
+    assert_true(w[0] == 0.5 && w[1] == 1 && w[2] == 0);
+    const int8_t labels[] = { 1, 0, -1, 0, 0, 0, 1, -2, 0, 0 };
+    w = head_balanced_weights(arena, NULL, labels, 5, 2);
+    assert_true(w[0] == 4.0 / (2 * 2) && w[1] == 4.0 / (2 * 2)); /* 1, -1, 0, 1, 0 */
+    assert_true(w[2] == 4.0 / (2 * 4) && w[3] == 0);             /* 0, 0, 0, -2, 0 */
+    arena_reset(arena);
+}
+
 int main(int argc, char **argv)
 {
     world = world_start(&argc, &argv);
     log_setup(world->rank, LOG_QUIET);
     blas_start(1);
     arena = arena_create("test", 1 << 20);
+    scratch = arena_create("scratch", 1 << 20);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_those_of_the_objective),
         cmocka_unit_test(unknown_labels_do_not_count),
@@ -275,6 +384,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(large_factors_are_inverted),
         cmocka_unit_test(the_search_finds_the_best_c),
         cmocka_unit_test(ties_go_as_published),
+        cmocka_unit_test(sparse_heads_are_minima),
+        cmocka_unit_test(paths_reach_their_levels),
+        cmocka_unit_test(classes_are_balanced),
     };
     return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
 }
