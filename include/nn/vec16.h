@@ -118,6 +118,17 @@ static inline void vec16_store_few(void *values, int64_t i, vec16 x, int n, enum
         value_store(values, i + l, x[l], type);
 }
 
+/* The smaller one; y where x is no number. */
+static inline vec16 vec16_min(vec16 x, vec16 y)
+{
+#ifdef __AVX512DQ__
+    return (vec16)_mm512_min_ps((__m512)x, (__m512)y);
+#else
+    vec16_mask less = x < y;
+    return (vec16)(((vec16_mask)x & less) | ((vec16_mask)y & ~less));
+#endif
+}
+
 /* Sum of the lanes: a tree of halves. */
 static inline float vec16_sum(vec16 x)
 {

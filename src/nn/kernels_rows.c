@@ -144,47 +144,48 @@ void layernorm_backward(void *diff, float *dweight, float *dbias, float *partial
 
 /* ---- GELU ---- */
 
-/* exp(x) for x <= 0, to 2 units in the last place; 0 below -87. Cody & Waite's reduction, then Cephes' polynomial. */
-INLINE vec16 exp_negative(vec16 x)
+/* |x|, at most where exp(-x^2 / 2) is still told from 0. */
+INLINE vec16 size_of(vec16 x)
 {
-    const float shift = 12582912.0f; /* 1.5 * 2^23: adding it rounds to the nearest integer */
-    vec16_mask counts = x >= -87.0f;
-    vec16 n = vec16_where(counts, x) * 1.44269504f + shift;
-    vec16_bits power = (vec16_bits)n; /* its low bits are that integer */
-    n -= shift;
-    vec16 r = vec16_where(counts, x) - n * 0.693359375f + n * 2.12194440e-4f;
-    vec16 p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    return vec16_where(counts, p * (vec16)((power + 127u) << 23));
+    return vec16_min((vec16)((vec16_bits)x & 0x7FFFFFFFu), vec16_all(13.26f));
 }
 
-/* Phi(x) and, by the way, e = exp(-x^2 / 2): Phi(-|x|) = e/2 (a1 t + ... + a5 t^5), t = 1 / (1 + p |x| / sqrt 2)
- * (Abramowitz & Stegun, Handbook of mathematical functions, 7.1.26). */
-INLINE vec16 normal_below(vec16 x, vec16 *e)
+/* exp(-size^2 / 2), as 2^n 2^f with |f| <= 1/2; the polynomial is off by 1e-7. */
+INLINE vec16 bell(vec16 size)
 {
-    vec16 size = (vec16)((vec16_bits)x & 0x7FFFFFFFu);
+    const float shift = 12582912.0f + 127.0f; /* 1.5 * 2^23 rounds to the nearest integer; the exponent's bias */
+    vec16 y = size * size * -0.72134752f, n = y + shift;
+    vec16 two = (vec16)((vec16_bits)n << 23); /* the low bits of n */
+    vec16 f = y - (n - shift);
+    vec16 p = f * 1.32764713e-3f + 9.67554096e-3f;
+    p = p * f + 5.55071309e-2f;
+    p = p * f + 2.40221202e-1f;
+    p = p * f + 6.93146944e-1f;
+    p = p * f + 1.00000012f;
+    return p * two;
+}
+
+/* Phi(-size), with e = exp(-size^2 / 2): e/2 (a1 t + ... + a5 t^5), t = 1 / (1 + p size / sqrt 2) (Abramowitz & Stegun,
+ * Handbook of mathematical functions, 7.1.26; coefficients halved). */
+INLINE vec16 tail_of(vec16 size, vec16 e)
+{
     vec16 t = 1.0f / (1.0f + 0.3275911f * 0.70710678f * size);
-    *e = exp_negative(-0.5f * x * x);
-    vec16 tail = t * 1.061405429f - 1.453152027f;
-    tail = tail * t + 1.421413741f;
-    tail = tail * t - 0.284496736f;
-    tail = tail * t + 0.254829592f;
-    tail *= 0.5f * t * *e;
-    vec16_mask below = x < 0.0f;
-    return vec16_where(below, tail) + vec16_where(~below, 1.0f - tail);
+    vec16 tail = t * 0.5307027145f - 0.7265760135f;
+    tail = tail * t + 0.7107068705f;
+    tail = tail * t - 0.142248368f;
+    tail = tail * t + 0.127414796f;
+    return tail * t * e;
 }
 
 enum { CHUNK = 4096 };
 
+/* x Phi(x) = max(x, 0) - |x| Phi(-|x|) */
 INLINE void gelu_chunk(void *out, const void *x, int64_t first, int64_t last, enum value_type type)
 {
     for (int64_t i = first; i < last; i += VEC16) {
-        vec16 v = take(x, i, last, type), e;
-        put(out, i, last, v * normal_below(v, &e), type);
+        vec16 v = take(x, i, last, type), size = size_of(v);
+        vec16 positive = 0.5f * v + 0.5f * (vec16)((vec16_bits)v & 0x7FFFFFFFu);
+        put(out, i, last, positive - size * tail_of(size, bell(size)), type);
     }
 }
 
@@ -201,9 +202,11 @@ INLINE void gelu_chunk_backward(void *diff, const void *g, const void *x, int64_
                                 enum value_type type)
 {
     for (int64_t i = first; i < last; i += VEC16) {
-        vec16 v = take(x, i, last, type), e;
-        vec16 below = normal_below(v, &e);
-        put(diff, i, last, take(g, i, last, type) * (below + v * 0.39894228f * e), type);
+        vec16 v = take(x, i, last, type), size = size_of(v), e = bell(size), tail = tail_of(size, e);
+        vec16_bits sign = (vec16_bits)v & 0x80000000u;
+        vec16 slope = size * 0.39894228f * e - tail; /* of v phi(v), and of the tail, for v > 0 */
+        vec16 phi = vec16_where(v > 0.0f, vec16_all(1.0f)) + (vec16)((vec16_bits)slope ^ sign);
+        put(diff, i, last, take(g, i, last, type) * phi, type);
     }
 }
 
