@@ -42,19 +42,22 @@ struct greedy_spec {
     int64_t count; /* <= candidates */
     uint64_t seed;
     double beta, epsilon, fraction;
-    int parts, arity;
+    int parts, arity;       /* parts 0: 8, and for greedyml as many as give a part arity x count members or fewer */
     const double *cost;     /* [n] > 0: gains per cost are compared; NULL: 1 each */
     double budget;          /* of the costs of all picks; 0: none */
     const int64_t *initial; /* [initial_count] taken before the first pick, not counted; not for greedyml */
     int64_t initial_count;
     const bool *barred; /* [n] rows that may not be taken; NULL: none */
 };
-void greedy_defaults(struct greedy_spec *spec); /* beta .9, epsilon .9, fraction .9, 8 parts, arity 2, no costs */
+void greedy_defaults(struct greedy_spec *spec); /* beta .9, epsilon .9, fraction .9, parts 0, arity 2, no costs */
 
 /* What a run cost. */
 struct greedy_cost {
     int64_t evaluations; /* gains formed, by all ranks together */
     int64_t rounds;      /* sums over the ranks */
+    struct greedy_traffic {
+        int64_t calls, bytes; /* collectives, and what this rank sent in them */
+    } start, picks;           /* for gains before the first pick, and from then on */
     double bytes;        /* of stored similarities, this rank */
     bool naive_instead;  /* gains can grow, so that lazy was not run */
 };

@@ -5,6 +5,7 @@
 #include "concept/coverage_residual.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -65,6 +66,12 @@ struct residual *residual_create(struct arena *arena, struct world *world, const
     return s;
 }
 
+/* What is left of a candidate is mostly rounding. */
+static bool depends(const struct residual *s, int64_t here)
+{
+    return !(s->left[here] > 0) || s->left[here] < s->least * s->whole[here];
+}
+
 void residual_gains(double *gains, struct residual *s, const int64_t *list, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) {
@@ -72,7 +79,7 @@ void residual_gains(double *gains, struct residual *s, const int64_t *list, int6
         bool mine = here >= 0 && here < s->mine.count;
         if (!mine)
             gains[i] = 0;
-        else if (!(s->left[here] > 0) || s->left[here] < s->least * s->whole[here])
+        else if (depends(s, here))
             gains[i] = -INFINITY;
         else
             gains[i] = fmax(0, s->drop[here]) / s->left[here];
@@ -86,7 +93,7 @@ void residual_take(struct residual *s, int64_t cand)
 {
     int64_t here = cand - s->mine.first, dim = s->dim;
     memset(s->q, 0, (size_t)dim * sizeof *s->q);
-    if (here >= 0 && here < s->mine.count)
+    if (here >= 0 && here < s->mine.count && !depends(s, here)) /* else an initial one spans nothing new: q = 0 */
         vec_daxpy(s->q, 1 / sqrt(vec_ddot(s->r + here * dim, s->r + here * dim, dim)), s->r + here * dim, dim);
     if (s->world->size > 1)
         world_sum_f64_any_order(s->world, s->q, s->dim);

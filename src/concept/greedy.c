@@ -11,10 +11,20 @@
 #include "base/arena.h"
 #include "concept/greedy_run.h"
 #include "dist/progress.h"
+#include "dist/world.h"
+
+/* What was sent since `before`. */
+static void add_traffic(struct greedy_traffic *sum, struct greedy_traffic before)
+{
+    sum->calls += world_calls() - before.calls;
+    sum->bytes += world_bytes_sent() - before.bytes;
+}
 
 void run_evaluate(struct run *run, double *gains, const int64_t *list, int64_t count)
 {
+    struct greedy_traffic before = { world_calls(), world_bytes_sent() };
     goal_gains(gains, run->goal, list, count, run->scratch);
+    add_traffic(run->taken > 0 ? &run->cost.picks : &run->cost.start, before);
     run->cost.evaluations += count;
     run->cost.rounds++;
 }
@@ -44,7 +54,9 @@ void run_take(struct run *run, int64_t cand, double gain)
     run->picks[run->taken] = cand;
     run->gains[run->taken++] = gain;
     run->spent += cost_of(run, cand);
+    struct greedy_traffic before = { world_calls(), world_bytes_sent() };
     goal_take(run->goal, cand);
+    add_traffic(&run->cost.picks, before);
     if (run->shows)
         progress("select", "", (double)run->taken, (double)run->spec->count, "pick");
 }
@@ -177,7 +189,7 @@ const struct optimiser *optimiser_find(const char *name)
 
 void greedy_defaults(struct greedy_spec *spec)
 {
-    *spec = (struct greedy_spec){ .beta = 0.9, .epsilon = 0.9, .fraction = 0.9, .parts = 8, .arity = 2 };
+    *spec = (struct greedy_spec){ .beta = 0.9, .epsilon = 0.9, .fraction = 0.9, .arity = 2 };
 }
 
 int64_t run_on_goal(struct run *run, const struct optimiser *optimiser)

@@ -51,6 +51,17 @@ void run_sort(int64_t *x, int64_t n)
     }
 }
 
+/* greedyml: nodes of equal size all the way up. Parts of m candidates cost n m D flops and the tree above them
+ * n / m (arity count)^2 D: least at m = arity count. greedi: eight, as apricot. */
+static int64_t parts_wanted(const struct greedy_spec *spec, int64_t n)
+{
+    enum { LEAST = 8 };
+    int64_t member = spec->arity * spec->count, parts = member > 0 ? (n + member - 1) / member : 1;
+    if (spec->parts > 0)
+        return spec->parts;
+    return spec->optimiser->way == TREE && parts > LEAST ? parts : LEAST;
+}
+
 /* The candidates in random parts of equal size. */
 static struct nodes draw_parts(struct parts *p)
 {
@@ -61,7 +72,7 @@ static struct nodes draw_parts(struct parts *p)
     for (int64_t i = 0; i < n; i++)
         if (!p->spec->barred || !p->spec->barred[order[i]])
             order[left++] = order[i];
-    int64_t count = p->spec->parts < left ? p->spec->parts : left > 0 ? left : 1;
+    int64_t wanted = parts_wanted(p->spec, left), count = wanted < left ? wanted : left > 0 ? left : 1;
     struct nodes nodes = { count, arena_array(p->scratch, int64_t, count + 1), order };
     for (int64_t k = 0; k < count; k++) {
         struct span part = shard_rows(left, (int)count, (int)k);
@@ -214,6 +225,8 @@ static int64_t select_union(struct parts *p, int64_t *picks, double *gains, stru
     int64_t taken = greedy_select(picks, gains, problem, &spec, &cost, p->scratch, &p->why);
     p->cost->evaluations += cost.evaluations;
     p->cost->rounds += cost.rounds;
+    p->cost->start = cost.start;
+    p->cost->picks = cost.picks;
     p->cost->bytes = fmax(p->cost->bytes, cost.bytes);
     return taken;
 }

@@ -149,8 +149,9 @@ static void read_lists(struct job *job, const struct candidates *c, struct greed
     }
 }
 
+/* `sum`: what the selections of a run cost together. */
 static int64_t select_once(struct job *job, int64_t *picks, double *gains, const struct greedy_problem *problem,
-                           const struct greedy_spec *spec)
+                           const struct greedy_spec *spec, struct greedy_cost *sum)
 {
     const char *why = NULL;
     struct greedy_cost cost;
@@ -159,15 +160,33 @@ static int64_t select_once(struct job *job, int64_t *picks, double *gains, const
     if (cost.naive_instead)
         log_warn("select: gains of %s can grow, so the naive optimiser runs instead of %s",
                  job->config->select.objective, job->config->select.optimizer);
-    phase_count("gain_evaluations", (double)cost.evaluations);
-    phase_count("gain_rounds", (double)cost.rounds);
-    phase_count("similarity_bytes", cost.bytes);
+    sum->evaluations += cost.evaluations;
+    sum->rounds += cost.rounds;
+    sum->bytes += cost.bytes;
+    sum->start.calls += cost.start.calls;
+    sum->picks.calls += cost.picks.calls;
+    sum->picks.bytes += cost.picks.bytes;
     return taken;
+}
+
+/* Counts of perf.json are added up over the ranks: what is alike on all comes from the first. A collective is a message
+ * to every other rank. */
+static void count_costs(const struct world *world, const struct greedy_cost *cost, int64_t taken)
+{
+    double others = world->size - 1, picks = taken > 0 ? (double)taken : 1;
+    phase_count("similarity_bytes", cost->bytes);
+    if (world->rank > 0)
+        return;
+    phase_count("gain_evaluations", (double)cost->evaluations);
+    phase_count("gain_rounds", (double)cost->rounds);
+    phase_count("messages_before_first_pick", others * (double)cost->start.calls);
+    phase_count("messages_per_pick", others * (double)cost->picks.calls / picks);
+    phase_count("bytes_per_pick", (double)cost->picks.bytes / picks);
 }
 
 /* An equal number from the vectors that respond most to each class; what a small pool leaves over goes to the next. */
 static int64_t select_pools(struct job *job, int64_t *picks, double *gains, const struct greedy_problem *problem,
-                            struct greedy_spec spec, const double *response, int classes)
+                            struct greedy_spec spec, const double *response, int classes, struct greedy_cost *cost)
 {
     int64_t n = problem->ground->n, taken = 0, wanted = spec.count;
     bool *barred = arena_array(job->run, bool, n);
@@ -184,7 +203,7 @@ static int64_t select_pools(struct job *job, int64_t *picks, double *gains, cons
         spec.barred = barred;
         spec.count = due < members ? due : members;
         if (spec.count > 0)
-            taken += select_once(job, picks + taken, gains + taken, problem, &spec);
+            taken += select_once(job, picks + taken, gains + taken, problem, &spec, cost);
     }
     return taken;
 }
@@ -223,8 +242,10 @@ static int64_t run_selection(struct job *job, struct candidates *c, int64_t *ind
     }
     struct greedy_problem problem = { job->world, &c->ground, plan.term, plan.terms, store };
     int64_t sent = world_bytes_sent(), calls = world_calls();
-    int64_t taken = pools ? select_pools(job, index, gain, &problem, spec, response, classes)
-                          : select_once(job, index, gain, &problem, &spec);
+    struct greedy_cost cost = { 0 };
+    int64_t taken = pools ? select_pools(job, index, gain, &problem, spec, response, classes, &cost)
+                          : select_once(job, index, gain, &problem, &spec, &cost);
+    count_costs(job->world, &cost, taken);
     phase_count("selection_bytes_sent", (double)(world_bytes_sent() - sent));
     phase_count("selection_messages", (double)(world_calls() - calls));
     double value = 0;

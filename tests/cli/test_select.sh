@@ -90,3 +90,34 @@ timeout 60 mpirun -n 2 "$CFN" select --compare "$run" "$run" --json > "$tmp/out"
 say $? "--compare of run directories, JSON"
 timeout 60 "$CFN" select --compare "$run" > "$tmp/out" 2>&1; [ $? = 64 ]; say $? "--compare of one: exit 64"
 select_ 2 --set select.costs="$tmp/none.txt"; [ $? = 66 ]; say $? "no file of costs: exit 66"
+good=0
+for optimizer in lazy greedyml stochastic greedi; do
+    for ranks in 1 8; do
+        select_ $ranks --set select.optimizer=$optimizer || good=1
+        cp "$run/selection.h5" "$tmp/$ranks.h5"
+    done
+    $python tests/support/same_data.py "$tmp/1.h5" "$tmp/8.h5" || good=1
+done
+say $good "the bits of one rank at eight"
+select_ 4 && $python - "$run/perf.json" <<'END'
+import json, sys
+def find(node, name):
+    if isinstance(node, dict):
+        return node[name] if name in node else next((v for v in (find(c, name) for c in node.values()) if v is not None), None)
+    return next((v for v in (find(c, name) for c in node) if v is not None), None) if isinstance(node, list) else None
+root = json.load(open(sys.argv[1]))
+stage = root.get("select", root) if isinstance(root, dict) else root
+messages, sent, evaluations = (find(stage, k) for k in ("messages_per_pick", "bytes_per_pick", "gain_evaluations"))
+sys.exit(not (0 < messages <= 6 * 3 and 0 < sent <= messages * 1024 * 8 and 80 <= evaluations <= 800))
+END
+say $? "perf.json counts messages and bytes a pick"
+$python - "$run/cav.h5" <<'END'
+import sys, h5py
+with h5py.File(sys.argv[1], "a") as f:
+    f["cav"][37, 3] = float("nan")
+END
+good=0
+for ranks in 1 4; do
+    select_ $ranks; [ $? = 65 ] && grep -q "37" "$tmp/out" && grep -qi "nan" "$tmp/out" || good=1
+done
+say $good "NaN in /cav: exit 65 and the row, at one rank and four"

@@ -120,6 +120,52 @@ static void tiles_and_shared_vectors_too(void **state)
     check(true, "greedy-tiles");
 }
 
+/* Lazy: collectives and bytes of a pick on n vectors around 100 centres; greedyml: none for gains. */
+static struct greedy_cost cost_of(const char *optimiser, int64_t n)
+{
+    enum { CENTRES = 100 };
+    struct rng rng = { .seed = 9, .purpose = RNG_TEST };
+    float *x = arena_array(arena, float, n *DIM);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t d = 0; d < DIM; d++)
+            x[i * DIM + d] = (float)(rng_normal(&rng, (uint64_t)(i * 7 % CENTRES), (uint64_t)d) +
+                                     0.3 * rng_normal(&rng, (uint64_t)(CENTRES + i), (uint64_t)d));
+    struct term_spec term = { .objective = objective_find("facility_location"),
+                              .similarity = similarity_find("cosine"),
+                              .weight = 1 };
+    struct ground ground = { n, DIM, x, { 0, n }, 0 };
+    struct greedy_problem problem = { world, &ground, &term, 1, true };
+    struct greedy_spec spec;
+    greedy_defaults(&spec);
+    spec.optimiser = optimiser_find(optimiser);
+    spec.count = COUNT;
+    int64_t picks[COUNT];
+    double gains[COUNT];
+    struct greedy_cost cost;
+    const char *why = NULL;
+    assert_int_equal(greedy_select(picks, gains, &problem, &spec, &cost, arena, &why), COUNT);
+    arena_reset(arena);
+    return cost;
+}
+
+static void a_pick_costs_a_few_small_messages(void **state)
+{
+    (void)state;
+    struct greedy_cost small = cost_of("lazy", 800), large = cost_of("lazy", 6400), tree = cost_of("greedyml", 800);
+    struct greedy_cost grown = cost_of("greedyml", 6400);
+    /* Nothing once the parts are on their ranks, whatever n. */
+    assert_int_equal(tree.picks.calls + tree.picks.bytes + tree.start.calls, 0);
+    assert_int_equal(grown.picks.calls + grown.picks.bytes + grown.start.calls, 0);
+    /* Lazy: a few sums a pick, each of 1024 gains at most (four subtrees of a rank at most), far from all n. */
+    int64_t others = world->size - 1, most = (int64_t)8 * 1024 * 4 * others;
+    const struct greedy_cost *both[] = { &small, &large };
+    for (int i = 0; i < 2; i++) {
+        assert_true(both[i]->picks.calls <= 6 * COUNT && (both[i]->picks.calls >= COUNT || others == 0));
+        assert_true(both[i]->picks.bytes <= both[i]->picks.calls * most);
+    }
+    assert_true(2 * large.picks.bytes <= (int64_t)8 * 6400 * others * COUNT);
+}
+
 int main(int argc, char **argv)
 {
     world = world_start(&argc, &argv);
@@ -127,6 +173,7 @@ int main(int argc, char **argv)
     blas_start(1);
     arena = arena_create("test", 1 << 20);
     const struct CMUnitTest tests[] = { cmocka_unit_test(picks_and_gains_are_those_of_one_rank),
-                                        cmocka_unit_test(tiles_and_shared_vectors_too) };
+                                        cmocka_unit_test(tiles_and_shared_vectors_too),
+                                        cmocka_unit_test(a_pick_costs_a_few_small_messages) };
     return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
 }
