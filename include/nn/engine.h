@@ -230,6 +230,8 @@ void norm_create(struct network *net, struct op *op);
 void norm_forward(struct network *net, struct op *op);
 void norm_again(struct network *net, struct op *op); /* with the coefficients of norm_forward */
 void norm_backward(struct network *net, struct op *op);
+void norm_stream(struct network *net, struct op *op, int shard);
+void norm_stream_back(struct network *net, struct op *op, int shard);
 void norm_infer(struct network *net, struct op *op);
 void norm_ready(struct network *net, struct op *op); /* inference: coefficients from running statistics */
 /* Gradients of weights and biases of all normalisations, after gradient_sum: they are sums over the global batch. */
@@ -275,6 +277,7 @@ void add_run_back(struct network *net, struct op *op);
 void input_create(struct network *net, struct op *op);
 
 /* What normalisations share. (src/nn/op_norm.c) */
+bool norm_streams(const struct network *net, const struct op *op); /* training, and one convolution alone reads it */
 struct norm *norm_new(struct network *net, int64_t channels, int64_t pixels);
 /* Group `group` of image `image` (of all shards): where it lies and whose coefficients it takes. */
 struct norm_place {

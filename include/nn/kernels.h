@@ -21,13 +21,15 @@ void norm_sums(double *sum, double *square, const void *x, int64_t pixels, int l
 void norm_apply(void *out, const void *x, const void *residual, struct norm_lanes c, int64_t pixels, int lanes,
                 int relu, enum value_type type);
 
-/* First half of backward. g <- g + g2?, zero where the relu was closed; sum of g and dot of g (x - mean).
+/* First half of backward. to <- g + g2?, zero where the relu was closed; sum of it and its dot with (x - mean).
+ *   to   may be g
  *   out  the forward output, tells where the relu was open; NULL: computed again from x, scale, mean and bias
  *   g2   a second gradient of the same value, or NULL */
-void norm_backward_sums(double *sum, double *dot, void *g, const void *g2, const void *x, const void *out,
-                        struct norm_lanes c, int64_t pixels, int lanes, int relu, enum value_type type);
+void norm_backward_sums(double *sum, double *dot, void *to, const void *g, const void *g2, const void *x,
+                        const void *out, struct norm_lanes c, int64_t pixels, int lanes, int relu,
+                        enum value_type type);
 
-/* Second half: diff = scale g - (slope (x - mean) + shift). `diff` may be `g`. */
+/* Second half: diff = scale g - (slope (x - mean) + shift); g as the first half left it. `diff` may be `g`. */
 void norm_backward_apply(void *diff, const void *g, const void *x, struct norm_lanes c, int64_t pixels, int lanes,
                          enum value_type type);
 

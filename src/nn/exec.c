@@ -13,8 +13,8 @@ static void nothing(struct network *net, struct op *op)
 const struct op_kind op_kinds[NODE_KINDS] = {
     [NODE_INPUT] = { "input", input_create, nothing, nothing, nothing, .is_data = true },
     [NODE_CONV] = { "convolution", conv_create, conv_forward, conv_backward, conv_infer, .reads_input = true },
-    [NODE_NORM] = { "batch norm", norm_create, norm_forward, norm_backward, norm_infer, .reads_input = true,
-                    .gradient_in_place = true, .again = norm_again },
+    [NODE_NORM] = { "batch norm", norm_create, norm_forward, norm_backward, norm_infer, norm_stream, norm_stream_back,
+                    norm_again, .reads_input = true, .gradient_in_place = true },
     [NODE_MAXPOOL] = { "max pool", maxpool_create, maxpool_forward, maxpool_backward, maxpool_forward,
                        .reads_input = false },
     [NODE_AVGPOOL] = { "average pool", avgpool_create, avgpool_forward, avgpool_backward, avgpool_forward,

@@ -168,13 +168,15 @@ void norm_apply(void *out, const void *x, const void *residual, struct norm_lane
 
 /* ---- sums of the backward pass ---- */
 
-INLINE void wide_backward_sums(double *restrict sum, double *restrict dot, void *restrict g, const void *restrict g2,
-                               const void *restrict x, const void *restrict out, struct norm_lanes c, int64_t pixels,
-                               int relu, int64_t step, enum value_type type)
+/* `to` may be `g`: no restrict between the two. */
+INLINE void wide_backward_sums(double *restrict sum, double *restrict dot, void *to, const void *g,
+                               const void *restrict g2, const void *restrict x, const void *restrict out,
+                               struct norm_lanes c, int64_t pixels, int relu, int64_t step, enum value_type type)
 {
     const vec16 scale = vec16_load(c.scale, 0, VALUE_F32), mean = vec16_load(c.mean, 0, VALUE_F32),
                 bias = vec16_load(c.bias, 0, VALUE_F32);
     const vec16_double8 mean0 = vec16_double(mean, 0), mean1 = vec16_double(mean, 1);
+    const bool store = relu || g2 || to != g;
     vec16_double8 s0 = { 0 }, s1 = { 0 }, d0 = { 0 }, d1 = { 0 };
     for (int64_t p = 0; p < pixels; p++) {
         vec16 v = vec16_load(g, p * step, type), at = vec16_load(x, p * step, type);
@@ -182,8 +184,8 @@ INLINE void wide_backward_sums(double *restrict sum, double *restrict dot, void 
             v += vec16_load(g2, p * step, type);
         if (relu)
             v = vec16_where((out ? vec16_load(out, p * step, type) : scale * (at - mean) + bias) > 0.0f, v);
-        if (relu || g2)
-            vec16_store(g, p * step, v, type);
+        if (store)
+            vec16_store(to, p * step, v, type);
         vec16_double8 v0 = vec16_double(v, 0), v1 = vec16_double(v, 1);
         s0 += v0;
         s1 += v1;
@@ -194,21 +196,23 @@ INLINE void wide_backward_sums(double *restrict sum, double *restrict dot, void 
     add_double(dot, d0, d1);
 }
 
-INLINE void wide_backward_sums_by(double *sum, double *dot, void *g, const void *g2, const void *x, const void *out,
-                                  struct norm_lanes c, int64_t pixels, int relu, int64_t step, enum value_type type)
+INLINE void wide_backward_sums_by(double *sum, double *dot, void *to, const void *g, const void *g2, const void *x,
+                                  const void *out, struct norm_lanes c, int64_t pixels, int relu, int64_t step,
+                                  enum value_type type)
 {
     if (!relu)
-        wide_backward_sums(sum, dot, g, g2, x, NULL, c, pixels, 0, step, type);
+        wide_backward_sums(sum, dot, to, g, g2, x, NULL, c, pixels, 0, step, type);
     else if (out && g2)
-        wide_backward_sums(sum, dot, g, g2, x, out, c, pixels, 1, step, type);
+        wide_backward_sums(sum, dot, to, g, g2, x, out, c, pixels, 1, step, type);
     else if (out)
-        wide_backward_sums(sum, dot, g, NULL, x, out, c, pixels, 1, step, type);
+        wide_backward_sums(sum, dot, to, g, NULL, x, out, c, pixels, 1, step, type);
     else
-        wide_backward_sums(sum, dot, g, g2, x, NULL, c, pixels, 1, step, type);
+        wide_backward_sums(sum, dot, to, g, g2, x, NULL, c, pixels, 1, step, type);
 }
 
-static void narrow_backward_sums(double *sum, double *dot, void *g, const void *g2, const void *x, const void *out,
-                                 struct norm_lanes c, int64_t pixels, int relu, int lanes, enum value_type type)
+static void narrow_backward_sums(double *sum, double *dot, void *to, const void *g, const void *g2, const void *x,
+                                 const void *out, struct norm_lanes c, int64_t pixels, int relu, int lanes,
+                                 enum value_type type)
 {
     for (int64_t p = 0; p < pixels; p++)
         for (int l = 0; l < lanes; l++) {
@@ -219,14 +223,14 @@ static void narrow_backward_sums(double *sum, double *dot, void *g, const void *
             float y = out ? value_load(out, i, type) : c.scale[l] * (at - c.mean[l]) + c.bias[l];
             if (relu && !(y > 0.0f))
                 v = 0.0f;
-            value_store(g, i, v, type);
+            value_store(to, i, v, type);
             sum[l] += (double)v;
             dot[l] += (double)v * ((double)at - (double)c.mean[l]);
         }
 }
 
-void norm_backward_sums(double *sum, double *dot, void *g, const void *g2, const void *x, const void *out,
-                        struct norm_lanes c, int64_t pixels, int lanes, int relu, enum value_type type)
+void norm_backward_sums(double *sum, double *dot, void *to, const void *g, const void *g2, const void *x,
+                        const void *out, struct norm_lanes c, int64_t pixels, int lanes, int relu, enum value_type type)
 {
     memset(sum, 0, (size_t)lanes * sizeof *sum);
     memset(dot, 0, (size_t)lanes * sizeof *dot);
@@ -235,17 +239,17 @@ void norm_backward_sums(double *sum, double *dot, void *g, const void *g2, const
         float wide[5][VEC16];
         const struct norm_lanes w = spread(wide, c, lanes);
         int64_t whole = pixels * lanes / VEC16, done = whole * VEC16;
-        BY_TYPE(wide_backward_sums_by, type, s, d, g, g2, x, out, w, whole, relu, VEC16);
-        narrow_backward_sums(s, d, past(g, done, type), past(g2, done, type), past(x, done, type),
+        BY_TYPE(wide_backward_sums_by, type, s, d, to, g, g2, x, out, w, whole, relu, VEC16);
+        narrow_backward_sums(s, d, past(to, done, type), past(g, done, type), past(g2, done, type), past(x, done, type),
                              past(out, done, type), w, 1, relu, (int)(pixels * lanes - done), type);
         add_up(sum, s, lanes);
         add_up(dot, d, lanes);
     } else if (lanes % VEC16 == 0) {
         for (int l = 0; l < lanes; l += VEC16)
-            BY_TYPE(wide_backward_sums_by, type, sum + l, dot + l, past(g, l, type), past(g2, l, type),
-                    past(x, l, type), past(out, l, type), lanes_from(c, l), pixels, relu, lanes);
+            BY_TYPE(wide_backward_sums_by, type, sum + l, dot + l, past(to, l, type), past(g, l, type),
+                    past(g2, l, type), past(x, l, type), past(out, l, type), lanes_from(c, l), pixels, relu, lanes);
     } else {
-        narrow_backward_sums(sum, dot, g, g2, x, out, c, pixels, relu, lanes, type);
+        narrow_backward_sums(sum, dot, to, g, g2, x, out, c, pixels, relu, lanes, type);
     }
 }
 

@@ -10,19 +10,6 @@
 #include "nn/engine.h"
 #include "nn/kernels_dense.h"
 
-/* One convolution reads the output: it can be made when that asks for it. */
-static bool only_a_convolution_reads(const struct graph *graph, const struct op *op)
-{
-    int readers = 0, convolutions = 0;
-    for (int i = 0; i < graph->count; i++) {
-        if (graph->nodes[i].input == NONE || &graph->nodes[graph->nodes[i].input] != op->node)
-            continue;
-        readers++;
-        convolutions += graph->nodes[i].kind == NODE_CONV;
-    }
-    return readers == 1 && convolutions == 1;
-}
-
 void dense_norm_create(struct network *net, struct op *op)
 {
     const struct op *concat = &net->ops[op->node->input];
@@ -30,7 +17,7 @@ void dense_norm_create(struct network *net, struct op *op)
     op->layout = dn_house(net->dn, concat->type, (int64_t[]){ net->shard_rows, s->channels, s->height, s->width });
     op->norm = norm_new(net, s->channels, concat->view.pixels);
     op->fresh = arena_array(net->arena, bool, concat->node->segment_count);
-    op->streamed = net->spec.train && only_a_convolution_reads(net->graph, op);
+    op->streamed = norm_streams(net, op);
 }
 
 /* ---- places ---- */

@@ -22,6 +22,20 @@ void norm_create(struct network *net, struct op *op)
                 "%s: the layouts of %s and %s differ", op->node->name, input->node->name,
                 net->ops[op->node->residual].node->name);
     op->norm = norm_new(net, op->node->out.channels, op->view.pixels);
+    op->streamed = op->node->residual == NONE && norm_streams(net, op);
+}
+
+bool norm_streams(const struct network *net, const struct op *op)
+{
+    const struct graph *graph = net->graph;
+    int readers = 0, convolutions = 0;
+    for (int i = 0; i < graph->count; i++) {
+        const struct node *node = &graph->nodes[i];
+        bool reads = node->input != NONE && &graph->nodes[node->input] == op->node;
+        readers += reads + (node->residual != NONE && &graph->nodes[node->residual] == op->node);
+        convolutions += reads && node->kind == NODE_CONV;
+    }
+    return net->spec.train && readers == 1 && convolutions == 1;
 }
 
 struct norm *norm_new(struct network *net, int64_t c, int64_t pixels)
@@ -54,14 +68,31 @@ struct norm_place norm_place(const struct network *net, const struct op *op, con
                                 .sums = norm->partial + image * 2 * channels + channel };
 }
 
-static struct norm_place place_of(const struct network *net, const struct op *op, int64_t task)
+/* Task `task`: a group of one image. A streamed output lies elsewhere than its input: ask for the place in both. */
+static struct norm_place place_in(const struct network *net, const struct op *value, const struct op *op, int64_t task)
 {
-    return norm_place(net, op, op->norm, task / op->view.groups, task % op->view.groups);
+    return norm_place(net, value, op->norm, task / op->view.groups, task % op->view.groups);
 }
 
-static int64_t tasks(const struct network *net, const struct op *op)
+static const struct op *input_of(const struct network *net, const struct op *op)
 {
-    return (int64_t)net->shards * net->shard_rows * op->view.groups;
+    return &net->ops[op->node->input];
+}
+
+/* Tasks [first, first + count) of one shard, or of all. */
+struct tasks {
+    int64_t first, count;
+};
+
+static struct tasks tasks_of(const struct network *net, const struct op *op, int shard)
+{
+    int64_t each = (int64_t)net->shard_rows * op->view.groups;
+    return (struct tasks){ shard * each, each };
+}
+
+static struct tasks all_tasks(const struct network *net, const struct op *op)
+{
+    return (struct tasks){ 0, net->shards * tasks_of(net, op, 0).count };
 }
 
 static struct norm_lanes lanes_of(const struct network *net, const struct op *op, const struct norm_place *at)
@@ -135,38 +166,44 @@ void norm_update_running(struct network *net, const struct op *op)
     }
 }
 
-static void apply(struct network *net, struct op *op)
+static void apply(struct network *net, struct op *op, struct tasks tasks)
 {
-    const char *x = net->ops[op->node->input].out;
+    const struct op *input = input_of(net, op);
     const char *residual = op->node->residual == NONE ? NULL : net->ops[op->node->residual].out;
-    int64_t count = tasks(net, op);
 #pragma omp parallel for schedule(static)
-    for (int64_t t = 0; t < count; t++) {
-        struct norm_place at = place_of(net, op, t);
-        norm_apply(op->out + at.values, x + at.values, residual ? residual + at.values : NULL, lanes_of(net, op, &at),
-                   op->view.pixels, op->view.lanes, op->node->relu, op->type);
+    for (int64_t t = tasks.first; t < tasks.first + tasks.count; t++) {
+        struct norm_place at = place_in(net, op, op, t), from = place_in(net, input, op, t);
+        norm_apply(op->out + at.values, input->out + from.values, residual ? residual + at.values : NULL,
+                   lanes_of(net, op, &at), op->view.pixels, op->view.lanes, op->node->relu, op->type);
     }
 }
 
 void norm_forward(struct network *net, struct op *op)
 {
-    const char *x = net->ops[op->node->input].out;
-    int64_t count = tasks(net, op);
+    const struct op *input = input_of(net, op);
+    struct tasks tasks = all_tasks(net, op);
 #pragma omp parallel for schedule(static)
-    for (int64_t t = 0; t < count; t++) {
-        struct norm_place at = place_of(net, op, t);
-        norm_sums(at.sums, at.sums + op->node->out.channels, x + at.values, op->view.pixels, op->view.lanes, op->type);
+    for (int64_t t = 0; t < tasks.count; t++) {
+        struct norm_place at = place_in(net, input, op, t);
+        norm_sums(at.sums, at.sums + op->node->out.channels, input->out + at.values, op->view.pixels, op->view.lanes,
+                  op->type);
     }
     norm_sum_images(net, op->norm, op->node->out.channels);
     norm_moments(op->norm, op->node->out.channels);
     norm_scales(net, op);
     norm_update_running(net, op);
-    apply(net, op);
+    if (!op->streamed)
+        apply(net, op, all_tasks(net, op));
 }
 
 void norm_again(struct network *net, struct op *op)
 {
-    apply(net, op);
+    apply(net, op, all_tasks(net, op));
+}
+
+void norm_stream(struct network *net, struct op *op, int shard)
+{
+    apply(net, op, tasks_of(net, op, shard));
 }
 
 /* Shard by shard, gradients of weight and bias join the others in their tree. */
@@ -194,21 +231,48 @@ void norm_debt(const struct norm *norm, int64_t i, int64_t channels, double *slo
     *shift = (double)norm->scale[i] * *sum / norm->count;
 }
 
+/* First pass over the gradient. Where it streams by, it moves on to the gradient of the input. */
+static void backward_sums(struct network *net, struct op *op, struct tasks tasks)
+{
+    const struct op *input = input_of(net, op);
+    int64_t channels = op->node->out.channels;
+    const char *out = op->node->residual == NONE ? NULL : op->out;
+    const char *g = op->grad[0], *g2 = op->grads > 1 ? op->grad[1] : NULL;
+    char *to = op->streamed ? op->diff : op->grad[0];
+#pragma omp parallel for schedule(static)
+    for (int64_t t = tasks.first; t < tasks.first + tasks.count; t++) {
+        struct norm_place at = place_in(net, op, op, t), from = place_in(net, input, op, t);
+        norm_backward_sums(at.sums, at.sums + channels, to + (op->streamed ? from : at).values, g + at.values,
+                           g2 ? g2 + at.values : NULL, input->out + from.values, out ? out + at.values : NULL,
+                           lanes_of(net, op, &at), op->view.pixels, op->view.lanes, op->node->relu, op->type);
+    }
+}
+
+void norm_stream_back(struct network *net, struct op *op, int shard)
+{
+    backward_sums(net, op, tasks_of(net, op, shard));
+}
+
+/* Second pass: the gradient of the input, which a streamed op forms in place. */
+static void backward_apply(struct network *net, struct op *op)
+{
+    const struct op *input = input_of(net, op);
+    const char *g = op->streamed ? op->diff : op->grad[0];
+    struct tasks tasks = all_tasks(net, op);
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < tasks.count; t++) {
+        struct norm_place at = place_in(net, input, op, t);
+        norm_backward_apply(op->diff + at.values, g + at.values, input->out + at.values, lanes_of(net, op, &at),
+                            op->view.pixels, op->view.lanes, op->type);
+    }
+}
+
 void norm_backward(struct network *net, struct op *op)
 {
     struct norm *norm = op->norm;
-    int64_t count = tasks(net, op), channels = op->node->out.channels;
-    const char *x = net->ops[op->node->input].out;
-    const char *out = op->node->residual == NONE ? NULL : op->out;
-    char *g = op->grad[0];
-    const char *g2 = op->grads > 1 ? op->grad[1] : NULL;
-#pragma omp parallel for schedule(static)
-    for (int64_t t = 0; t < count; t++) {
-        struct norm_place at = place_of(net, op, t);
-        norm_backward_sums(at.sums, at.sums + channels, g + at.values, g2 ? g2 + at.values : NULL, x + at.values,
-                           out ? out + at.values : NULL, lanes_of(net, op, &at), op->view.pixels, op->view.lanes,
-                           op->node->relu, op->type);
-    }
+    int64_t channels = op->node->out.channels;
+    if (!op->streamed)
+        backward_sums(net, op, all_tasks(net, op));
     norm_sum_images(net, norm, channels);
     for (int64_t i = 0; i < norm->sets * channels; i++) {
         double slope, shift;
@@ -218,14 +282,8 @@ void norm_backward(struct network *net, struct op *op)
     }
     if (net->spec.local_batchnorm)
         norm_shard_gradients(net, op);
-    if (!op->diff)
-        return;
-#pragma omp parallel for schedule(static)
-    for (int64_t t = 0; t < count; t++) {
-        struct norm_place at = place_of(net, op, t);
-        norm_backward_apply(op->diff + at.values, g + at.values, x + at.values, lanes_of(net, op, &at), op->view.pixels,
-                            op->view.lanes, op->type);
-    }
+    if (op->diff)
+        backward_apply(net, op);
 }
 
 void norm_gradients(struct network *net)
@@ -259,7 +317,7 @@ void norm_ready(struct network *net, struct op *op)
 void norm_infer(struct network *net, struct op *op)
 {
     if (op->folded == NONE) {
-        apply(net, op);
+        apply(net, op, all_tasks(net, op));
         return;
     }
     struct op *conv = &net->ops[op->folded];

@@ -231,6 +231,16 @@ static void give_segments(struct network *net, struct plan *plan, int norm, int 
     give(net, plan, op->node->input, NONE); /* the concat has its turn */
 }
 
+/* What a streamed op hands back while its convolution runs. */
+static void give_through(struct network *net, struct plan *plan, int streamed, int time)
+{
+    int input = net->ops[streamed].node->input;
+    if (net->ops[streamed].node->kind == NODE_DENSE_NORM)
+        give_segments(net, plan, streamed, time);
+    else
+        give(net, plan, input, add(plan, output_bytes(net, input), time));
+}
+
 /* Whether the gradient of the input may be the memory of the output's. Where something is added, that memory goes on
  * to what was added; a plain sum shares it with the input if that is a product, which reads its gradient and leaves it
  * as it is. */
@@ -260,6 +270,11 @@ static void live_gradients(struct network *net, struct plan *plan)
                 give_segments(net, plan, i, time);
             continue;
         }
+        if (node->kind == NODE_NORM && net->ops[i].streamed) {
+            plan->diff[i] = plan->grad[node->input][0]; /* since its convolution ran */
+            use(plan, plan->diff[i], time);
+            continue;
+        }
         bool in_place = works_in_place(net, i);
         bool wanted = !net->ops[node->input].kind->is_data;
         if (wanted && in_place)
@@ -271,7 +286,7 @@ static void live_gradients(struct network *net, struct plan *plan)
         if (wanted)
             give(net, plan, node->input, plan->diff[i]);
         if (net->ops[node->input].streamed)
-            give_segments(net, plan, node->input, time);
+            give_through(net, plan, node->input, time);
         if (node->residual != NONE)
             give(net, plan, node->residual, plan->grad[i][0]);
     }

@@ -134,7 +134,7 @@ static void run_kernels(const struct layer *a, float *out, float *g, float *dx, 
     }
     struct norm_lanes c = { scale, mean, beta, down, shift };
     norm_apply(out, x, a->with_residual ? residual : NULL, c, a->pixels, a->lanes, a->relu, VALUE_F32);
-    norm_backward_sums(sum, dot, g, split ? g2 : NULL, x, a->with_residual ? out : NULL, c, a->pixels, a->lanes,
+    norm_backward_sums(sum, dot, g, g, split ? g2 : NULL, x, a->with_residual ? out : NULL, c, a->pixels, a->lanes,
                        a->relu, VALUE_F32);
     for (int l = 0; l < a->lanes; l++) {
         dgamma[l] = dot[l] * inverse[l];
@@ -383,10 +383,10 @@ static void half_precision_follows_single(void **state)
             norm_apply(out.half, x.half, more ? residual.half : NULL, l, pixels, lanes, relu, VALUE_BF16);
             norm_apply(out.single, x.single, more ? residual.single : NULL, l, pixels, lanes, relu, VALUE_F32);
             expect_twin(&out, count);
-            norm_backward_sums(a[0], a[1], g.half, more ? g2.half : NULL, x.half, more ? out.half : NULL, l, pixels,
-                               lanes, relu, VALUE_BF16);
-            norm_backward_sums(b[0], b[1], g.single, more ? g2.single : NULL, x.single, more ? out.single : NULL, l,
-                               pixels, lanes, relu, VALUE_F32);
+            norm_backward_sums(a[0], a[1], g.half, g.half, more ? g2.half : NULL, x.half, more ? out.half : NULL, l,
+                               pixels, lanes, relu, VALUE_BF16);
+            norm_backward_sums(b[0], b[1], g.single, g.single, more ? g2.single : NULL, x.single,
+                               more ? out.single : NULL, l, pixels, lanes, relu, VALUE_F32);
             if (lanes % 16 == 0 || !more) /* few columns round the sum of two gradients before they add it up */
                 expect_sums(a[0], b[0], lanes);
             expect_twin(&g, count);
