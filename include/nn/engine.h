@@ -48,11 +48,10 @@ struct op {
     bool streamed;                  /* training: stride 0, see below */
     bool kept;                      /* training: the output outlives the forward pass */
 
-    /* Checkpointed activations: an output that only its own block reads is given up after the forward pass and made
-     * again, at another place, before the backward pass comes to the block. */
+    /* An output that is given up after the forward pass and made again, at another place, on the way back. */
     bool again;
-    char *lives[2]; /* the two places */
-    int rerun;      /* on the last node of a block: the first one to run again before it; 0: none */
+    int again_before; /* the backward pass of this node */
+    char *lives[2];   /* the two places */
 
     /* Backward. A value with several readers gets a gradient from each; they are added here. */
     char *grad[GRADS_MAX];
@@ -205,9 +204,9 @@ struct read {
 };
 enum { READS_MAX = 64 };
 int op_reads(const struct network *net, int i, struct read list[READS_MAX]);
-/* src/nn/again.c: which outputs are made again, and where. */
+/* src/nn/again.c: which outputs are made again, and when. */
 void again_mark(struct network *net);
-void again_run(struct network *net, int first, int last);
+void again_run(struct network *net, int before);
 
 /* src/nn/plan.c: places outputs, gradients and indices by lifetime. */
 void plan_training(struct network *net);

@@ -85,8 +85,7 @@ static void backward(struct network *net, struct op *op)
 void exec_backward(struct network *net)
 {
     for (int i = net->graph->count - 1; i > 0; i--) {
-        if (net->ops[i].rerun)
-            again_run(net, net->ops[i].rerun, i);
+        again_run(net, i);
         if (net->ops[i].grads > 0)
             exec_timed(backward, net, &net->ops[i], PASS_BACKWARD);
     }

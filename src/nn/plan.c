@@ -159,13 +159,9 @@ int op_reads(const struct network *net, int i, struct read list[READS_MAX])
     return count;
 }
 
-/* When the block of node `i` runs again: just before the backward pass of its last node. */
 static int again_time(const struct network *net, int i)
 {
-    int n = net->graph->count, last = i;
-    while (last + 1 < n && net->ops[last + 1].node->block == net->ops[i].node->block)
-        last++;
-    return 2 * n - last;
+    return 2 * net->graph->count - net->ops[i].again_before;
 }
 
 static void use_later(const struct network *net, struct plan *plan, int value, int time)
