@@ -142,6 +142,7 @@ struct network {
     float *stack;         /* [depth x stack_stride] folding of one parameter's gradients */
     int64_t stack_stride;
 
+    struct op **turn;     /* [nodes] ops made again now */
     int64_t stream_bytes; /* the largest shard of a streamed op */
     char *values;         /* activations and gradients, placed by the plan */
     int64_t value_bytes;
@@ -228,6 +229,8 @@ void conv_ready(struct network *net, struct op *op); /* inference: weights with 
 void norm_create(struct network *net, struct op *op);
 void norm_forward(struct network *net, struct op *op);
 void norm_again(struct network *net, struct op *op); /* with the coefficients of norm_forward */
+/* Several of the same shape, each of which may add one before it: of a piece of an image all, then of the next. */
+void norms_again(struct network *net, struct op **list, int count);
 void norm_backward(struct network *net, struct op *op);
 void norm_stream(struct network *net, struct op *op, int shard);
 void norm_stream_back(struct network *net, struct op *op, int shard);

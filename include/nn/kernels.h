@@ -17,7 +17,7 @@ struct norm_lanes {
  * exact in double, and what cancels in E[x^2] - E[x]^2 is 2^-53, not 2^-24, of the values. */
 void norm_sums(double *sum, double *square, const void *x, int64_t pixels, int lanes, enum value_type type);
 
-/* out = relu?(scale (x - mean) + bias + residual?); residual [pixels][lanes] or NULL. */
+/* out = relu?(scale (x - mean) + bias + residual?); residual [pixels][lanes] or NULL, `out` or not. */
 void norm_apply(void *out, const void *x, const void *residual, struct norm_lanes c, int64_t pixels, int lanes,
                 int relu, enum value_type type);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/timer.h"
 #include "nn/engine.h"
 
 /* ---- checkpointed activations ---- */
@@ -47,6 +48,8 @@ static void blocks_before(const struct network *net, int *before)
 
 /* ---- sums of a residual network ---- */
 
+enum { SUMS_AT_ONCE = 4 };
+
 /* inner[i]: elementwise, from what is kept. */
 static void find_sums(const struct network *net, bool *inner)
 {
@@ -66,22 +69,33 @@ static int last_reader(const struct network *net, int value)
     return value;
 }
 
-/* Those of a stage, which follow from one another, before the first of them is read on the way back. The last stage's
- * turn comes before anything else has been freed: it keeps them. */
+/* Those of a stage follow from one another, and are made before the first of them is read on the way back. All of a
+ * deep stage at once would be too many: every so often one is kept, and those before it have their turn later. The last
+ * stage keeps them all: its turn comes before anything else has been freed. */
 static void stages_before(const struct network *net, bool *inner, int *before)
 {
-    int next = NONE, last = NONE;
+    const struct shape *shape = NULL;
+    int stages = 0, turn = NONE, sums = 0;
     for (int i = net->graph->count - 1; i > 0; i--) {
         if (!inner[i])
             continue;
-        const struct shape *shape = &net->ops[i].node->out;
-        bool same = next != NONE && memcmp(shape, &net->ops[next].node->out, sizeof *shape) == 0;
-        if (last == NONE)
-            last = i;
-        before[i] = same ? before[next] : last_reader(net, i);
-        next = i;
-        if (memcmp(shape, &net->ops[last].node->out, sizeof *shape) == 0)
+        const struct node *node = net->ops[i].node;
+        if (!shape || memcmp(shape, &node->out, sizeof *shape) != 0) {
+            shape = &node->out;
+            stages++;
+            turn = NONE;
+        }
+        inner[i] = stages > 1;
+        if (turn == NONE) {
+            turn = last_reader(net, i);
+            sums = 0;
+        }
+        before[i] = turn;
+        sums += node->residual != NONE;
+        if (sums > SUMS_AT_ONCE) {
             inner[i] = false;
+            turn = NONE;
+        }
     }
 }
 
@@ -93,6 +107,7 @@ void again_mark(struct network *net)
     int n = net->graph->count;
     bool *inner = arena_array(net->arena, bool, n), *needed = arena_array(net->arena, bool, n);
     int *before = arena_array(net->arena, int, n);
+    net->turn = arena_take(net->arena, (size_t)n, sizeof *net->turn);
     if (net->spec.checkpoint) {
         find_inner(net, inner);
         blocks_before(net, before);
@@ -115,11 +130,19 @@ void again_mark(struct network *net)
 
 void again_run(struct network *net, int before)
 {
+    int count = 0;
     for (int i = 1; i <= before; i++) {
         struct op *op = &net->ops[i];
         if (!op->again || op->again_before != before)
             continue;
         op->out = op->lives[1];
-        exec_timed(op->kind->again ? op->kind->again : op->kind->forward, net, op, PASS_BACKWARD);
+        net->turn[count++] = op;
+        if (net->spec.checkpoint)
+            exec_timed(op->kind->again ? op->kind->again : op->kind->forward, net, op, PASS_BACKWARD);
     }
+    if (net->spec.checkpoint || count == 0)
+        return;
+    double begin = timer_seconds();
+    norms_again(net, net->turn, count);
+    net->turn[count - 1]->seconds[PASS_BACKWARD] += timer_seconds() - begin;
 }

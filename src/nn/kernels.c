@@ -102,8 +102,9 @@ void norm_sums(double *sum, double *square, const void *x, int64_t pixels, int l
 
 /* ---- normalise ---- */
 
-INLINE void wide_apply(void *restrict out, const void *restrict x, const void *restrict residual, struct norm_lanes c,
-                       int64_t pixels, int relu, int64_t step, enum value_type type)
+/* `out` may be `residual`: no restrict between the two. */
+INLINE void wide_apply(void *out, const void *restrict x, const void *residual, struct norm_lanes c, int64_t pixels,
+                       int relu, int64_t step, enum value_type type)
 {
     const vec16 scale = vec16_load(c.scale, 0, VALUE_F32), mean = vec16_load(c.mean, 0, VALUE_F32),
                 bias = vec16_load(c.bias, 0, VALUE_F32);

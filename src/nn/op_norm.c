@@ -166,16 +166,20 @@ void norm_update_running(struct network *net, const struct op *op)
     }
 }
 
-static void apply(struct network *net, struct op *op, struct tasks tasks)
+static void apply_task(const struct network *net, const struct op *op, int64_t task)
 {
     const struct op *input = input_of(net, op);
     const char *residual = op->node->residual == NONE ? NULL : net->ops[op->node->residual].out;
+    struct norm_place at = place_in(net, op, op, task), from = place_in(net, input, op, task);
+    norm_apply(op->out + at.values, input->out + from.values, residual ? residual + at.values : NULL,
+               lanes_of(net, op, &at), op->view.pixels, op->view.lanes, op->node->relu, op->type);
+}
+
+static void apply(struct network *net, struct op *op, struct tasks tasks)
+{
 #pragma omp parallel for schedule(static)
-    for (int64_t t = tasks.first; t < tasks.first + tasks.count; t++) {
-        struct norm_place at = place_in(net, op, op, t), from = place_in(net, input, op, t);
-        norm_apply(op->out + at.values, input->out + from.values, residual ? residual + at.values : NULL,
-                   lanes_of(net, op, &at), op->view.pixels, op->view.lanes, op->node->relu, op->type);
-    }
+    for (int64_t t = tasks.first; t < tasks.first + tasks.count; t++)
+        apply_task(net, op, t);
 }
 
 void norm_forward(struct network *net, struct op *op)
@@ -199,6 +203,15 @@ void norm_forward(struct network *net, struct op *op)
 void norm_again(struct network *net, struct op *op)
 {
     apply(net, op, all_tasks(net, op));
+}
+
+void norms_again(struct network *net, struct op **list, int count)
+{
+    struct tasks tasks = all_tasks(net, list[0]);
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < tasks.count; t++)
+        for (int k = 0; k < count; k++)
+            apply_task(net, list[k], t);
 }
 
 void norm_stream(struct network *net, struct op *op, int shard)

@@ -169,6 +169,18 @@ static void use_later(const struct network *net, struct plan *plan, int value, i
     use(plan, net->ops[value].again ? plan->again[value] : plan->out[value], time);
 }
 
+/* Made again, a sum may take the place of what it adds when that, made at the same time, serves it alone. */
+static bool adds_in_place(const struct network *net, int i)
+{
+    const struct graph *graph = net->graph;
+    const struct node *node = &graph->nodes[i];
+    int readers = 0;
+    for (int k = 0; k < graph->count; k++)
+        readers += (graph->nodes[k].input == node->residual) + (graph->nodes[k].residual == node->residual);
+    return node->kind == NODE_NORM && node->residual != NONE && readers == 1 && net->ops[node->residual].again &&
+           net->ops[node->residual].again_before == net->ops[i].again_before;
+}
+
 /* Outputs live until the last reader, forward or backward, has run; those made again live twice. */
 static void live_outputs(struct network *net, struct plan *plan)
 {
@@ -187,7 +199,8 @@ static void live_outputs(struct network *net, struct plan *plan)
         else if (op->node->kind != NODE_CONCAT)
             plan->out[i] = add(plan, output_bytes(net, i), i);
         if (op->again)
-            plan->again[i] = add(plan, output_bytes(net, i), again_time(net, i));
+            plan->again[i] = adds_in_place(net, i) ? plan->again[op->node->residual]
+                                                   : add(plan, output_bytes(net, i), again_time(net, i));
         int count = op_reads(net, i, reads);
         for (int r = 0; r < count; r++) {
             if (reads[r].forward)
