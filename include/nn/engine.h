@@ -131,7 +131,8 @@ struct network {
     int shard_rows;
     struct op *ops; /* [graph->count] */
 
-    /* Torchvision's layout; moments and gradients appear when first asked for. */
+    /* Torchvision's layout; moments and gradients appear when first asked for. While training all but the buffers lie
+     * in the memory of the activations, if that is large enough, and are good between steps. */
     float *weights, *buffers, *gradients, *moment1, *moment2;
 
     /* The engine's layout: flat, each parameter where its primitive wants it. */

@@ -45,7 +45,8 @@ struct network *network_create(struct world *world, struct arena *arena, const s
 void network_close(struct network *net);
 
 /* Flat state: trainable parameters, and buffers (running mean/variance), in torchvision's order and layout. The
- * engine may keep its own copy in other layouts: call network_changed after writing, network_sync before reading. */
+ * engine may keep its own copy in other layouts: call network_changed after writing, network_sync before reading.
+ * While training, what the engine has a copy of lies here between steps only: a step needs the memory. */
 struct parameter {
     const char *name; /* "layer1.0.conv1.weight" */
     int rank;

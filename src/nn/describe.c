@@ -14,7 +14,7 @@ double network_flops(const struct network *net, bool train)
 int64_t network_bytes(const struct network *net)
 {
     return net->value_bytes + dn_bytes(net->dn) +
-           (int64_t)sizeof(float) * (net->graph->weights + net->flat * (net->spec.train ? 3 + net->nodes : 1));
+           (int64_t)sizeof(float) * (net->spec.train ? net->flat * (3 + net->nodes) : net->graph->weights + net->flat);
 }
 
 static int64_t node_parameters(const struct network *net, const struct node *node)

@@ -15,8 +15,8 @@
 #include "math/adam.h"
 #include "nn/engine.h"
 
-enum { ALIGN = 64, SMALLEST_IMAGE = 32 }; /* bytes, pixels */
-enum { ROWS_MOST = 8, ROWS_LEAST = 4 };   /* images */
+enum { ALIGN = 64, FLOATS = 16, SMALLEST_IMAGE = 32 }; /* bytes, floats, pixels */
+enum { ROWS_MOST = 8, ROWS_LEAST = 4 };                /* images */
 
 /* ---- making one ---- */
 
@@ -163,29 +163,32 @@ float *network_buffers(struct network *net, int64_t *count)
     return counted(net->buffers, net->graph->buffers, count);
 }
 
-/* The plain twin of an engine buffer, made and filled when first asked for. */
-static float *twin(struct network *net, float **plain)
+/* The plain twin of an engine buffer, made and filled when first asked for: behind the weights and `before` others in
+ * the memory of the activations, or, where these are few, in its own. */
+static float *twin(struct network *net, float **plain, int before)
 {
+    int64_t floats = (net->graph->weights + FLOATS - 1) / FLOATS * FLOATS;
+    bool fits = (before + 2) * floats * (int64_t)sizeof(float) <= net->value_bytes;
     if (!*plain) {
-        *plain = arena_array(net->arena, float, net->graph->weights);
+        *plain = fits ? net->weights + (before + 1) * floats : arena_array(net->arena, float, net->graph->weights);
         params_to_plain(net);
     }
     return *plain;
 }
 
-float *network_gradients(struct network *net)
-{
-    return twin(net, &net->gradients);
-}
-
 float *network_moment1(struct network *net)
 {
-    return twin(net, &net->moment1);
+    return twin(net, &net->moment1, 0);
 }
 
 float *network_moment2(struct network *net)
 {
-    return twin(net, &net->moment2);
+    return twin(net, &net->moment2, 1);
+}
+
+float *network_gradients(struct network *net)
+{
+    return twin(net, &net->gradients, 2);
 }
 
 void network_sync(struct network *net)
@@ -285,6 +288,15 @@ static void end_not_finite(struct network *net, const char *what, double value, 
           what, value, name);
 }
 
+/* The scores lie where the plain weights will. */
+static void keep_logits(struct network *net)
+{
+    const struct op *op = &net->ops[net->graph->logits];
+    int64_t floats = dn_values(op->layout);
+    for (int s = 0; s < net->shards; s++)
+        memcpy(net->logits + s * floats, op_out(op, s), (size_t)floats * sizeof(float));
+}
+
 double network_gradient(struct network *net, const struct network_batch *batch, int64_t *correct)
 {
     enum phase before = phase_enter(PHASE_FORWARD);
@@ -293,6 +305,7 @@ double network_gradient(struct network *net, const struct network_batch *batch, 
     double loss = loss_forward(net, batch, correct);
     if (!isfinite(loss))
         end_not_finite(net, "loss", loss, first_bad_node(net));
+    keep_logits(net);
     phase_enter(PHASE_BACKWARD);
     exec_backward(net);
     gradient_sum(net);
@@ -305,10 +318,6 @@ double network_gradient(struct network *net, const struct network_batch *batch, 
 
 const float *network_logits(struct network *net)
 {
-    const struct op *op = &net->ops[net->graph->logits];
-    int64_t floats = dn_values(op->layout);
-    for (int s = 0; s < net->shards; s++)
-        memcpy(net->logits + s * floats, op_out(op, s), (size_t)floats * sizeof(float));
     return net->logits;
 }
 

@@ -65,7 +65,8 @@ void params_create(struct network *net)
 {
     struct graph *graph = net->graph;
     net->slots = arena_array(net->arena, struct slot, graph->parameter_count);
-    net->weights = arena_array(net->arena, float, graph->weights);
+    if (!net->spec.train)
+        net->weights = arena_array(net->arena, float, graph->weights);
     net->buffers = arena_array(net->arena, float, graph->buffers);
     for (int i = 0; i < graph->count; i++)
         node_slots(net, &net->ops[i]);

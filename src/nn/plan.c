@@ -113,6 +113,8 @@ static char *place_of(const struct network *net, const struct plan *plan, int st
 static void hand_out(struct network *net, struct plan *plan)
 {
     net->value_bytes = place_all(plan);
+    if (net->spec.train && net->value_bytes < net->graph->weights * (int64_t)sizeof(float))
+        net->value_bytes = net->graph->weights * (int64_t)sizeof(float);
     net->values = arena_take_raw(net->arena, (size_t)net->value_bytes + ALIGN, 1);
     for (int i = 0; i < net->graph->count; i++) {
         struct op *op = &net->ops[i];
@@ -125,6 +127,8 @@ static void hand_out(struct network *net, struct plan *plan)
         for (int k = 0; k < op->grads; k++)
             op->grad[k] = place_of(net, plan, plan->grad[i][k]);
     }
+    if (net->spec.train) /* between steps */
+        net->weights = (float *)(void *)net->values;
 }
 
 /* Adds what lies in memory for `value`: the parts of a concat; for a streamed output also what it is made from. */
