@@ -146,9 +146,10 @@ struct network {
     struct op **turn;     /* [nodes] ops made again now */
     int64_t stream_bytes; /* the largest shard of a streamed op */
     char *values;         /* activations and gradients, placed by the plan */
-    int64_t value_bytes;
-    float *logits; /* [shards x rows x C]: of the last step, for network_logits */
-    float *tiles;  /* work space of depthwise convolutions, shared by all */
+    int64_t value_bytes;  /* of these */
+    int64_t room_bytes;   /* of their memory, where the plain weights find room too */
+    float *logits;        /* [shards x rows x C]: of the last step, for network_logits */
+    float *tiles;         /* work space of depthwise convolutions, shared by all */
     int64_t tile_floats;
     double *loss_leaves; /* [shards x 3] */
 };

@@ -13,8 +13,13 @@ double network_flops(const struct network *net, bool train)
 
 int64_t network_bytes(const struct network *net)
 {
-    return net->value_bytes + dn_bytes(net->dn) +
+    return net->room_bytes + dn_bytes(net->dn) +
            (int64_t)sizeof(float) * (net->spec.train ? net->flat * (3 + net->nodes) : net->graph->weights + net->flat);
+}
+
+int64_t network_value_bytes(const struct network *net)
+{
+    return net->value_bytes;
 }
 
 static int64_t node_parameters(const struct network *net, const struct node *node)

@@ -168,7 +168,7 @@ float *network_buffers(struct network *net, int64_t *count)
 static float *twin(struct network *net, float **plain, int before)
 {
     int64_t floats = (net->graph->weights + FLOATS - 1) / FLOATS * FLOATS;
-    bool fits = (before + 2) * floats * (int64_t)sizeof(float) <= net->value_bytes;
+    bool fits = (before + 2) * floats * (int64_t)sizeof(float) <= net->room_bytes;
     if (!*plain) {
         *plain = fits ? net->weights + (before + 1) * floats : arena_array(net->arena, float, net->graph->weights);
         params_to_plain(net);

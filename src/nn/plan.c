@@ -112,10 +112,10 @@ static char *place_of(const struct network *net, const struct plan *plan, int st
 
 static void hand_out(struct network *net, struct plan *plan)
 {
+    int64_t weights = net->spec.train ? net->graph->weights * (int64_t)sizeof(float) : 0;
     net->value_bytes = place_all(plan);
-    if (net->spec.train && net->value_bytes < net->graph->weights * (int64_t)sizeof(float))
-        net->value_bytes = net->graph->weights * (int64_t)sizeof(float);
-    net->values = arena_take_raw(net->arena, (size_t)net->value_bytes + ALIGN, 1);
+    net->room_bytes = net->value_bytes > weights ? net->value_bytes : weights;
+    net->values = arena_take_raw(net->arena, (size_t)net->room_bytes + ALIGN, 1);
     for (int i = 0; i < net->graph->count; i++) {
         struct op *op = &net->ops[i];
         op->out = op->lives[0] = place_of(net, plan, plan->out[i]);

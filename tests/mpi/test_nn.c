@@ -111,7 +111,7 @@ static uint64_t train(struct network_spec spec)
         hash = digest(digest(hash, &losses[step], sizeof(double)), &correct, sizeof correct);
     }
     memcpy(last_losses, losses, sizeof losses);
-    last_bytes = network_bytes(net);
+    last_bytes = network_value_bytes(net);
     hash = digest_state(net, hash);
     network_close(net);
     arena_destroy(arena);
@@ -134,6 +134,24 @@ static void global_statistics(void **state)
     global_hash = train((struct network_spec){ .batch = 8, .shards = 4 });
     global_bytes = last_bytes;
     expect_same("nn_global", global_hash);
+}
+
+/* Of a residual network little more is kept than what its convolutions make. */
+static void little_kept(void **state)
+{
+    (void)state;
+    enum { STEM = 64 * 32 * 32, STAGES = 4 * 64 * 256 + 5 * 128 * 64 + 5 * 256 * 16 + 5 * 512 * 4, BATCH = 16 };
+    if (world->size > 1)
+        return; /* a rank's part of it */
+    struct arena *arena = arena_create("test", 1 << 20);
+    struct network_spec spec = { .backbone = "resnet18", .classes = CLASSES, .image_size = 64, .train = true };
+    spec.batch = BATCH;
+    spec.shards = 4;
+    struct network *net = network_create(world, arena, &spec);
+    int64_t made = (int64_t)BATCH * (STEM + STAGES) * (int64_t)sizeof(float);
+    assert_true(network_value_bytes(net) < made + made / 4);
+    network_close(net);
+    arena_destroy(arena);
 }
 
 static void one_image_a_shard(void **state)
@@ -255,6 +273,7 @@ static void any_order(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(global_statistics),
+                                        cmocka_unit_test(little_kept),
                                         cmocka_unit_test(one_image_a_shard),
                                         cmocka_unit_test(shard_statistics),
                                         cmocka_unit_test(bfloat16),

@@ -136,6 +136,20 @@ static void run_kernels(const struct layer *a, float *out, float *g, float *dx, 
     norm_apply(out, x, a->with_residual ? residual : NULL, c, a->pixels, a->lanes, a->relu, VALUE_F32);
     norm_backward_sums(sum, dot, g, g, split ? g2 : NULL, x, a->with_residual ? out : NULL, c, a->pixels, a->lanes,
                        a->relu, VALUE_F32);
+    /* Elsewhere than in place: the same bits. */
+    static float apart[MAX], source[MAX];
+    double sum2[64], dot2[64];
+    for (int i = 0; i < a->lanes * a->pixels; i++)
+        source[i] = (float)a->weight[i] - g2[i];
+    norm_backward_sums(sum2, dot2, apart, source, split ? g2 : NULL, x, a->with_residual ? out : NULL, c, a->pixels,
+                       a->lanes, a->relu, VALUE_F32);
+    assert_memory_equal(apart, g, (size_t)(a->lanes * a->pixels) * sizeof *g);
+    assert_memory_equal(sum2, sum, (size_t)a->lanes * sizeof *sum);
+    assert_memory_equal(dot2, dot, (size_t)a->lanes * sizeof *dot);
+    if (a->with_residual) {
+        norm_apply(residual, x, residual, c, a->pixels, a->lanes, a->relu, VALUE_F32);
+        assert_memory_equal(residual, out, (size_t)(a->lanes * a->pixels) * sizeof *out);
+    }
     for (int l = 0; l < a->lanes; l++) {
         dgamma[l] = dot[l] * inverse[l];
         dbeta[l] = sum[l];
