@@ -2,6 +2,7 @@
 #ifndef CONCEPT_SAE_SCORE_H
 #define CONCEPT_SAE_SCORE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct arena;
@@ -20,5 +21,18 @@ void sae_monosemanticity(double *score, struct sae_trainer *trainer, struct aren
  * Collective; the ranks share the rows. neurons^2 dim flops over all. */
 void sae_coherence(double *nearest, struct world *world, struct arena *scratch, const float *decoder,
                    const int64_t *alive, int neurons, int dim);
+
+struct sae_repeats {
+    int count;                /* trainings, with the seeds after the trainer's own */
+    bool (*stop)(void *data); /* asked after each step, on every rank alike; NULL = never */
+    void *data;
+};
+/* Stability of each neuron over seeds: trains again `count` times and matches the decoder rows one to one with those of
+ * each repeat, such that the sum of cosines is largest (math/assign.h).
+ *   stability [K] out, the same on every rank: mean cosine to the matched neuron
+ * Returns false, with stability undefined, when told to stop. Collective. Takes from `scratch`, and gives back, a
+ * second trainer and K^2 floats on rank 0. */
+bool sae_stability(double *stability, const struct sae_trainer *trainer, struct arena *scratch,
+                   const struct sae_repeats *repeats);
 
 #endif

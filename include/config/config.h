@@ -73,7 +73,8 @@ struct sae_config {
     int batch, epochs, resample_every; /* epochs; 0 = never */
     double resample_scale;
     int shards;
-    int top; /* T of /top */
+    int stability; /* trainings with other seeds */
+    int top;       /* T of /top */
 };
 struct name_config {
     int top;              /* images per neuron on its sheet */

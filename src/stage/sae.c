@@ -33,8 +33,8 @@ struct sae_stage {
     int64_t *active; /* [own rows] entries of each row's code */
     struct sae_work work;
     double fvu, l0, dead, dense;
-    double *monosemanticity, *nearest; /* [K] */
-    double mean_monosemanticity, coherence;
+    double *monosemanticity, *nearest, *stability; /* [K] */
+    double mean_monosemanticity, coherence, mean_stability;
 };
 
 /* Rows of one split in this rank's block, packed; numbered over all ranks. */
@@ -274,6 +274,28 @@ static bool train(struct sae_stage *s)
     return go;
 }
 
+static bool stop_repeat(void *data)
+{
+    const struct sae_stage *s = data;
+    return deadline_reached(s->job->world, s->step_seconds, 3 * s->save_seconds + 5);
+}
+
+/* Trains again with other seeds; false when the job has to stop, with a checkpoint of the training itself. */
+static bool repeat(struct sae_stage *s)
+{
+    const struct sae_repeats repeats = { s->config->stability, stop_repeat, s };
+    s->stability = arena_array(s->job->run, double, s->neurons);
+    for (int k = 0; k < s->neurons; k++)
+        s->stability[k] = NAN;
+    if (repeats.count == 0)
+        return true;
+    log_info("sae: training again with %d other seeds, for the stability of neurons", repeats.count);
+    if (sae_stability(s->stability, s->trainer, s->job->scratch, &repeats))
+        return true;
+    save(s);
+    return false;
+}
+
 /* Activations of one chunk of this rank's rows, chunk by chunk of FEATURES_CHUNK; returns its rows. */
 static int64_t encode_chunk(struct sae_stage *s, int64_t at)
 {
@@ -328,9 +350,11 @@ static void score(struct sae_stage *s)
         }
         s->coherence += s->nearest[k];
         alive += s->census->fired[k] > 0;
+        s->mean_stability += s->census->fired[k] > 0 ? s->stability[k] : 0;
     }
     s->mean_monosemanticity = scored > 0 ? s->mean_monosemanticity / scored : 0;
     s->coherence = alive > 0 ? s->coherence / alive : 0;
+    s->mean_stability = alive > 0 ? s->mean_stability / alive : 0;
 }
 
 static struct store *create(struct sae_stage *s, int64_t entries)
@@ -345,6 +369,10 @@ static struct store *create(struct sae_stage *s, int64_t entries)
         { "/monosemanticity", STORE_F64, "K", "1",
           "mean cosine of pairs of training images weighted by activation; NaN where there is no pair", NULL, false },
         { "/nearest_cosine", STORE_F64, "K", "1", "largest |cosine| to the direction of another neuron that fires",
+          NULL, false },
+        { "/stability", STORE_F64, "K", "1",
+          "mean cosine to the neuron matched one to one in trainings with other seeds; "
+          "NaN without them",
           NULL, false },
         { "/history/loss", STORE_F64, "epochs", "1", "mean loss of the epoch", NULL, false },
         { "/history/fvu", STORE_F64, "epochs", "1", "fraction of variance unexplained, validation", NULL, false },
@@ -473,9 +501,12 @@ static void write_scores(struct sae_stage *s, struct store *store)
     store_write_all(store, "/threshold", threshold);
     store_write_all(store, "/monosemanticity", s->monosemanticity);
     store_write_all(store, "/nearest_cosine", s->nearest);
+    store_write_all(store, "/stability", s->stability);
     store_set_i64(store, "/", "k", s->config->k);
     store_set_f64(store, "/", "monosemanticity", s->mean_monosemanticity);
     store_set_f64(store, "/", "coherence", s->coherence);
+    if (s->config->stability > 0)
+        store_set_f64(store, "/", "stability", s->mean_stability);
 }
 
 static void write_all(struct sae_stage *s)
@@ -511,7 +542,7 @@ int stage_sae(struct job *job)
     setup(&s, job);
     if (job->dry_run)
         return dry_run(&s);
-    if (!train(&s)) {
+    if (!train(&s) || !repeat(&s)) {
         log_info("sae: stopped (%s) with a checkpoint; the same command goes on from it", deadline_reason());
         job_done(job);
         return EXIT_STOPPED;
@@ -523,5 +554,8 @@ int stage_sae(struct job *job)
              100 * s.dense);
     log_info("sae: monosemanticity %.3f, nearest direction of another neuron at cosine %.3f (means)",
              s.mean_monosemanticity, s.coherence);
+    if (s.config->stability > 0)
+        log_info("sae: stability %.3f: mean cosine to the matched neurons of %d trainings with other seeds",
+                 s.mean_stability, s.config->stability);
     return job_done(job);
 }

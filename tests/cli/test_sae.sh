@@ -45,6 +45,24 @@ for variant in topk batchtopk jumprelu matryoshka; do
     say $? "$variant at 3 ranks is that of 1 rank, bit by bit"
 done
 
+# Trained again with other seeds; 8 ranks.
+for ranks in 1 8; do
+    make_run seeds$ranks && stage $ranks seeds$ranks sae --set sae.variant=batchtopk --set sae.k=6 --set sae.neurons=48 \
+        --set sae.epochs=6 --set sae.resample_every=2 --set sae.stability=2
+    say $? "sae.stability at $ranks ranks"
+done
+$python - "$(file seeds1 sae.h5)" <<'END'
+import sys
+import h5py
+f = h5py.File(sys.argv[1])
+s, alive = f["stability"][:], f["fire_rate"][:] > 0
+assert abs(s).max() <= 1 + 1e-6 and s[alive].mean() > 0.2, s
+assert abs(s[alive].mean() - f.attrs["stability"]) < 1e-9
+END
+say $? "stability: a cosine of each neuron, above chance"
+$python tests/support/same_data.py "$(file seeds1 sae.h5)" "$(file seeds8 sae.h5)"
+say $? "sae.h5 at 8 ranks is that of 1 rank, bit by bit"
+
 # Fewer chunks of rows than ranks, no validation rows; several labels per image.
 for ranks in 1 4; do
     make_run few$ranks few 20 && stage $ranks few$ranks sae && grep -q "no validation rows" "$tmp/out" &&
