@@ -6,6 +6,10 @@
 #include "concept/omp.h"
 
 enum { OMP_TILE_BYTES = 256 }; /* of the rows of `basis`: four vectors of 64 bytes */
+enum {
+    OMP_AHEAD = 4, /* atoms whose sums one pass over `basis` forms: four by four registers */
+    OMP_KEPT = 16  /* such sums kept at a time */
+};
 
 /* Scratch of one thread. Letters as in the paper: L L' = G_I, alpha = A' r. */
 struct pursuit {
@@ -16,7 +20,10 @@ struct pursuit {
     double *alpha; /* [padded M] correlation of each atom with the residual, in the precision of the search */
     void *basis;   /* [tiles x S x tile] correlation of each atom with the orthonormal directions found so far */
     void *factor;  /* [S] a row of L in the precision of the search */
-    double *left;  /* [D] residual */
+    void *kept;    /* [OMP_KEPT x padded] what rows of `basis` leave of Gram rows */
+    int kept_atom[OMP_KEPT], kept_from[OMP_KEPT]; /* of which atom, or -1; which rows: those before */
+    void *ahead_row;                              /* [S x OMP_AHEAD] coefficients of a pass */
+    double *left;                                 /* [D] residual */
     struct omp_counts counts;
 };
 

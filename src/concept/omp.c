@@ -47,6 +47,8 @@ static void take_slots(struct omp *o, struct arena *arena)
                                         .alpha = arena_array(arena, double, o->padded),
                                         .basis = arena_take(arena, basis_bytes(o), 1),
                                         .factor = arena_array(arena, double, S),
+                                        .kept = arena_array(arena, double, OMP_KEPT * o->padded),
+                                        .ahead_row = arena_array(arena, double, OMP_AHEAD *S),
                                         .left = arena_array(arena, double, o->dim) };
 }
 

@@ -1,5 +1,5 @@
 /* What orthogonal matching pursuit takes an image: 1024-d, 800 atoms, 160 nonzeros, in both precisions, one thread.
- * With a first argument "peers": two lines of milliseconds an image, for scripts/peers/bench_omp.py.
+ * scripts/peers/bench_omp.py reads the two lines.
  *
  *   bench_omp [threads [seconds of each measurement]] */
 #include <stdio.h>
