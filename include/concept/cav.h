@@ -50,4 +50,10 @@ int64_t cav_work_bytes(const struct cav_spec *spec);
 bool cav_fit(float *cav, struct cav_score *score, const float *x, int positives, int negatives, const float *directions,
              int32_t neuron, const struct cav_spec *spec, struct cav_work *work);
 
+/* The same for a direction that is given, cav [D] in and out (scaled to unit norm): the threshold with the best
+ * balanced accuracy on the training part is judged on the held-out part; the bias is the best threshold on all
+ * examples. Returns false when the direction is zero. */
+bool cav_rate(float *cav, struct cav_score *score, const float *x, int positives, int negatives,
+              const float *directions, int32_t neuron, const struct cav_spec *spec, struct cav_work *work);
+
 #endif

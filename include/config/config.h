@@ -82,7 +82,7 @@ struct name_config {
     int sheets;           /* contact sheets written, 0 = all alive neurons */
 };
 struct cav_config {
-    const char *source, *method; /* sae; svm, logistic, mean, pattern */
+    const char *source, *method; /* sae, decoder; svm, logistic, mean, pattern */
     int positives, negatives;    /* examples per neuron */
     double c;                    /* SVM cost */
     double holdout;              /* share of examples held out */

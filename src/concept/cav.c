@@ -26,6 +26,7 @@ struct cav_work {
     double *coef;             /* [n] */
     double *w;                /* [D] */
     float *projected;         /* [R x n] */
+    float *along;             /* [n] */
     struct projection *order; /* [n] training part along one direction */
     int *pick;                /* [n] training part first, then held-out part */
     bool *positive;           /* [n] */
@@ -53,6 +54,7 @@ struct cav_work *cav_work_create(struct arena *arena, const struct cav_spec *spe
     work->coef = arena_array(arena, double, n);
     work->w = arena_array(arena, double, spec->dim);
     work->projected = arena_take_raw(arena, (size_t)n * (size_t)spec->random, sizeof *work->projected);
+    work->along = arena_array(arena, float, n);
     work->order = arena_array(arena, struct projection, n);
     work->pick = arena_array(arena, int, n);
     work->positive = arena_array(arena, bool, n);
@@ -121,9 +123,9 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The threshold between two neighbours, and the side that is called positive, with the best accuracy on the training
- * part; the lowest threshold wins a tie. */
-static double best_threshold(struct projection *order, int train, bool *above)
+/* The threshold between two neighbours, and the side that is called positive where `turn` leaves it open, with the best
+ * accuracy on the training part; the lowest threshold wins a tie. */
+static double best_threshold(struct projection *order, int train, bool turn, bool *above)
 {
     int count[2] = { 0 }, below[2] = { 0 };
     for (int i = 0; i < train; i++)
@@ -135,23 +137,23 @@ static double best_threshold(struct projection *order, int train, bool *above)
         if (order[i].value == order[i + 1].value)
             continue;
         double above_is_positive = balanced((int[2]){ below[0], count[1] - below[1] }, count);
-        double accuracy = fmax(above_is_positive, 1 - above_is_positive);
+        double accuracy = turn ? fmax(above_is_positive, 1 - above_is_positive) : above_is_positive;
         if (accuracy > best) {
             best = accuracy;
             threshold = 0.5 * ((double)order[i].value + (double)order[i + 1].value);
-            *above = above_is_positive >= 0.5;
+            *above = !turn || above_is_positive >= 0.5;
         }
     }
     return threshold;
 }
 
-/* Held-out accuracy of a random direction with its best threshold. */
-static double direction_accuracy(const struct cav_work *work, const float *projected, int n, int train)
+/* Held-out accuracy of a given direction with its best threshold, and side where it may `turn`. */
+static double direction_accuracy(const struct cav_work *work, const float *projected, int n, int train, bool turn)
 {
     for (int i = 0; i < train; i++)
         work->order[i] = (struct projection){ projected[work->pick[i]], work->positive[work->pick[i]] };
     bool above = true;
-    double threshold = best_threshold(work->order, train, &above);
+    double threshold = best_threshold(work->order, train, turn, &above);
     int right[2] = { 0 }, count[2] = { 0 };
     for (int h = train; h < n; h++) {
         bool positive = work->positive[work->pick[h]];
@@ -169,7 +171,7 @@ static double against_random(const struct cav_work *work, const float *x, int n,
         blas_sgemm('N', 'T', spec->random, n, spec->dim, 1, directions, spec->dim, x, spec->dim, 0, work->projected, n);
     int as_good = 0;
     for (int r = 0; r < spec->random; r++)
-        as_good += direction_accuracy(work, work->projected + (int64_t)r * n, n, train) >= accuracy;
+        as_good += direction_accuracy(work, work->projected + (int64_t)r * n, n, train, true) >= accuracy;
     return (1.0 + as_good) / (1.0 + spec->random);
 }
 
@@ -193,6 +195,12 @@ static bool direction(float *cav, float *scaled_bias, const struct cav_work *wor
     return true;
 }
 
+static void mark_classes(struct cav_work *work, int positives, int n)
+{
+    for (int i = 0; i < n; i++)
+        work->positive[i] = i < positives;
+}
+
 bool cav_fit(float *cav, struct cav_score *score, const float *x, int positives, int negatives, const float *directions,
              int32_t neuron, const struct cav_spec *spec, struct cav_work *work)
 {
@@ -200,8 +208,7 @@ bool cav_fit(float *cav, struct cav_score *score, const float *x, int positives,
     assert(positives >= 2 && negatives >= 2 && positives <= spec->positives && negatives <= spec->negatives);
     for (int64_t i = 0; i < (int64_t)n * dim; i++)
         work->x[i] = (double)x[i];
-    for (int i = 0; i < n; i++)
-        work->positive[i] = i < positives;
+    mark_classes(work, positives, n);
     /* In double: a Gram matrix rounded to float is no longer the one scikit-learn solves. */
     blas_dgemm('N', 'T', n, n, dim, 1, work->x, dim, work->x, dim, 0, work->gram, n);
 
@@ -215,4 +222,25 @@ bool cav_fit(float *cav, struct cav_score *score, const float *x, int positives,
     bias = cav_coefficients(work->coef, spec->method, work->gram, n, NULL, work->positive, n, spec->c, spec->tolerance,
                             work->svm);
     return direction(cav, &score->bias, work, n, dim, bias);
+}
+
+bool cav_rate(float *cav, struct cav_score *score, const float *x, int positives, int negatives,
+              const float *directions, int32_t neuron, const struct cav_spec *spec, struct cav_work *work)
+{
+    int n = positives + negatives, dim = spec->dim;
+    bool above = true;
+    if (!(vec_normalise(cav, dim) > 0))
+        return false;
+    mark_classes(work, positives, n);
+    int train = split_examples(work->pick, work->shuffle, positives, negatives, neuron, spec);
+    float *projected = work->along;
+    for (int i = 0; i < n; i++)
+        projected[i] = (float)vec_dot(cav, x + (int64_t)i * dim, dim);
+    double accuracy = direction_accuracy(work, projected, n, train, false);
+    for (int i = 0; i < n; i++)
+        work->order[i] = (struct projection){ projected[i], work->positive[i] };
+    score->bias = (float)-best_threshold(work->order, n, false, &above);
+    score->accuracy = (float)accuracy;
+    score->pvalue = (float)against_random(work, x, n, train, directions, spec, accuracy);
+    return true;
 }

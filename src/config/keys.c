@@ -180,8 +180,8 @@ static const struct key keys[] = {
     { ROW(name, sheets, KEY_INT, "0"), BETWEEN(0, 1000000), .unit = "sheets",
       .doc = "Contact sheets written, most used neurons first; 0 = all alive neurons." },
 
-    { ROW(cav, source, KEY_CHOICE, "sae"), CHOICES("sae"),
-      .doc = "Where concepts come from." },
+    { ROW(cav, source, KEY_CHOICE, "sae"), CHOICES("sae", "decoder"),
+      .doc = "sae: a separator fitted for each neuron (cav.method); decoder: the neuron's row of the dictionary." },
     { ROW(cav, method, KEY_CHOICE, "svm"), CHOICES("svm", "logistic", "mean", "pattern"),
       .doc = "Separator whose normal is the vector: SVM, logistic regression, class means, pattern of the SVM." },
     { ROW(cav, positives, KEY_INT, "100"), BETWEEN(2, 100000), .unit = "images",

@@ -1,12 +1,14 @@
 /* cfn cav: one concept activation vector per alive neuron of the sparse
- * autoencoder. Neurons are shared out over the ranks; the codes pass by once
+ * autoencoder. Neurons are dealt to the ranks by cost; the codes pass by once
  * per pass of neurons that fits in memory, and examples are fetched from the
  * ranks that hold their rows, block by block. Method: docs/methods/cav.md. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/timer.h"
 #include "concept/cav.h"
+#include "concept/cav_deal.h"
 #include "concept/cav_examples.h"
 #include "concept/svm.h"
 #include "dist/deadline.h"
@@ -31,9 +33,10 @@ struct task {
     int64_t *train;    /* [train_rows] global rows */
     int64_t *position; /* [N] position in train, or -1 */
     int64_t train_rows;
-    int32_t *alive; /* [alive_count] neurons that fire */
+    int32_t *alive; /* [alive_count] neurons that fire, dealt: any block of them costs about as much as any other */
     int64_t alive_count;
     struct span mine; /* of alive */
+    bool decoder;     /* vectors are rows of the dictionary */
     /* Of this rank's neurons, in their order. */
     uint8_t *state; /* [mine.count] enum state */
     float *cav;     /* [mine.count x D] */
@@ -58,6 +61,21 @@ static void find_training_rows(struct task *t)
           2 * CAV_MIN_EXAMPLES);
 }
 
+/* What a fit costs grows with the square of its examples. */
+static void deal(struct task *t, const float *rate)
+{
+    struct arena_mark mark = arena_mark(t->job->scratch);
+    double *cost = arena_array(t->job->scratch, double, t->alive_count);
+    for (int64_t i = 0; i < t->alive_count; i++) {
+        double fires = round((double)rate[t->alive[i]] * (double)t->train_rows);
+        double silent = (double)t->train_rows - fires;
+        bool few = fires < CAV_MIN_EXAMPLES || silent < CAV_MIN_EXAMPLES;
+        cost[i] = few ? 0 : pow(fmin(fires, t->spec.positives) + fmin(silent, t->spec.negatives), 2);
+    }
+    cav_deal(t->alive, cost, t->alive_count, t->job->scratch);
+    arena_release(t->job->scratch, mark);
+}
+
 static void find_alive(struct task *t)
 {
     struct job *job = t->job;
@@ -67,6 +85,7 @@ static void find_alive(struct task *t)
     for (int64_t k = 0; k < t->codes->neurons; k++)
         if (rate[k] > 0)
             t->alive[t->alive_count++] = (int32_t)k;
+    deal(t, rate);
     t->mine = shard_rows(t->alive_count, job->world->size, job->world->rank);
     t->state = arena_array(job->run, uint8_t, t->mine.count);
     t->cav = arena_array(job->run, float, t->mine.count * t->spec.dim);
@@ -75,11 +94,12 @@ static void find_alive(struct task *t)
 
 static const char *identity_of(struct job *job)
 {
-    static const char *const keys[] = { "seed",       "trial", "cav.positives", "cav.negatives",
-                                        "cav.method", "cav.c", "cav.holdout",   "cav.random" };
+    static const char *const keys[] = { "seed",       "trial", "cav.source",  "cav.positives", "cav.negatives",
+                                        "cav.method", "cav.c", "cav.holdout", "cav.random" };
     struct text id = text_new(job->run);
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         text_add(&id, "%s=%s\n", keys[i], config_value(job->run, job->config, keys[i]));
+    text_add(&id, "order=dealt\n");
     text_add(&id, "embeddings=%s\n", store_checksum(job->world, job->run, job_path(job, "embeddings.h5")));
     text_add(&id, "sae=%s\n", store_checksum(job->world, job->run, job_path(job, "sae.h5")));
     return id.data;
@@ -204,12 +224,14 @@ static void fetch_examples(struct task *t, struct fits *f, struct cav_collector 
 static void fit_block(struct task *t, struct fits *f, const int64_t *slots, int count)
 {
     int dim = t->spec.dim;
+    bool (*make)(float *, struct cav_score *, const float *, int, int, const float *, int32_t, const struct cav_spec *,
+                 struct cav_work *) = t->decoder ? cav_rate : cav_fit;
 #pragma omp parallel for schedule(dynamic)
     for (int b = 0; b < count; b++)
         if (f->positives[b] > 0)
             f->found[b] =
-                cav_fit(t->cav + slots[b] * dim, &t->score[slots[b]], f->x + f->first[b] * dim, f->positives[b],
-                        f->negatives[b], f->directions, t->alive[t->mine.first + slots[b]], &t->spec, f->work[b]);
+                make(t->cav + slots[b] * dim, &t->score[slots[b]], f->x + f->first[b] * dim, f->positives[b],
+                     f->negatives[b], f->directions, t->alive[t->mine.first + slots[b]], &t->spec, f->work[b]);
     for (int b = 0; b < count; b++)
         t->state[slots[b]] = f->positives[b] == 0 ? FEW_EXAMPLES : f->found[b] ? KEPT : NO_DIRECTION;
     t->done += count;
@@ -255,6 +277,22 @@ static bool run_pass(struct task *t, struct fits *f, const int64_t *slots, int64
     return go;
 }
 
+/* Rows of the dictionary, where the fits will leave or rate them. */
+static void read_decoder(struct task *t)
+{
+    struct job *job = t->job;
+    struct arena_mark mark = arena_mark(job->scratch);
+    enum phase before = phase_enter(PHASE_READ);
+    int64_t *rows = arena_array(job->scratch, int64_t, t->mine.count), n = t->mine.count * t->spec.dim;
+    for (int64_t i = 0; i < t->mine.count; i++)
+        rows[i] = t->alive[t->mine.first + i];
+    store_read_list(t->codes->store, "/decoder", rows, t->mine.count, t->cav);
+    agree(job->world, vec_all_finite(t->cav, n), EXIT_BAD_DATA,
+          "%s: a row of /decoder holds a value that is not finite\nRun cfn sae again.", store_path(t->codes->store));
+    phase_enter(before);
+    arena_release(job->scratch, mark);
+}
+
 static bool fit_all(struct task *t)
 {
     struct fits *f = fits_create(t);
@@ -282,42 +320,68 @@ static const struct layout LAYOUT[] = {
     { "/pvalue", STORE_F32, "A", "probability", "of a random direction being as accurate", NULL, false },
 };
 
-/* The vectors of this rank without gaps, and totals over all ranks. */
+/* Vectors first..first+count-1 of the file, in the order of the neurons, and totals over all ranks. */
 struct kept {
     int64_t count, first, total, few, degenerate;
     int32_t *neuron;
-    float *cav, *bias, *accuracy, *pvalue; /* cav: in place of the task's */
+    float *cav, *bias, *accuracy, *pvalue;
 };
+
+struct place {
+    int32_t neuron;
+    int64_t position; /* in alive */
+};
+
+static int by_neuron(const void *a, const void *b)
+{
+    const struct place *x = a, *y = b;
+    return (x->neuron > y->neuron) - (x->neuron < y->neuron);
+}
+
+/* Where each vector of the file is to be had, on every rank; the states of all neurons decide. */
+static struct place *find_kept(const struct task *t, struct kept *k)
+{
+    uint8_t *state = arena_array(t->job->run, uint8_t, t->alive_count);
+    struct place *place = arena_array(t->job->run, struct place, t->alive_count);
+    world_allgather_rows(t->job->world, state, t->state, t->mine.count, sizeof *state);
+    for (int64_t i = 0; i < t->alive_count; i++) {
+        k->few += state[i] == FEW_EXAMPLES;
+        k->degenerate += state[i] == NO_DIRECTION;
+        if (state[i] == KEPT)
+            place[k->total++] = (struct place){ t->alive[i], i };
+    }
+    qsort(place, (size_t)k->total, sizeof *place, by_neuron);
+    return place;
+}
 
 static struct kept gather_kept(const struct task *t)
 {
     struct job *job = t->job;
-    int64_t n = t->mine.count, sums[3] = { 0 }, dim = t->spec.dim;
-    struct kept k = { .cav = t->cav,
-                      .neuron = arena_array(job->run, int32_t, n),
-                      .bias = arena_array(job->run, float, n),
-                      .accuracy = arena_array(job->run, float, n),
-                      .pvalue = arena_array(job->run, float, n) };
-    for (int64_t i = 0; i < n; i++) {
-        sums[1] += t->state[i] == FEW_EXAMPLES;
-        sums[2] += t->state[i] == NO_DIRECTION;
-        if (t->state[i] != KEPT)
-            continue;
-        memmove(k.cav + k.count * dim, t->cav + i * dim, (size_t)dim * sizeof(float));
-        k.neuron[k.count] = t->alive[t->mine.first + i];
-        k.bias[k.count] = t->score[i].bias;
-        k.accuracy[k.count] = t->score[i].accuracy;
-        k.pvalue[k.count++] = t->score[i].pvalue;
+    struct kept k = { 0 };
+    struct place *place = find_kept(t, &k);
+    struct span span = shard_rows(k.total, job->world->size, job->world->rank);
+    int64_t *rows = arena_array(job->run, int64_t, span.count);
+    struct cav_score *score = arena_array(job->run, struct cav_score, span.count);
+    k.first = span.first;
+    k.count = span.count;
+    k.neuron = arena_array(job->run, int32_t, span.count);
+    k.cav = arena_array(job->run, float, span.count * t->spec.dim);
+    k.bias = arena_array(job->run, float, span.count);
+    k.accuracy = arena_array(job->run, float, span.count);
+    k.pvalue = arena_array(job->run, float, span.count);
+    for (int64_t i = 0; i < span.count; i++)
+        rows[i] = place[span.first + i].position;
+    enum phase before = phase_enter(PHASE_COMM);
+    world_fetch_rows(job->world, k.cav, rows, span.count, t->cav, t->mine.first, t->mine.count,
+                     (size_t)t->spec.dim * sizeof *t->cav);
+    world_fetch_rows(job->world, score, rows, span.count, t->score, t->mine.first, t->mine.count, sizeof *score);
+    phase_enter(before);
+    for (int64_t i = 0; i < span.count; i++) {
+        k.neuron[i] = place[span.first + i].neuron;
+        k.bias[i] = score[i].bias;
+        k.accuracy[i] = score[i].accuracy;
+        k.pvalue[i] = score[i].pvalue;
     }
-    int64_t *counts = arena_array(job->run, int64_t, job->world->size);
-    world_allgather_rows(job->world, counts, &k.count, 1, sizeof *counts);
-    for (int r = 0; r < job->world->rank; r++)
-        k.first += counts[r];
-    sums[0] = k.count;
-    world_sum_i64(job->world, sums, 3);
-    k.total = sums[0];
-    k.few = sums[1];
-    k.degenerate = sums[2];
     return k;
 }
 
@@ -399,7 +463,7 @@ int stage_cav(struct job *job)
     if (!job->dry_run && !job_may_write(job, "cav.h5"))
         return EXIT_DONE;
     phase_start("cav");
-    struct task task = { .job = job };
+    struct task task = { .job = job, .decoder = strcmp(job->config->cav.source, "decoder") == 0 };
     phase_enter(PHASE_READ);
     task.features = features_load(job);
     find_training_rows(&task);
@@ -414,6 +478,8 @@ int stage_cav(struct job *job)
     }
 
     task.identity = identity_of(job);
+    if (task.decoder)
+        read_decoder(&task);
     resume(&task);
     svm_start();
     if (!fit_all(&task)) {

@@ -45,6 +45,28 @@ for kind in one multi; do
     same $kind-1 $kind-3; say $? "$kind label: 3 ranks give the bits of 1"
     $python tests/support/check_head.py "$(file $kind-3 .)"; say $? "$kind label: files are what they say"
 done
+# The rows of the dictionary as vectors: unit norm, the same road, the same bits, rated on held-out images.
+copy one-1 decoder-1 && copy one-1 decoder-3 && road 1 decoder-1 --set cav.source=decoder &&
+    road 3 decoder-3 --set cav.source=decoder && same decoder-1 decoder-3
+say $? "cav.source: decoder, to classify, the same bits at 1 and 3 ranks"
+$python -c "
+import h5py, numpy as np
+cav, sae = h5py.File('$(file decoder-3 cav.h5)'), h5py.File('$(file decoder-3 sae.h5)')
+rows = sae['decoder'][:][cav['neuron'][:]]
+assert np.abs(cav['cav'][:] - rows / np.linalg.norm(rows, axis=1, keepdims=True)).max() < 1e-6
+assert (np.diff(cav['neuron'][:]) > 0).all() and (cav['pvalue'][:] <= 1).all() and np.median(cav['accuracy'][:]) > 0.6
+"
+say $? "decoder: vectors are the dictionary's rows, better than chance on held-out images"
+# To the page: a made-up run with its corpus and names.
+$python tests/support/toy_run.py "$tmp/toy" && rm "$tmp"/toy/toy/resnet18/1/{sae,cav,selection,codes,cbm}.h5
+ok=0
+for s in sae name cav select decompose classify explain; do
+    timeout 60 mpirun -n 2 "$CFN" $s --data toy --backbone resnet18 --result_dir "$tmp/toy" --set image.size=48 --set threads=1 \
+        --set sae.epochs=8 --set sae.batch=64 --set sae.expansion=6 --set cav.source=decoder --set cav.positives=30 --set cav.negatives=30 --set select.count=20 --set decompose.nonzeros=6 \
+        --set classify.bootstrap=20 --set classify.controls=1 --set explain.images=4 --force > "$tmp/out" 2>&1 || { ok=1; tail -5 "$tmp/out"; break; }
+done
+[ $ok = 0 ] && [ -s "$tmp/toy/toy/resnet18/1/report/index.html" ] && [ -s "$tmp/toy/toy/resnet18/1/explanations.h5" ]
+say $? "decoder: name, select, decompose, classify and explain follow"
 for method in logistic mean pattern; do
     copy one-1 $method-1 && copy one-1 $method-3 && road 1 $method-1 --set cav.method=$method --set decompose.positive=true &&
         road 3 $method-3 --set cav.method=$method --set decompose.positive=true && same $method-1 $method-3
