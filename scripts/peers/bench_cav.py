@@ -45,7 +45,7 @@ def make(directory):
 
 
 def ours(root):
-    command = ["mpirun", "-n", "2", os.environ["CFN"], "cav", "--data", "t", "--backbone", "b", "--result_dir", root]
+    command = ["mpirun", "-n", "2", os.environ["CFN"], "cav", "--data", "t", "--backbone", "resnet18", "--result_dir", root]
     begin = time.perf_counter()
     text = subprocess.run(command + ["--force", "--set", "threads=1"], capture_output=True, text=True, check=True).stdout
     return time.perf_counter() - begin, text
@@ -70,7 +70,7 @@ def sample_of(x, active):
 def main():
     root = tempfile.mkdtemp()
     try:
-        directory = root + "/t/b/1"
+        directory = root + "/t/resnet18/1"
         os.makedirs(directory)
         x, active = make(directory)
         sample = list(sample_of(x, active))
