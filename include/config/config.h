@@ -108,6 +108,8 @@ struct decompose_config {
     bool intercept, positive;
     const char *method, *precision; /* omp, lasso; single, double */
     double tolerance, lambda;
+    const char *search; /* fixed, validation */
+    double slack;       /* of the search, in FVU */
 };
 struct classify_config {
     const char *input;        /* reconstruction, codes */

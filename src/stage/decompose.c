@@ -6,6 +6,7 @@
 
 #include "base/timer.h"
 #include "concept/omp.h"
+#include "image/corpus.h"
 #include "math/vec.h"
 #include "stage/decompose.h"
 #include "stage/features.h"
@@ -23,6 +24,8 @@ struct decompose_stage {
     /* One block of rows, as written. */
     int32_t *atom;
     float *value, *constant, *residual;
+    int longest;               /* where the number of concepts is searched: the most tried; otherwise 0 */
+    double *path;              /* [longest] FVU of the validation split with 1, 2, ... concepts */
     double squared, explained; /* over this rank's rows: ||x - mean||^2, and what the code explains of it */
 };
 
@@ -78,6 +81,89 @@ static void setup(struct decompose_stage *s, struct job *job)
     }
 }
 
+static int threads_of(const struct decompose_stage *s)
+{
+    return s->job->world->threads > 0 ? s->job->world->threads : 1;
+}
+
+/* Sums of one chunk over its validation rows: what each number of concepts leaves [S], rows, |x|^2, and x [D]. */
+static void sum_chunk(struct decompose_stage *s, double *sums, int64_t at, int64_t rows)
+{
+    int S = s->S, D = s->features->dim;
+    for (int64_t i = 0; i < rows; i++) {
+        const float *x = s->features->x + (at + i) * D;
+        double left = s->codes.residual[i] * s->codes.residual[i];
+        if (s->features->split[s->features->mine.first + at + i] != SPLIT_VAL)
+            continue;
+        for (int j = S - 1; j >= 0; left += s->codes.drop[i * S + j--])
+            sums[j] += left;
+        sums[S]++;
+        sums[S + 1] += vec_dot(x, x, D);
+        for (int d = 0; d < D; d++)
+            sums[S + 2 + d] += (double)x[d];
+    }
+}
+
+/* The path's FVU on the validation split: one pursuit of S concepts goes through all smaller ones. Sums are formed by
+ * chunk and added in the order of the chunks: the same at any rank count. */
+static void walk(struct decompose_stage *s)
+{
+    const struct features *f = s->features;
+    struct arena *scratch = s->job->scratch;
+    struct arena_mark mark = arena_mark(scratch);
+    int64_t length = s->S + 2 + f->dim, own = (f->mine.count + FEATURES_CHUNK - 1) / FEATURES_CHUNK;
+    int64_t chunks = (f->rows + FEATURES_CHUNK - 1) / FEATURES_CHUNK;
+    double *local = arena_array(scratch, double, own *length), *all = arena_array(scratch, double, chunks *length);
+    double *sums = arena_array(scratch, double, length), centre = 0;
+    struct omp_spec spec = decompose_spec(s->job, s->S);
+    struct omp_counts counts = { 0 };
+    s->omp = omp_create(scratch, s->atoms, s->M, f->dim, &spec, FEATURES_CHUNK, threads_of(s));
+    s->codes =
+        (struct omp_codes){ arena_array(scratch, int32_t, FEATURES_CHUNK * s->S),
+                            arena_array(scratch, double, FEATURES_CHUNK * s->S),
+                            arena_array(scratch, double, FEATURES_CHUNK), arena_array(scratch, double, FEATURES_CHUNK),
+                            arena_array(scratch, double, FEATURES_CHUNK * s->S) };
+    for (int64_t c = 0; c < own; c++) {
+        int64_t at = c * FEATURES_CHUNK,
+                rows = f->mine.count - at < FEATURES_CHUNK ? f->mine.count - at : FEATURES_CHUNK;
+        omp_solve(s->omp, &s->codes, f->x + at * f->dim, rows, &counts);
+        sum_chunk(s, local + c * length, at, rows);
+    }
+    world_allgather_rows(s->job->world, all, local, own, (size_t)length * sizeof *all);
+    for (int64_t c = 0; c < chunks; c++)
+        vec_daxpy(sums, 1, all + c * length, length);
+    agree(s->job->world, sums[s->S] > 0, EXIT_BAD_DATA,
+          "decompose: decompose.search: validation needs a validation split\nSet decompose.search: fixed.");
+    for (int d = 0; d < f->dim; d++)
+        centre += sums[s->S + 2 + d] * sums[s->S + 2 + d] / sums[s->S];
+    for (int j = 0; j < s->S; j++)
+        s->path[j] = sums[j] / fmax(sums[s->S + 1] - centre, 1e-300);
+    arena_release(scratch, mark);
+}
+
+/* S <- the fewest concepts whose FVU on the validation split is within decompose.slack of the path's best. */
+static void search_nonzeros(struct decompose_stage *s)
+{
+    const struct decompose_config *c = &s->job->config->decompose;
+    agree(s->job->world, strcmp(c->method, "omp") == 0 && !c->positive, EXIT_BAD_CONFIG,
+          "decompose.search: validation goes along the path of decompose.method: omp without decompose.positive\n"
+          "Set decompose.search: fixed, or change these.");
+    s->longest = s->S;
+    s->path = arena_array(s->job->run, double, s->longest);
+    walk(s);
+    double best = s->path[0];
+    for (int j = 1; j < s->longest; j++)
+        best = fmin(best, s->path[j]);
+    for (s->S = 1; s->S < s->longest && s->path[s->S - 1] > best + c->slack; s->S++)
+        ;
+    log_info("decompose: concepts  validation FVU");
+    for (int n = 1, next; n <= s->longest; n = next) {
+        next = n < s->S && 2 * n > s->S ? s->S : n < s->longest && 2 * n > s->longest ? s->longest : 2 * n;
+        log_info("decompose: %8d  %14.4f%s", n, s->path[n - 1],
+                 n == s->S ? "  chosen: fewest within decompose.slack of the best" : "");
+    }
+}
+
 static void make_buffers(struct decompose_stage *s)
 {
     struct arena *arena = s->job->run;
@@ -104,9 +190,12 @@ static struct store *create(struct decompose_stage *s)
           false },
         { "/residual_norm", STORE_F32, "N", "1", "norm of the part of the representation that is left over", NULL,
           false },
+        { "/validation_fvu", STORE_F64, "P", "1", "FVU of the validation split with 1, 2, ... concepts an image", NULL,
+          false }, /* last: only where the number is searched */
     };
-    const struct extent sizes[] = { { "N", s->features->rows }, { "S", s->S } };
-    return job_create(s->job, "codes.h5", layout, sizeof layout / sizeof layout[0], sizes, 2);
+    const struct extent sizes[] = { { "N", s->features->rows }, { "S", s->S }, { "P", s->longest } };
+    size_t searched = s->longest > 0;
+    return job_create(s->job, "codes.h5", layout, 4 + searched, sizes, 2 + searched);
 }
 
 /* Solves rows at..at+n-1 of this rank into place `to` of the block. */
@@ -168,8 +257,9 @@ static void say(struct decompose_stage *s, double seconds)
              (long long)s->features->rows, seconds, (double)s->features->rows / seconds, s->S, s->M,
              sums[0] > 0 ? 100 * sums[1] / sums[0] : 100.0);
     if (early[0] + early[1] > 0)
-        log_info("decompose: %lld images needed fewer concepts (nothing left), %lld ended at a dependent concept",
-                 (long long)early[0], (long long)early[1]);
+        log_info(
+            "decompose: %lld images ended early: no concept correlates with what is left; %lld at a dependent concept",
+            (long long)early[0], (long long)early[1]);
     if (early[2] > 0)
         log_info("decompose: %lld images reached the tolerance with fewer concepts", (long long)early[2]);
     if (early[3] > 0)
@@ -202,13 +292,16 @@ int stage_decompose(struct job *job)
         return dry_run(&s);
     double begin = timer_seconds();
     phase_enter(PHASE_COMPUTE);
+    if (strcmp(job->config->decompose.search, "validation") == 0)
+        search_nonzeros(&s);
     make_buffers(&s);
-    int threads = job->world->threads > 0 ? job->world->threads : 1;
     struct omp_spec spec = decompose_spec(job, s.S);
-    s.omp = omp_create(job->run, s.atoms, s.M, s.features->dim, &spec, FEATURES_CHUNK, threads);
+    s.omp = omp_create(job->run, s.atoms, s.M, s.features->dim, &spec, FEATURES_CHUNK, threads_of(&s));
     struct store *store = create(&s);
     solve_all(&s, store);
     store_set_i64(store, "/", "concepts", s.M);
+    if (s.longest > 0)
+        store_write_all(store, "/validation_fvu", s.path);
     phase_enter(PHASE_WRITE);
     job_publish(job, store, "decompose", inputs, 3);
     phase_count("images", (double)s.features->rows / job->world->size);

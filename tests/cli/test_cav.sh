@@ -57,6 +57,42 @@ assert np.abs(cav['cav'][:] - rows / np.linalg.norm(rows, axis=1, keepdims=True)
 assert (np.diff(cav['neuron'][:]) > 0).all() and (cav['pvalue'][:] <= 1).all() and np.median(cav['accuracy'][:]) > 0.6
 "
 say $? "decoder: vectors are the dictionary's rows, better than chance on held-out images"
+# How many concepts: FVU along the path as numpy finds it from whole runs, the same bits at 1 and 3 ranks.
+for n in 1 3; do
+    mkdir -p "$(file search-$n .)" && cp "$(file one-1 embeddings.h5)" "$(file one-1 cav.h5)" "$(file one-1 selection.h5)" "$(file search-$n .)"
+    stage $n search-$n decompose --set decompose.search=validation --set decompose.slack=0.05 --set decompose.nonzeros=8
+    say $? "decompose.search: validation at $n ranks"
+done
+grep -q "chosen: fewest" "$tmp/out" && $python tests/support/same_data.py "$(file search-1 codes.h5)" "$(file search-3 codes.h5)"
+say $? "search: the table, and the same bits"
+$python -c "
+import h5py, numpy as np
+f, c, v, e = (h5py.File('$(file search-3 .)' + '/' + n) for n in ('codes.h5', 'cav.h5', 'selection.h5', 'embeddings.h5'))
+atoms, path, S = c['cav'][:][v['index'][:]].astype('f8'), f['validation_fvu'][:], f['atom'].shape[1]
+val = np.flatnonzero(e['split'][:] == 1)
+x = e['features'][:][val].astype('f8')
+left = sum(((x[i] - f['intercept'][n] - f['value'][n] @ atoms[f['atom'][n]])**2).sum() for i, n in enumerate(val))
+assert len(path) == 8 and (np.diff(path) <= 0).all() and 1 <= S < 8
+assert abs(left / ((x - x.mean(0))**2).sum() - path[S - 1]) < 1e-5
+assert path[S - 1] <= path[-1] + 0.05 and (S == 1 or path[S - 2] > path[-1] + 0.05)
+"
+say $? "search: the fewest within the slack, with the FVU of the file's codes"
+# Concepts of rank 3, exactly: every image ends there, counted, at any precision.
+mkdir -p "$(file flat .)" && cp "$(file one-1 embeddings.h5)" "$(file one-1 cav.h5)" "$(file one-1 selection.h5)" "$(file flat .)"
+$python -c "
+import h5py, numpy as np
+with h5py.File('$(file flat cav.h5)', 'r+') as f:
+    r = np.random.default_rng(4)
+    f['cav'][:] = r.integers(-3, 4, (f['cav'].shape[0], 3)) @ r.integers(-3, 4, (3, f['cav'].shape[1])) / 32"
+for precision in single double; do
+    stage 2 flat decompose --force --set decompose.precision=$precision && grep -q "ended early: no concept\|at a dependent" "$tmp/out" &&
+        $python -c "
+import h5py, numpy as np
+f = h5py.File('$(file flat codes.h5)')
+assert ((f['atom'][:] >= 0).sum(1) <= 3).all() and np.isfinite(f['value'][:]).all() and np.abs(f['value'][:]).max() < 1e4"
+    say $? "dependent concepts, $precision: pursuits end early and are counted"
+done
+
 # To the page: a made-up run with its corpus and names.
 $python tests/support/toy_run.py "$tmp/toy" && rm "$tmp"/toy/toy/resnet18/1/{sae,cav,selection,codes,cbm}.h5
 ok=0
