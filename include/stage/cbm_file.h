@@ -12,6 +12,7 @@ struct cbm {
     const double *bias;           /* [C] */
     const double *concept_weight; /* [C x M] */
     struct head_search search;
+    double temperature;             /* logits / temperature are calibrated */
     const struct sparse_path *path; /* of sparse heads, or NULL */
     const int *levels;              /* [level_count] NEC of the heads path->level */
     int level_count;

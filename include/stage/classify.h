@@ -86,4 +86,17 @@ struct classify_sparse_report {
 void classify_sparse_write(struct json_writer *w, const void *report); /* section "sparse" of metrics.json */
 void classify_sparse_print(const struct classify_sparse_report *report);
 
+/* ---- classify_calibrate.c ---- */
+
+struct classify_calibration {
+    const char *name; /* of the model; NULL ends a list */
+    const struct classify *task;
+    const float *logits; /* [N x C] on every rank */
+    double temperature;
+};
+/* Of the validation rows; 1 when there are none. Local. */
+double classify_temperature(const struct classify *t, const float *logits);
+void classify_calibration_write(struct json_writer *w, const void *list); /* section "calibration" of metrics.json */
+void classify_calibration_print(const struct classify_calibration *list);
+
 #endif

@@ -22,6 +22,7 @@ struct found {
     struct classify_sparse sparse; /* path NULL when none was made */
     float *logits;                 /* [N x C] on every rank */
     float *local;                  /* [mine.count x C] */
+    double temperature;            /* of the validation rows */
 };
 
 static struct head_basis *basis_of(const struct classify *t, const float *atoms)
@@ -164,9 +165,16 @@ static void measure_all(struct classify *t, const struct found *ours, const stru
         { "random_concepts", trials, random },
     };
     struct classify_sparse_report report = { t, &ours->sparse, paths, trials };
-    const struct metrics_section sections[] = { { classify_sparse_write, &report } };
+    const struct classify_calibration calibration[] = {
+        { "backbone", t, backbone, classify_temperature(t, backbone) },
+        { "cbm", t, cbm, ours->temperature },
+        { NULL, NULL, NULL, 0 },
+    };
+    const struct metrics_section sections[] = { { classify_calibration_write, calibration },
+                                                { classify_sparse_write, &report } };
     enum phase before = phase_enter(PHASE_EVALUATE);
-    metrics_write(job, t->features, models, trials > 0 ? 4 : 3, sections, ours->sparse.path ? 1 : 0);
+    metrics_write(job, t->features, models, trials > 0 ? 4 : 3, sections, ours->sparse.path ? 2 : 1);
+    classify_calibration_print(calibration);
     if (ours->sparse.path)
         classify_sparse_print(&report);
     phase_enter(before);
@@ -184,6 +192,7 @@ static struct cbm describe(const struct classify *t, const struct found *found)
                        .concept_weight = head->weight,
                        .search = found->search,
                        .logits = found->local,
+                       .temperature = found->temperature,
                        .path = found->sparse.path,
                        .levels = found->sparse.levels,
                        .level_count = found->sparse.level_count };
@@ -218,6 +227,7 @@ static void run(struct classify *t, const struct classify_codes *codes)
     fit_all(&ours, t, t->atoms, codes);
     log_info("classify: C = %.3g after %d fits, validation %s %.4f", ours.search.c, ours.search.fits,
              f->multi_label ? "AUROC" : "accuracy", ours.search.score);
+    ours.temperature = classify_temperature(t, ours.logits);
     run_controls(t, controls);
     progress_end();
     measure_all(t, &ours, controls);

@@ -129,6 +129,77 @@ static void bars(struct page *page, struct text *out)
                                         .digits = 3 });
 }
 
+/* The numbers of an array in metrics.json into out [count]; returns whether they are all there. */
+static bool read_numbers(double *out, const struct json *array, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        out[i] = json_as_number(json_item(array, i), NAN);
+    return array && json_count(array) == count;
+}
+
+/* Score of sparse heads against concepts a class, for the concepts and for random directions. */
+static void sparse_curve(struct page *page, struct text *out)
+{
+    enum { MOST = 32 };
+    static const char *const keys[] = { "cbm", "random_concepts" }, *const names[] = { "concepts",
+                                                                                       "random directions" };
+    const struct json *sparse = json_member(page->metrics, "sparse"), *levels = json_member(sparse, "levels");
+    double x[2][MOST], y[2][MOST];
+    struct plot_series series[2];
+    int count = 0;
+    int64_t n = json_count(levels);
+    for (int m = 0; m < 2 && levels && n <= MOST; m++) {
+        const struct json *model = json_member(sparse, keys[m]);
+        const struct json *split = json_member(model, split_name((enum split)page->split));
+        if (read_numbers(x[m], json_member(model, "nec"), n) && read_numbers(y[m], json_member(split, "values"), n)) {
+            series[count] = (struct plot_series){ names[m], x[m], y[m], n, false };
+            count++;
+        }
+    }
+    if (count == 0)
+        return;
+    text_add(out, "<div><h3>How few concepts are enough?</h3>\n");
+    plot_xy(out, &(struct plot_xy){ arena_printf(page->arena, "%s by number of concepts a class", main_name(page)),
+                                    "concepts a class (NEC)", main_name(page), series, count, 460, 260 });
+    text_add(out,
+             "<p class=\"soft small\">Heads that may use only so many concepts a class, on the codes. The distance "
+             "between the lines is what the concepts bring beyond random directions.</p></div>\n");
+}
+
+/* Confidence against the share of right answers, before and after the temperature. */
+static void reliability(struct page *page, struct text *out)
+{
+    enum { BINS = 15 };
+    static const char *const keys[] = { "before", "after" };
+    static double ends[] = { 0, 1 };
+    const struct json *model = json_member(json_member(page->metrics, "calibration"), "cbm");
+    const struct json *split = json_member(model, split_name((enum split)page->split));
+    double x[2][BINS], y[2][BINS], error[2];
+    struct plot_series series[3] = { { "perfect", ends, ends, 2, false } };
+    for (int k = 0; k < 2; k++) {
+        const struct json *r = json_member(split, keys[k]);
+        error[k] = json_as_number(json_member(r, "ece"), NAN);
+        int64_t held = 0;
+        if (!read_numbers(x[k], json_member(r, "confidence"), BINS) ||
+            !read_numbers(y[k], json_member(r, "right"), BINS))
+            return;
+        for (int b = 0; b < BINS; b++)
+            if (isfinite(x[k][b])) {
+                x[k][held] = x[k][b];
+                y[k][held++] = y[k][b];
+            }
+        series[k + 1] = (struct plot_series){ k == 0 ? "as it is" : "calibrated", x[k], y[k], held, false };
+    }
+    text_add(out, "<div><h3>Can its confidence be trusted?</h3>\n");
+    plot_xy(out, &(struct plot_xy){ "confidence and share of right answers", "confidence", "right answers", series, 3,
+                                    460, 260 });
+    html_add(
+        out,
+        "<p class=\"soft small\">Expected calibration error %.3f; %.3f after dividing the logits by a temperature of "
+        "%.3g, found on the validation split.</p></div>\n",
+        error[0], error[1], json_as_number(json_member(model, "temperature"), NAN));
+}
+
 void page_numbers(struct page *page, struct text *out)
 {
     text_add(out, "<section id=\"numbers\">\n<h2>How good is it?</h2>\n");
@@ -142,6 +213,10 @@ void page_numbers(struct page *page, struct text *out)
     caution(page, out);
     bars(page, out);
     table(page, out);
+    text_add(out, "<div class=\"figures\">\n");
+    sparse_curve(page, out);
+    reliability(page, out);
+    text_add(out, "</div>\n");
     text_add(out,
              "<p class=\"soft small\">Small figures: 95 %% interval from resampling the images. The random control "
              "shows what the numbers would be if the concepts meant nothing: with many directions a representation "

@@ -70,7 +70,7 @@ check((prediction == (logits.argmax(1) if prediction.ndim == 1 else logits > 0))
 
 # Metrics: accuracy, and intervals around it.
 m = json.load(open(f"{d}/metrics.json"))
-check(list(m) == ["backbone", "cbm", "majority", "random_concepts", "retention", "sparse"], "models in metrics.json")
+check(list(m) == ["backbone", "cbm", "majority", "random_concepts", "retention", "calibration", "sparse"], "models in metrics.json")
 for name, number in (("val", 1), ("test", 2)):
     here = split == number
     for model, z in (("cbm", logits), ("backbone", emb["logits"][()])):
@@ -87,6 +87,25 @@ for name, number in (("val", 1), ("test", 2)):
         check(len(v["auroc_per_class"]) == len(v["auprc_per_class"]) == z.shape[1], "one value per class")
     ratio = m["cbm"][name]["auroc"] / m["backbone"][name]["auroc"]
     check(abs(m["retention"][name]["auroc"] - ratio) < 1e-12, "retention")
+
+# Calibration: the temperature has the least log loss around it; bins hold every image.
+def log_loss(z, here, t):
+    if "label" in emb:
+        z = z[here].astype("f8") / t
+        return (np.logaddexp.reduce(z, 1) - z[np.arange(len(z)), emb["label"][()][here]]).mean()
+    y = emb["labels"][()][here]
+    return (np.logaddexp(0, z[here].astype("f8") / t) - z[here].astype("f8") / t * (y == 1))[y >= 0].mean()
+
+
+for model, z in (("cbm", logits), ("backbone", emb["logits"][()])):
+    c = m["calibration"][model]
+    t = c["temperature"]
+    at = [log_loss(z, split == 1, t * f) for f in (0.98, 1, 1.02)]
+    check(at[1] <= min(at) or not 1e-2 < t < 1e2, f"temperature of {model}")
+    for name, number in (("val", 1), ("test", 2)):
+        check(abs(c[name]["before"]["ece"] - m[model][name]["ece"]) < 1e-9, f"error of {model} before")
+        check(abs(c[name]["after"]["log_loss"] - log_loss(z, split == number, t)) < 1e-9, f"log loss of {model} after")
+check(cbm.attrs["temperature"] == m["calibration"]["cbm"]["temperature"], "temperature in cbm.h5")
 
 # Sparse heads: as many weights as they say, and the score that is reported.
 classes = logits.shape[1]

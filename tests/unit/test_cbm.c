@@ -14,6 +14,7 @@
 #include "concept/cbm.h"
 #include "concept/cbm_basis.h"
 #include "concept/cbm_scale.h"
+#include "concept/head_calibrate.h"
 #include "concept/head_loss.h"
 #include "concept/head_sparse.h"
 #include "dist/world.h"
@@ -369,6 +370,46 @@ static void classes_are_balanced(void **state)
     arena_reset(arena);
 }
 
+/* Rows whose labels are drawn from the very probabilities, with logits made three times too large. */
+static void temperatures_are_found(void **state)
+{
+    (void)state;
+    enum { ROWS = 4000 };
+    float *z = arena_array(arena, float, ROWS *C);
+    int32_t *label = arena_array(arena, int32_t, ROWS);
+    int8_t *labels = arena_array(arena, int8_t, ROWS * C);
+    for (int i = 0; i < ROWS; i++) {
+        double sum = 0, at = 0, u = rng_uniform(&RNG, 500, (uint64_t)i);
+        for (int c = 0; c < C; c++) {
+            double logit = rng_normal(&RNG, 501 + (uint64_t)c, (uint64_t)i);
+            z[i * C + c] = (float)(3 * logit);
+            sum += exp(logit);
+            double p = 1 / (1 + exp(-logit)), draw = rng_uniform(&RNG, 600 + (uint64_t)c, (uint64_t)i);
+            labels[i * C + c] = (int8_t)(i % 7 == c ? -1 : draw < p);
+        }
+        for (label[i] = 0; label[i] < C - 1; label[i]++)
+            if ((at += exp((double)z[i * C + label[i]] / 3) / sum) > u)
+                break;
+    }
+    for (int multi = 0; multi < 2; multi++) {
+        struct calibrate_rows rows = { ROWS, C, z, multi ? NULL : label, multi ? labels : NULL };
+        double t = calibrate_temperature(&rows, scratch);
+        struct calibrate_report before, after;
+        calibrate_measure(&before, &rows, 1, scratch);
+        calibrate_measure(&after, &rows, t, scratch);
+        if (!(fabs(t - 3) < 0.3 && after.ece < 0.03 && before.ece > 0.1 && after.loss < before.loss))
+            fail_msg("temperature %g, error %g to %g", t, before.ece, after.ece);
+        int64_t n = 0;
+        for (int b = 0; b < CALIBRATE_BINS; b++) {
+            assert_true(after.count[b] == 0 ||
+                        (after.confidence[b] > b / 15.0 && after.confidence[b] <= (b + 1) / 15.0 + 1e-12));
+            n += after.count[b];
+        }
+        assert_true(multi ? n > ROWS * (C - 1) : n == ROWS);
+    }
+    arena_reset(arena);
+}
+
 int main(int argc, char **argv)
 {
     world = world_start(&argc, &argv);
@@ -387,6 +428,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(sparse_heads_are_minima),
         cmocka_unit_test(paths_reach_their_levels),
         cmocka_unit_test(classes_are_balanced),
+        cmocka_unit_test(temperatures_are_found),
     };
     return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
 }
