@@ -28,7 +28,9 @@ struct arena_mark arena_mark(const struct arena *arena);
 void arena_release(struct arena *arena, struct arena_mark mark); /* memory taken since `mark` may be reused */
 void arena_reset(struct arena *arena);
 
-size_t arena_bytes(const struct arena *arena);      /* reserved from the system */
+size_t arena_bytes(const struct arena *arena); /* reserved from the system */
+/* Bytes that were taken and lie in no memory yet, as nobody has touched them. */
+size_t arena_absent_bytes(const struct arena *arena);
 size_t arena_peak_bytes(const struct arena *arena); /* most ever in use */
 
 char *arena_strdup(struct arena *arena, const char *text);

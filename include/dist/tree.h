@@ -37,6 +37,7 @@ void tree_fold_f64(const struct tree *tree, int leaf, double *stack, int64_t n, 
  * `out` may be nodes' first row. Collective: 2 n bytes-of-type per rank for ranks > 1. */
 void tree_sum_nodes_f32(const struct tree *tree, float *out, const float *nodes, int64_t n, int64_t stride);
 void tree_sum_nodes_f64(const struct tree *tree, double *out, const double *nodes, int64_t n, int64_t stride);
+int64_t tree_scratch_bytes(const struct tree *tree, int64_t n); /* what the first takes besides; local */
 
 /* Convenience for small vectors: leaves [own leaves x n] are overwritten; out [n]. Collective. */
 void tree_sum_f64(const struct tree *tree, double *out, double *leaves, int64_t n);

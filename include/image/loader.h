@@ -17,6 +17,11 @@ struct loader;
  * Ends the job with EXIT_BAD_DATA when the file is no corpus. Collective. */
 struct loader *loader_open(struct store *corpus, struct arena *arena, int image_size, uint64_t seed);
 
+/* The same for --dry-run: memory is taken, but no image read. */
+struct loader *loader_plan(struct store *corpus, struct arena *arena, int image_size, uint64_t seed);
+/* Bytes that loader_fill of `count` rows takes besides, about. Local. */
+int64_t loader_bytes(const struct loader *loader, int64_t count);
+
 /* out [count x 3 x S x S] float, normalised; rows [count] global rows, any order. With `augment` the training
  * transform of `epoch`, otherwise the evaluation transform. Local; reads files, decodes with this rank's threads. */
 void loader_fill(struct loader *loader, float *out, const int64_t *rows, int64_t count, int epoch, bool augment);

@@ -33,6 +33,7 @@ struct network_spec {
     bool local_batchnorm;      /* statistics per shard instead of the global batch */
     bool whole_depth;          /* training leaves no block out, whatever the backbone's stochastic depth says */
     bool fast_reduction;       /* any-order sums over ranks */
+    bool plan_only;            /* nothing is computed: parameters have no values, and large memory is not touched */
     uint64_t seed;             /* initial weights, as torchvision's from scratch */
 };
 

@@ -17,18 +17,18 @@
 
 struct job {
     struct world *world;
-    struct arena *run;       /* until the stage ends */
-    struct arena *scratch;   /* mark and release */
+    struct arena *run;     /* until the stage ends */
+    struct arena *scratch; /* mark and release */
     const struct config *config;
     const char *command_line;
-    const char *dir;         /* run directory: <result_dir>/<data>/<backbone>/<trial> */
-    const char *data_dir;    /* <result_dir>/<data>: corpus.h5 and audit.json live here */
-    const char *stage;       /* name of the command that runs now */
-    const char *home;        /* its directory: data_dir for pack and audit, dir for the others */
-    const char *started;     /* UTC */
+    const char *dir;      /* run directory: <result_dir>/<data>/<backbone>/<trial> */
+    const char *data_dir; /* <result_dir>/<data>: corpus.h5 and audit.json live here */
+    const char *stage;    /* name of the command that runs now */
+    const char *home;     /* its directory: data_dir for pack and audit, dir for the others */
+    const char *started;  /* UTC */
     bool force, resume, dry_run, json;
-    bool replace;            /* set by `cfn run`: outputs that are no longer valid are replaced, checkpoints are used */
-    int argc;                /* arguments of helper commands: what is left after flags */
+    bool replace; /* set by `cfn run`: outputs that are no longer valid are replaced, checkpoints are used */
+    int argc;     /* arguments of helper commands: what is left after flags */
     char **argv;
 };
 
@@ -69,6 +69,9 @@ struct store *job_open(struct job *job, const char *name, const char *made_by);
  * it only says that the file would be written, and returns false. Collective. */
 bool job_may_write(struct job *job, const char *name);
 /* store_create; replaces with force, or in `cfn run`. */
+/* For --dry-run: the most memory a rank will have resident once all that the run arena gave out has been used, and
+ * `more` bytes besides; of the largest rank. Collective. */
+double job_memory(struct job *job, double more);
 struct store *job_create(struct job *job, const char *name, const struct layout *layout, size_t datasets,
                          const struct extent *sizes, size_t extents);
 /* Provenance (/run) with the checksum of each named input, then publish. */

@@ -199,6 +199,29 @@ size_t arena_bytes(const struct arena *arena)
     return arena->reserved;
 }
 
+/* Pages of the first `bytes` of a block that the system has not given yet. */
+static size_t absent_pages(const struct block *block, size_t bytes)
+{
+    unsigned char there[4096];
+    size_t pages = (bytes + PAGE - 1) / PAGE, absent = 0;
+    for (size_t page = 0; page < pages; page += sizeof there) {
+        size_t count = pages - page < sizeof there ? pages - page : sizeof there;
+        if (mincore(block->data + page * PAGE, count * PAGE, there) != 0)
+            return absent;
+        for (size_t i = 0; i < count; i++)
+            absent += !(there[i] & 1);
+    }
+    return absent;
+}
+
+size_t arena_absent_bytes(const struct arena *arena)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < arena->count; i++)
+        bytes += absent_pages(&arena->blocks[i], arena->blocks[i].touched) * PAGE;
+    return bytes;
+}
+
 size_t arena_peak_bytes(const struct arena *arena)
 {
     return arena->peak;

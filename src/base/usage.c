@@ -2,9 +2,11 @@
 #include "base/usage.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 
-double usage_peak_bytes(void)
+/* A row of the kernel's account, in bytes: "VmHWM: %lf kB". */
+static double status(const char *row)
 {
     char line[256];
     double kilobytes = 0.0;
@@ -12,10 +14,20 @@ double usage_peak_bytes(void)
     if (!file)
         return 0.0;
     while (fgets(line, sizeof line, file))
-        if (sscanf(line, "VmHWM: %lf kB", &kilobytes) == 1)
+        if (strncmp(line, row, strlen(row)) == 0 && sscanf(line + strlen(row), ": %lf kB", &kilobytes) == 1)
             break;
     fclose(file);
     return kilobytes * 1024.0;
+}
+
+double usage_bytes(void)
+{
+    return status("VmRSS");
+}
+
+double usage_peak_bytes(void)
+{
+    return status("VmHWM");
 }
 
 void usage_peak_reset(void)

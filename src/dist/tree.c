@@ -239,6 +239,14 @@ static void exchange(const struct tree *tree, struct kind kind, char *rows, cons
         "MPI_Alltoallv");
 }
 
+int64_t tree_scratch_bytes(const struct tree *tree, int64_t n)
+{
+    int64_t piece = n < PIECE_ELEMENTS ? n : PIECE_ELEMENTS;
+    if (tree->world->size == 1)
+        return 0;
+    return tree->all_nodes * (piece / tree->world->size + 1) * (int64_t)sizeof(float);
+}
+
 /* One piece of a long vector: exchange slices, finish the tree in mine, gather the slices. */
 static void sum_piece(const struct tree *tree, struct kind kind, char *out, const char *nodes, int64_t n,
                       int64_t stride)

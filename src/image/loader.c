@@ -29,7 +29,7 @@ struct loader {
     int64_t rows;
     int size;
     uint64_t seed;
-    bool encoded;
+    bool encoded, plan;          /* plan: nothing is read */
     int height, width, channels; /* of pixel corpora */
     int64_t *offset;             /* [rows + 1] of encoded corpora */
     uint8_t *cache;              /* all pixels or bytes, NULL when too large */
@@ -54,6 +54,13 @@ static int count_threads(void)
     return threads < WORKERS ? threads : WORKERS;
 }
 
+static void take_cache(struct loader *loader, struct arena *arena, const char *name, int64_t bytes)
+{
+    loader->cache = arena_take_raw(arena, (size_t)bytes + 1, 1);
+    if (!loader->plan)
+        store_read_all(loader->store, name, loader->cache);
+}
+
 static void open_pixels(struct loader *loader, struct arena *arena)
 {
     int64_t dims[4];
@@ -70,8 +77,7 @@ static void open_pixels(struct loader *loader, struct arena *arena)
     int64_t bytes = dims[0] * dims[1] * dims[2] * dims[3];
     if (bytes > cache_limit)
         return;
-    loader->cache = arena_take_raw(arena, (size_t)bytes + 1, 1);
-    store_read_all(loader->store, "/images", loader->cache);
+    take_cache(loader, arena, "/images", bytes);
 }
 
 static void open_encoded(struct loader *loader, struct arena *arena)
@@ -91,13 +97,13 @@ static void open_encoded(struct loader *loader, struct arena *arena)
             (long long)bytes);
     if (bytes > cache_limit)
         return;
-    loader->cache = arena_take_raw(arena, (size_t)bytes + 1, 1);
-    store_read_all(loader->store, "/encoded", loader->cache);
+    take_cache(loader, arena, "/encoded", bytes);
 }
 
-struct loader *loader_open(struct store *corpus, struct arena *arena, int image_size, uint64_t seed)
+static struct loader *start(struct store *corpus, struct arena *arena, int image_size, uint64_t seed, bool plan)
 {
     struct loader *loader = arena_array(arena, struct loader, 1);
+    loader->plan = plan;
     loader->store = corpus;
     loader->size = image_size;
     loader->seed = seed;
@@ -113,6 +119,28 @@ struct loader *loader_open(struct store *corpus, struct arena *arena, int image_
     for (int w = 0; w < loader->workers; w++)
         loader->scratch[w] = arena_create("loader scratch", SCRATCH_BLOCK);
     return loader;
+}
+
+struct loader *loader_open(struct store *corpus, struct arena *arena, int image_size, uint64_t seed)
+{
+    return start(corpus, arena, image_size, seed, false);
+}
+
+struct loader *loader_plan(struct store *corpus, struct arena *arena, int image_size, uint64_t seed)
+{
+    return start(corpus, arena, image_size, seed, true);
+}
+
+int64_t loader_bytes(const struct loader *loader, int64_t count)
+{
+    enum { COPIES = 4, FROM_ENCODED = 10 }; /* a picture on its way; pixels of a compressed byte */
+    int64_t image = (int64_t)loader->height * loader->width * loader->channels;
+    if (loader->encoded)
+        image = loader->rows > 0 ? loader->offset[loader->rows] / loader->rows : 0;
+    int64_t read = loader->cache ? 0 : count * image;
+    int64_t picture = loader->encoded ? FROM_ENCODED * image : image;
+    int64_t view = 3 * (int64_t)loader->size * loader->size;
+    return read + loader->workers * COPIES * (picture + view);
 }
 
 void loader_fill(struct loader *loader, float *out, const int64_t *rows, int64_t count, int epoch, bool augment)

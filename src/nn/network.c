@@ -128,8 +128,10 @@ struct network *network_create(struct world *world, struct arena *arena, const s
         plan_training(net);
     else
         plan_inference(net);
-    params_init(net);
-    network_changed(net);
+    if (!spec->plan_only) {
+        params_init(net);
+        network_changed(net);
+    }
     return net;
 }
 

@@ -272,10 +272,8 @@ static void say(struct decompose_stage *s, double seconds)
 
 static int dry_run(const struct decompose_stage *s)
 {
-    double bytes =
-        8.0 * ((double)s->M * (s->features->dim + s->M) + FEATURES_CHUNK * (double)(s->features->dim + s->M));
-    log_info("decompose: %lld images, %d of %d concepts each, %s per rank for the dictionary",
-             (long long)s->features->rows, s->S, s->M, text_bytes(s->job->run, bytes));
+    log_info("decompose: %lld images, %d of %d concepts each, %s per rank", (long long)s->features->rows, s->S, s->M,
+             text_bytes(s->job->run, job_memory(s->job, 0)));
     log_info("decompose: would write %s", job_path(s->job, "codes.h5"));
     return EXIT_DONE;
 }
@@ -288,15 +286,15 @@ int stage_decompose(struct job *job)
         return EXIT_DONE;
     phase_start("decompose");
     setup(&s, job);
-    if (job->dry_run)
-        return dry_run(&s);
     double begin = timer_seconds();
     phase_enter(PHASE_COMPUTE);
-    if (strcmp(job->config->decompose.search, "validation") == 0)
+    if (!job->dry_run && strcmp(job->config->decompose.search, "validation") == 0)
         search_nonzeros(&s);
     make_buffers(&s);
     struct omp_spec spec = decompose_spec(job, s.S);
     s.omp = omp_create(job->run, s.atoms, s.M, s.features->dim, &spec, FEATURES_CHUNK, threads_of(&s));
+    if (job->dry_run)
+        return dry_run(&s);
     struct store *store = create(&s);
     solve_all(&s, store);
     store_set_i64(store, "/", "concepts", s.M);

@@ -77,6 +77,19 @@ static void check_backbone(struct job *job, struct store *backbone, const struct
             store_path(backbone), (long long)classes, (long long)size, corpus->classes, job->config->image.size);
 }
 
+static int dry_run(struct job *job, const struct corpus *corpus, const struct loader *loader, int dim)
+{
+    int batch = job->config->embed.batch;
+    int64_t mine = shard_chunks(corpus->rows, batch, job->world->size, job->world->rank).count;
+    int64_t step = mine < (int64_t)batch * BLOCK_BATCHES ? mine : (int64_t)batch * BLOCK_BATCHES;
+    double block = (double)(step * (dim + corpus->classes)) * sizeof(float);
+    double memory = job_memory(job, block + (double)loader_bytes(loader, batch));
+    log_info("embed: %lld images, %d values each, %s per rank", (long long)corpus->rows, dim,
+             text_bytes(job->run, memory));
+    log_info("embed: would write %s", job_path(job, "embeddings.h5"));
+    return EXIT_DONE;
+}
+
 int stage_embed(struct job *job)
 {
     static const char *const inputs[] = { "corpus.h5", "backbone.h5" };
@@ -85,16 +98,14 @@ int stage_embed(struct job *job)
     phase_start("embed");
     struct store *store = job_open(job, "corpus.h5", "pack"), *backbone = job_open(job, "backbone.h5", "train");
     struct corpus *corpus = corpus_load(store, job->run);
-    struct loader *loader = loader_open(store, job->run, job->config->image.size, job_seed(job));
+    struct loader *loader =
+        (job->dry_run ? loader_plan : loader_open)(store, job->run, job->config->image.size, job_seed(job));
     check_backbone(job, backbone, corpus);
     struct evaluator *e = evaluator_create(job, corpus, loader);
     backbone_read(evaluator_network(e), backbone, false);
     store_close(backbone);
-    if (job->dry_run) {
-        log_info("embed: %lld images, %d values each; would write %s", (long long)corpus->rows,
-                 network_feature_dim(evaluator_network(e)), job_path(job, "embeddings.h5"));
-        return EXIT_DONE;
-    }
+    if (job->dry_run)
+        return dry_run(job, corpus, loader, network_feature_dim(evaluator_network(e)));
     double begin = timer_seconds();
     struct store *out = create(job, corpus, network_feature_dim(evaluator_network(e)));
     store_set_texts(out, "/", "class_names", corpus->class_names, corpus->classes);

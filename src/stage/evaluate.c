@@ -28,6 +28,7 @@ struct evaluator *evaluator_create(struct job *job, struct corpus *corpus, struc
                                  .loss = corpus->multi_label ? LOSS_BCE : LOSS_CROSS_ENTROPY,
                                  .train = false,
                                  .precision = network_precision(job->world, c->embed.precision),
+                                 .plan_only = job->dry_run,
                                  .seed = job_seed(job) };
     *e = (struct evaluator){ .job = job, .corpus = corpus, .loader = loader, .batch = c->embed.batch };
     e->net = network_create(job->world, job->run, &spec);

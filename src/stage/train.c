@@ -284,6 +284,7 @@ static struct network *make_network(struct trainer *t)
                                  .checkpoint = c->train.checkpoint_activations,
                                  .local_batchnorm = strcmp(c->train.batchnorm, "shard") == 0,
                                  .fast_reduction = strcmp(c->train.reduction, "fast") == 0,
+                                 .plan_only = t->job->dry_run,
                                  .seed = job_seed(t->job) };
     struct network *net = network_create(t->job->world, t->job->run, &spec);
     const char *weights = c->train.weights;
@@ -312,7 +313,7 @@ static void setup(struct trainer *t, struct job *job)
     agree(job->world, t->steps > 0, EXIT_BAD_CONFIG,
           "train.batch: %d is more than the %lld training images of %s\nUse a smaller batch.", c->batch,
           (long long)t->train_rows, store_path(store));
-    t->loader = loader_open(store, job->run, job->config->image.size, job_seed(job));
+    t->loader = (job->dry_run ? loader_plan : loader_open)(store, job->run, job->config->image.size, job_seed(job));
     t->precision = network_precision(job->world, c->precision);
     t->net = make_network(t);
     network_weights(t->net, &t->weights_count);
@@ -325,16 +326,21 @@ static void setup(struct trainer *t, struct job *job)
     t->progress[BEST] = -1;
     t->last_save = timer_seconds();
     make_buffers(t);
-    t->identity = identity_of(job, t->corpus, t->precision);
+    if (!job->dry_run)
+        t->identity = identity_of(job, t->corpus, t->precision);
 }
 
 static int dry_run(const struct trainer *t)
 {
+    double moments = 2.0 * sizeof(float) * (double)t->weights_count; /* plain twins, made for checkpoints */
+    double loading = (double)loader_bytes(t->loader, t->leaves.count * t->shard_rows);
+    double summing = (double)tree_scratch_bytes(network_tree(t->net), t->weights_count);
+    double memory = job_memory(t->job, moments + loading + summing);
     store_close(t->store);
     log_info("train: %lld images, %lld steps per epoch, %d epochs", (long long)t->train_rows, (long long)t->steps,
              t->config->epochs);
-    log_info("train: %s per rank for the network, %s per allreduce of gradients",
-             text_bytes(t->job->run, (double)network_bytes(t->net)),
+    log_info("train: %s per rank (%s of it the network), %s per allreduce of gradients",
+             text_bytes(t->job->run, memory), text_bytes(t->job->run, (double)network_bytes(t->net)),
              text_bytes(t->job->run, 4.0 * (double)t->weights_count));
     log_info("train: would write %s", job_path(t->job, "backbone.h5"));
     return EXIT_DONE;

@@ -88,6 +88,23 @@ static void parts_do_not_overlap(void **unused)
     arena_destroy(arena);
 }
 
+static void untouched_memory_is_counted(void **unused)
+{
+    (void)unused;
+    enum { BYTES = 32 << 20, PART = 8 << 20 };
+    struct arena *arena = arena_create("test", 1 << 16);
+    char *data = arena_take(arena, BYTES, 1);
+    size_t absent = arena_absent_bytes(arena);
+    if (!SANITIZED)
+        assert_int_equal(absent, BYTES);
+    memset(data, 1, PART);
+    if (!SANITIZED)
+        assert_int_equal(arena_absent_bytes(arena), BYTES - PART);
+    memset(data, 1, BYTES);
+    assert_int_equal(arena_absent_bytes(arena), 0);
+    arena_destroy(arena);
+}
+
 static void large_blocks_begin_at_a_huge_page(void **unused)
 {
     (void)unused;
@@ -163,6 +180,7 @@ int main(void)
         cmocka_unit_test(reused_memory_is_zero_again),
         cmocka_unit_test(release_gives_back_and_takes_no_more_from_the_system),
         cmocka_unit_test(parts_do_not_overlap),
+        cmocka_unit_test(untouched_memory_is_counted),
         cmocka_unit_test(large_blocks_begin_at_a_huge_page),
         cmocka_unit_test(impossible_sizes_end_the_job),
         cmocka_unit_test(a_memory_limit_is_named),
