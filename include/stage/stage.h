@@ -68,10 +68,10 @@ struct store *job_open(struct job *job, const char *name, const char *made_by);
  * given -> EXIT_CANNOT_CREATE. Returns false when `resume` is set and the file is whole: nothing to do. With dry_run
  * it only says that the file would be written, and returns false. Collective. */
 bool job_may_write(struct job *job, const char *name);
-/* store_create; replaces with force, or in `cfn run`. */
 /* For --dry-run: the most memory a rank will have resident once all that the run arena gave out has been used, and
  * `more` bytes besides; of the largest rank. Collective. */
 double job_memory(struct job *job, double more);
+/* store_create; replaces with force, or in `cfn run`. */
 struct store *job_create(struct job *job, const char *name, const struct layout *layout, size_t datasets,
                          const struct extent *sizes, size_t extents);
 /* Provenance (/run) with the checksum of each named input, then publish. */

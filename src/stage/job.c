@@ -83,12 +83,9 @@ void job_check(struct job *job, const struct command *command)
         check_free(job, job_path(job, name));
 }
 
-/* What libraries take once they work: HDF5 while it writes, oneDNN, MPI. Measured: 8 to 17 MB. */
-static const double LIBRARIES = 12e6;
-
 double job_memory(struct job *job, double more)
 {
-    double bytes = usage_bytes() + (double)arena_absent_bytes(job->run) + more + LIBRARIES;
+    double bytes = usage_bytes() + (double)arena_absent_bytes(job->run) + more;
     world_max_f64(job->world, &bytes, 1);
     return bytes;
 }
