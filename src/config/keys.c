@@ -269,7 +269,7 @@ static const struct key keys[] = {
     { ROW(decompose, lambda, KEY_REAL, "0.0001"), ABOVE(0),
       .doc = "Weight of the lasso's penalty: |x - sum|^2 / (2 D) + lambda |coefficients|_1." },
     { ROW(decompose, search, KEY_CHOICE, "fixed"), CHOICES("fixed", "validation"),
-      .doc = "fixed: decompose.nonzeros concepts; validation: the fewest nearly as good there." },
+      .doc = "fixed: decompose.nonzeros concepts; validation: the fewest nearly as good on that split." },
     { ROW(decompose, slack, KEY_REAL, "0.01"), FROM_BELOW(0, 1), .unit = "FVU",
       .doc = "search: validation: how much worse than with decompose.nonzeros concepts FVU may be." },
 
