@@ -1,64 +1,113 @@
 #!/usr/bin/python3
-"""PyTorch beside bench_sae: the same training step, plain and in the fastest forms found.
+"""`make bench-peers PEERS=sae`: training the sparse autoencoder beside PyTorch, one epoch of each in turn.
 
-Usage: bench_sae.py [THREADS [SECONDS]]    prints seconds of an epoch, best of what fits in the time
+Usage: bench_sae.py [THREADS [SECONDS]]    measures for SECONDS (45) after the warm-up; medians; build/peers/sae.json
+N = K = 8192, D = 1024, batch 4096. PyTorch runs plain and under bf16 autocast; its better mode counts.
 """
+import json
+import os
+import statistics
+import subprocess
 import sys
 import time
 
+if "MALLOC_TOP_PAD_" not in os.environ:  # PyTorch's best mode: memory that it gave back stays with the process
+    os.environ.update(MALLOC_MMAP_MAX_="0", MALLOC_TRIM_THRESHOLD_=str(1 << 40), MALLOC_TOP_PAD_=str(1 << 28))
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+if "avx512vl" in open("/proc/cpuinfo", encoding="utf-8").read():  # else BLIS below PyTorch may run scalar code
+    os.environ.setdefault("BLIS_ARCH_TYPE", "0")
 import torch
 
-N, D, K, BATCH = 8192, 1024, 8192, 4096
-threads = int(sys.argv[1]) if len(sys.argv) > 1 else 2
-limit = float(sys.argv[2]) if len(sys.argv) > 2 else 10
-torch.set_num_threads(threads)
+N, D, K, BATCH, TOP = 8192, 1024, 8192, 4096, 64
+THREADS = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+LIMIT = float(sys.argv[2]) if len(sys.argv) > 2 else 45
+torch.set_num_threads(THREADS)
 torch.manual_seed(0)
 x = torch.randn(N, D)
 
 
-def measure(name, k, encoder_bias, bf16):
-    decoder = torch.nn.functional.normalize(torch.randn(K, D), dim=1).requires_grad_()
-    encoder = decoder.detach().clone().requires_grad_()
-    be = torch.full((K,), encoder_bias).requires_grad_()
-    b = torch.zeros(D).requires_grad_()
-    adam = torch.optim.Adam([encoder, be, decoder, b], lr=1e-9)
-    active = 0.0
+class Peer:
+    """An autoencoder in PyTorch: relu, or topk for k > 0."""
 
-    def step(batch):
-        nonlocal active
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            p = torch.relu((batch - b) @ encoder.T + be)
-            if k:
-                value, index = p.topk(k, dim=1, sorted=False)
-                f = torch.zeros_like(p).scatter_(1, index, value)
-            else:
-                f = p
-            out = f @ decoder + b
+    def __init__(self, k, bf16):
+        self.k, self.bf16 = k, bf16
+        self.decoder = torch.nn.functional.normalize(torch.randn(K, D), dim=1).requires_grad_()
+        self.encoder = self.decoder.detach().clone().requires_grad_()
+        self.be, self.b = torch.zeros(K, requires_grad=True), torch.zeros(D, requires_grad=True)
+        self.adam = torch.optim.Adam([self.encoder, self.be, self.decoder, self.b], lr=1e-9)
+        self.step(x[:BATCH])
+
+    def step(self, batch):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
+            f = torch.relu((batch - self.b) @ self.encoder.T + self.be)
+            if self.k:
+                value, index = f.topk(self.k, dim=1, sorted=False)
+                f = torch.zeros_like(f).scatter_(1, index, value)
+            out = f @ self.decoder + self.b
         loss = ((out.float() - batch)**2).mean(1).mean()
-        if not k:
+        if not self.k:
             loss = loss + 3e-5 * f.float().sum(1).mean()
-        adam.zero_grad(set_to_none=False)
+        self.adam.zero_grad(set_to_none=False)
         loss.backward()
         with torch.no_grad():
-            decoder.grad.sub_((decoder.grad * decoder).sum(1, keepdim=True) * decoder)
-        adam.step()
+            g, w = self.decoder.grad, self.decoder
+            g.sub_((g * w).sum(1, keepdim=True) * w)
+        self.adam.step()
         with torch.no_grad():
-            decoder.div_(decoder.norm(dim=1, keepdim=True))
-        return (f > 0).float().sum(1).mean().item()
+            self.decoder.div_(self.decoder.norm(dim=1, keepdim=True))
 
-    best, start, epochs = 1e9, time.time(), 0
-    active = step(x[:BATCH])
-    while epochs < 2 or time.time() - start < limit:
+    def epoch(self):
         begin = time.time()
         for first in range(0, N, BATCH):
-            step(x[first:first + BATCH])
-        best = min(best, time.time() - begin)
-        epochs += 1
-    print(f"  {name:12} L0 {active:7.1f} {best:8.3f} s an epoch {N / best:8.0f} row/s", flush=True)
+            self.step(x[first:first + BATCH])
+        return time.time() - begin
 
 
-print(f"PyTorch {torch.__version__}, {threads} threads")
-measure("relu", 0, 0.0, False)
-measure("relu bf16", 0, 0.0, True)
-measure("topk", 64, 0.0, False)
-measure("topk bf16", 64, 0.0, True)
+class Ours:
+    def __init__(self):
+        build = os.environ.get("BUILD", "build/gcc")
+        self.process = subprocess.Popen([f"{build}/tests/bench/bench_sae", str(THREADS), "serve"], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.ready = self.process.stdout.readline().strip()
+
+    def epoch(self, case):
+        self.process.stdin.write(case + "\n")
+        self.process.stdin.flush()
+        seconds, active = self.process.stdout.readline().split()
+        return float(seconds), float(active)
+
+
+ours = Ours()
+peers = {"relu": Peer(0, False), "relu bf16": Peer(0, True), "topk": Peer(TOP, False), "topk bf16": Peer(TOP, True)}
+rows = [("relu, dense codes", "relu-dense", "relu", "1.1"), ("relu, sparse codes", "relu-sparse", "relu", "3"),
+        ("topk k=64", "topk", "topk", "4"), ("batchtopk k=64", "batchtopk", "topk", "-")]
+print(f"PyTorch {torch.__version__}, {THREADS} threads, ours {ours.ready}; N {N}, D {D}, K {K}, batch {BATCH}", flush=True)
+mine, theirs, active = {}, {}, {}
+for row in rows:
+    ours.epoch(row[1])
+start = time.time()
+while not mine or time.time() - start < LIMIT:
+    for name in ("relu", "relu bf16"):
+        theirs.setdefault(name, []).append(peers[name].epoch())
+    for case in ("relu-dense", "relu-sparse", "topk", "batchtopk"):
+        seconds, active[case] = ours.epoch(case)
+        mine.setdefault(case, []).append(seconds)
+    for name in ("topk", "topk bf16"):
+        theirs.setdefault(name, []).append(peers[name].epoch())
+score = ours.epoch("score")[0]
+own, middle = ({name: statistics.median(v) for name, v in of.items()} for of in (mine, theirs))
+print(f"medians of {len(mine['topk'])} epochs each, in turn\n")
+print("| what | L0 | ours | PyTorch (its modes) | ratio | wanted |\n| --- | --- | --- | --- | --- | --- |")
+out = []
+for what, case, peer, wanted in rows:
+    best = min((peer, peer + " bf16"), key=middle.get)
+    ratio = middle[best] / own[case]
+    modes = f"fp32 {middle[peer]:.2f} s, bf16 {middle[peer + ' bf16']:.2f} s"
+    print(f"| {what} | {active[case]:.0f} | {own[case]:.2f} s | {modes} | {ratio:.2f} | {wanted} |")
+    out.append({"what": what, "l0": active[case], "ours": own[case], "peer": middle[best], "mode": best,
+                "ratio": ratio, "wanted": wanted})
+print(f"| monosemanticity, {K} neurons, {N} rows | | {score:.2f} s | | | under 10 s |")
+out.append({"what": "monosemanticity", "ours": score, "wanted": "under 10 s"})
+os.makedirs("build/peers", exist_ok=True)
+with open("build/peers/sae.json", "w", encoding="utf-8") as f:
+    json.dump(out, f, indent=1)

@@ -209,10 +209,20 @@ static bool sparse_is_cheaper(const struct sae_trainer *t)
            sae_sparse_share((double)t->at[SAE_ACTIVE] / (double)t->at[SAE_ACTIVE_ROWS], t->sae.neurons) < 1;
 }
 
+static bool all_finite(const float *x, int64_t n)
+{
+    enum { PIECE = 1 << 16 };
+    bool finite = true;
+#pragma omp parallel for schedule(static) reduction(&& : finite)
+    for (int64_t at = 0; at < n; at += PIECE)
+        finite = finite && vec_all_finite(x + at, n - at < PIECE ? n - at : PIECE);
+    return finite;
+}
+
 /* All ranks learn of a number that blew up on the step it does. */
 static void check_finite(struct sae_trainer *t, double loss, const struct sae *grad)
 {
-    const char *what = !isfinite(loss) ? "loss" : !vec_all_finite(grad->flat, grad->count) ? "gradient" : NULL;
+    const char *what = !isfinite(loss) ? "loss" : !all_finite(grad->flat, grad->count) ? "gradient" : NULL;
     agree(t->world, what == NULL, EXIT_INTERNAL,
           "sae: the %s is not finite at epoch %lld, row %lld of it\n"
           "Lower sae.lr, or look for values that are not finite in embeddings.h5.",

@@ -253,6 +253,9 @@ static bool train(struct sae_stage *s)
     s->identity = identity_of(s);
     s->last_save = timer_seconds();
     resume(s);
+    if (!sae_by_count(&s->options.rule))
+        log_info("sae: products over active neurons only once fewer than %.0f of %d are active in a batch",
+                 s->neurons / sae_sparse_share(s->neurons, s->neurons), s->neurons);
     double begin = timer_seconds(), rows = 0;
     bool go = true;
     while (go && sae_epoch(s->trainer) < s->config->epochs) {
