@@ -13,9 +13,11 @@
 #include "dist/world.h"
 #include "math/blas.h"
 #include "math/lbfgs.h"
+#include "math/skinny.h"
 #include "math/vec.h"
 
-enum { BLOCK = 128 }; /* rows turned into double and multiplied together; keeps them in cache */
+/* Rows multiplied together, which keeps them in cache; leaves formed by the threads between two folds. */
+enum { BLOCK = 128, AT_ONCE = 32 };
 
 static int64_t parameters(int classes, int dim)
 {
@@ -43,14 +45,13 @@ static struct block block_take(struct arena *scratch, int classes, int dim)
                            .z = arena_take_raw(scratch, (size_t)BLOCK * (size_t)classes, sizeof(double)) };
 }
 
-/* z = (x - mean) weight' + bias for `rows` rows of floats; no mean when it is NULL. */
-static void block_logits(struct block *b, const double *weight, const double *mean, const float *x, int rows,
-                         int classes, int dim)
+/* z = x weight' + bias for `rows` rows of floats. */
+static void block_logits(struct block *b, const double *weight, const float *x, int rows, int classes, int dim)
 {
     const double *bias = weight + (int64_t)classes * dim;
     for (int i = 0; i < rows; i++)
         for (int d = 0; d < dim; d++)
-            b->x[i * dim + d] = (double)x[i * dim + d] - (mean ? mean[d] : 0);
+            b->x[i * dim + d] = (double)x[i * dim + d];
     blas_dgemm('N', 'T', rows, classes, dim, 1, b->x, dim, weight, dim, 0, b->z, classes);
     for (int i = 0; i < rows; i++)
         for (int c = 0; c < classes; c++)
@@ -68,7 +69,7 @@ void head_logits(float *logits, const struct head *head, const float *x, int64_t
     struct block b = block_take(scratch, head->classes, head->dim);
     for (int64_t first = 0; first < rows; first += BLOCK) {
         int count = block_rows(rows - first);
-        block_logits(&b, head->weight, NULL, x + first * head->dim, count, head->classes, head->dim);
+        block_logits(&b, head->weight, x + first * head->dim, count, head->classes, head->dim);
         for (int64_t i = 0; i < (int64_t)count * head->classes; i++)
             logits[first * head->classes + i] = (float)b.z[i];
     }
@@ -104,25 +105,26 @@ struct head_rows *head_rows_create(struct arena *arena, struct world *world, int
     return r;
 }
 
-/* sum [C (D + 1) + 1] = gradient, then loss, of rows from..from+count-1 of this rank. */
-static void leaf_sums(double *sum, const double *weight, const double *mean, const struct head_rows *r, struct block *b,
+/* sum [C (D + 1) + 1] = gradient, then loss, of rows from..from+count-1 of this rank; z [BLOCK x C]. */
+static void leaf_sums(double *sum, const double *weight, const double *mean, const struct head_rows *r, double *z,
                       int64_t from, int64_t count)
 {
     int C = r->classes, D = r->dim;
+    const double *bias = weight + (int64_t)C * D;
     double *bias_gradient = sum + (int64_t)C * D, *loss = sum + parameters(C, D);
     memset(sum, 0, (size_t)(parameters(C, D) + 1) * sizeof *sum);
     for (int64_t first = from; first < from + count; first += BLOCK) {
         int rows = block_rows(from + count - first);
-        block_logits(b, weight, mean, r->x + first * D, rows, C, D);
+        skinny_forward(z, r->x + first * D, mean, weight, rows, C, D);
         for (int i = 0; i < rows; i++) {
-            double *z = b->z + i * C;
-            for (int c = 0; c < C && r->offset; c++)
-                z[c] += (double)r->offset[(first + i) * C + c];
-            *loss += head_loss(z, NULL, NULL, r, first + i);
+            double *row = z + (int64_t)i * C;
             for (int c = 0; c < C; c++)
-                bias_gradient[c] += z[c];
+                row[c] += bias[c] + (r->offset ? (double)r->offset[(first + i) * C + c] : 0);
+            *loss += head_loss(row, NULL, NULL, r, first + i);
+            for (int c = 0; c < C; c++)
+                bias_gradient[c] += row[c];
         }
-        blas_dgemm('T', 'N', C, D, rows, 1, b->z, C, b->x, D, 1, sum, D);
+        skinny_backward(sum, z, r->x + first * D, mean, rows, C, D);
     }
 }
 
@@ -131,21 +133,29 @@ struct problem {
     const struct head_rows *rows;
     const struct head_scale *scale; /* NULL: in the weights themselves, inputs not centred */
     double penalty;                 /* factor of |w|^2 / 2 */
-    struct block block;
+    int threads;
+    double *z;                 /* [AT_ONCE x BLOCK x C] */
+    double *leaves;            /* [AT_ONCE x (C (D + 1) + 1)] leaves formed at once */
     double *stack;             /* [depth x (C (D + 1) + 1)] */
+    double *zeros;             /* [D] */
     double *weight, *gradient; /* [C (D + 1)] of a scaled problem */
 };
 
 static struct problem problem_take(const struct head_rows *rows, double c, struct arena *scratch)
 {
     int64_t n = parameters(rows->classes, rows->dim);
-    return (struct problem){ .rows = rows,
-                             .penalty = (!rows->multi_label && rows->classes == 2 ? 2 : 1) / c,
-                             .block = block_take(scratch, rows->classes, rows->dim),
-                             .stack = arena_take_raw(scratch, (size_t)tree_depth(rows->tree) * (size_t)(n + 1),
-                                                     sizeof(double)),
-                             .weight = arena_array(scratch, double, n),
-                             .gradient = arena_array(scratch, double, n) };
+    int threads = rows->world->threads > 0 ? rows->world->threads : 1;
+    return (struct problem){
+        .rows = rows,
+        .threads = threads,
+        .zeros = arena_array(scratch, double, rows->dim),
+        .z = arena_take_raw(scratch, (size_t)(AT_ONCE * BLOCK) * (size_t)rows->classes, sizeof(double)),
+        .leaves = arena_take_raw(scratch, (size_t)AT_ONCE * (size_t)(n + 1), sizeof(double)),
+        .penalty = (!rows->multi_label && rows->classes == 2 ? 2 : 1) / c,
+        .stack = arena_take_raw(scratch, (size_t)tree_depth(rows->tree) * (size_t)(n + 1), sizeof(double)),
+        .weight = arena_array(scratch, double, n),
+        .gradient = arena_array(scratch, double, n)
+    };
 }
 
 /* Loss and gradient summed over leaves and ranks, then the penalty. */
@@ -153,12 +163,20 @@ static double objective(struct problem *p, const double *weight, double *gradien
 {
     const struct head_rows *r = p->rows;
     int64_t n = parameters(r->classes, r->dim), weights = (int64_t)r->classes * r->dim, stride = n + 1;
-    const double *mean = p->scale ? p->scale->mean : NULL;
+    const double *mean = p->scale ? p->scale->mean : p->zeros;
     struct span own = tree_leaves(r->tree);
-    for (int l = 0; l < own.count; l++) {
-        leaf_sums(p->stack + tree_slot(r->tree, l) * stride, weight, mean, r, &p->block,
-                  r->leaf[l].first - r->mine.first, r->leaf[l].count);
-        tree_fold_f64(r->tree, l, p->stack, stride, stride);
+    int leaves = (int)own.count;
+    for (int first = 0; first < leaves; first += AT_ONCE) { /* formed by the threads, folded in their order */
+        int count = leaves - first < AT_ONCE ? leaves - first : AT_ONCE;
+#pragma omp parallel for num_threads(p->threads) schedule(static)
+        for (int k = 0; k < count; k++)
+            leaf_sums(p->leaves + k * stride, weight, mean, r, p->z + (int64_t)k * BLOCK * r->classes,
+                      r->leaf[first + k].first - r->mine.first, r->leaf[first + k].count);
+        for (int k = 0; k < count; k++) {
+            memcpy(p->stack + tree_slot(r->tree, first + k) * stride, p->leaves + k * stride,
+                   (size_t)stride * sizeof *p->stack);
+            tree_fold_f64(r->tree, first + k, p->stack, stride, stride);
+        }
     }
     enum phase before = phase_enter(PHASE_COMM);
     tree_sum_nodes_f64(r->tree, p->stack, p->stack, stride, stride);

@@ -184,7 +184,7 @@ static void reliability(struct page *page, struct text *out)
             !read_numbers(y[k], json_member(r, "right"), BINS))
             return;
         for (int b = 0; b < BINS; b++)
-            if (isfinite(x[k][b])) {
+            if (isfinite(x[k][b]) && json_as_number(json_item(json_member(r, "count"), b), 0) >= 5) {
                 x[k][held] = x[k][b];
                 y[k][held++] = y[k][b];
             }
@@ -196,7 +196,7 @@ static void reliability(struct page *page, struct text *out)
     html_add(
         out,
         "<p class=\"soft small\">Expected calibration error %.3f; %.3f after dividing the logits by a temperature of "
-        "%.3g, found on the validation split.</p></div>\n",
+        "%.3g, found on the validation split. Bins of fewer than five answers are not drawn.</p></div>\n",
         error[0], error[1], json_as_number(json_member(model, "temperature"), NAN));
 }
 

@@ -19,6 +19,7 @@
 #include "concept/head_sparse.h"
 #include "dist/world.h"
 #include "math/blas.h"
+#include "math/skinny.h"
 
 enum { N = 300, D = 7, C = 4 };
 static const struct rng RNG = { .seed = 2, .purpose = RNG_TEST };
@@ -410,6 +411,41 @@ static void temperatures_are_found(void **state)
     arena_reset(arena);
 }
 
+/* Against plain loops, at sizes that leave rests of columns, rows and vectors. */
+static void narrow_products_are_plain_sums(void **state)
+{
+    (void)state;
+    const int sizes[][3] = { { 1, 1, 3 }, { 5, 7, 32 }, { 11, 9, 45 }, { 128, 13, 8 }, { 7, 2, 71 } }; /* rows, C, D */
+    for (int k = 0; k < 5; k++, arena_reset(arena)) {
+        int rows = sizes[k][0], classes = sizes[k][1], dim = sizes[k][2];
+        float *x = arena_array(arena, float, rows *dim);
+        double *mean = arena_array(arena, double, dim), *w = arena_array(arena, double, classes *dim);
+        double *z = arena_array(arena, double, rows *classes), *g = arena_array(arena, double, classes *dim);
+        for (int i = 0; i < rows * dim; i++)
+            x[i] = (float)rng_normal(&RNG, 900, (uint64_t)i);
+        for (int d = 0; d < dim; d++)
+            mean[d] = rng_normal(&RNG, 901, (uint64_t)d);
+        for (int i = 0; i < classes * dim; i++)
+            w[i] = g[i] = rng_normal(&RNG, 902, (uint64_t)i);
+        skinny_forward(z, x, mean, w, rows, classes, dim);
+        skinny_backward(g, z, x, mean, rows, classes, dim);
+        for (int i = 0; i < rows; i++)
+            for (int c = 0; c < classes; c++) {
+                double sum = 0;
+                for (int d = 0; d < dim; d++)
+                    sum += ((double)x[i * dim + d] - mean[d]) * w[c * dim + d];
+                assert_true(fabs(sum - z[i * classes + c]) < 1e-12);
+            }
+        for (int c = 0; c < classes; c++)
+            for (int d = 0; d < dim; d++) {
+                double sum = w[c * dim + d];
+                for (int i = 0; i < rows; i++)
+                    sum += z[i * classes + c] * ((double)x[i * dim + d] - mean[d]);
+                assert_true(fabs(sum - g[c * dim + d]) < 1e-10);
+            }
+    }
+}
+
 int main(int argc, char **argv)
 {
     world = world_start(&argc, &argv);
@@ -429,6 +465,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(paths_reach_their_levels),
         cmocka_unit_test(classes_are_balanced),
         cmocka_unit_test(temperatures_are_found),
+        cmocka_unit_test(narrow_products_are_plain_sums),
     };
     return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
 }
