@@ -73,6 +73,36 @@ with open(os.path.join(here, "cbm.txt"), "w", encoding="ascii") as out:
         print(*(f"{w:.7g}" for w in np.ravel(coef)[:60]), file=out)
 
 
+# The published search for C, every repeat of it: rows, validation rows after them, dim, classes, noise
+SEARCHES = [(300, 200, 20, 4, 300), (150, 400, 60, 4, 600), (100, 500, 80, 5, 300), (120, 400, 40, 3, 900)]
+with open(os.path.join(here, "search.txt"), "w", encoding="ascii") as out:
+    print(len(SEARCHES), file=out)
+    for rows, val, dim, classes, noise in SEARCHES:
+        x = hashes(rows + val, dim) / 256.0
+        y = rule(rows + val, dim, classes, noise).argmax(1)
+        scores, lefts = {}, []
+
+        def score(log10_c):
+            fit = LogisticRegression(C=10 ** log10_c, max_iter=1000).fit(x[:rows], y[:rows])
+            scores[log10_c] = fit.score(x[rows:], y[rows:])
+            return scores[log10_c]
+
+        for seed in range(3):
+            grid = [6.0, 4.0, 2.0, 0.0, -2.0, -4.0, -6.0]
+            peak = grid[int(np.argmax([score(v) for v in grid]))]
+            left, right = peak - 1, peak + 1
+            for _ in range(8):
+                middle = (left + right) / 2
+                if score(left) < score(right):
+                    left = middle
+                else:
+                    right = middle
+            lefts.append(left)
+        print(rows, val, dim, classes, noise, np.mean(lefts), len(scores), file=out)
+        for c, value in scores.items():
+            print(c, round(value * val), file=out)
+
+
 # kind, rows, dim, classes, noise, share of L1, lambda, balanced
 SPARSE = [("single", 200, 30, 4, 100, 0.99, 0.02, 0), ("single", 400, 40, 8, 200, 0.99, 0.005, 0),
           ("single", 300, 25, 3, 100, 0.5, 0.03, 0), ("single", 260, 60, 3, 20, 1.0, 0.01, 0),

@@ -22,7 +22,7 @@
 #include "math/blas.h"
 
 static struct world *world;
-static struct arena *arena;
+static struct arena *arena, *scratch;
 
 struct sample {
     int rows, dim, classes, noise;
@@ -161,13 +161,81 @@ static void sparse_heads_are_those_of_saga(void **state)
     fclose(file);
 }
 
+struct validation {
+    const float *x;
+    const int32_t *label;
+    int rows;
+};
+
+static double right_answers(void *data, const struct head *head)
+{
+    const struct validation *v = data;
+    struct arena_mark mark = arena_mark(scratch);
+    float *logits = arena_array(scratch, float, v->rows * head->classes);
+    int32_t *said = arena_array(scratch, int32_t, v->rows);
+    head_logits(logits, head, v->x, v->rows, scratch);
+    score_predict(said, logits, v->rows, head->classes, false);
+    int right = 0;
+    for (int i = 0; i < v->rows; i++)
+        right += said[i] == v->label[i];
+    arena_release(scratch, mark);
+    return right;
+}
+
+/* The whole search as published, where each C is fitted up to six times: the same C, and the same right answers at
+ * each. */
+static void the_search_chooses_as_published(void **state)
+{
+    (void)state;
+    FILE *file = fopen("tests/parity/fixtures/search.txt", "r");
+    assert_non_null(file);
+    int cases = 0;
+    assert_int_equal(fscanf(file, "%d", &cases), 1);
+    assert_true(cases >= 4);
+    for (int k = 0; k < cases; k++, arena_reset(arena)) {
+        struct sample s = { .multi = false };
+        int val, trials;
+        double chosen;
+        assert_int_equal(
+            fscanf(file, "%d %d %d %d %d %lf %d", &s.rows, &val, &s.dim, &s.classes, &s.noise, &chosen, &trials), 7);
+        int train = s.rows;
+        s.rows += val;
+        struct head_rows *all = make_rows(&s), *rows = head_rows_create(arena, world, train, s.classes, s.dim, false);
+        rows->x = all->x;
+        rows->label = all->label;
+        head_rows_prepare(rows, scratch);
+        struct validation v = { all->x + train * s.dim, all->label + train, val };
+        struct head head;
+        struct head_search search = head_search(&head, rows, 3e-5, 1000, right_answers, &v, arena, scratch);
+        if (!(fabs(log10(search.c) - chosen) < 1e-9))
+            fail_msg("case %d: log10 C %.9g instead of %.9g", k, log10(search.c), chosen);
+        assert_in_range(search.fits, trials, trials + 1); /* the C left over may be one that was never an end */
+        for (int t = 0; t < trials; t++) {
+            double log10_c, right;
+            assert_int_equal(fscanf(file, "%lf %lf", &log10_c, &right), 2);
+            int found = 0;
+            for (int f = 0; f < search.fits; f++)
+                if (search.trials[f].log10_c == log10_c) {
+                    found++;
+                    if (search.trials[f].score != right)
+                        fail_msg("case %d, log10 C %g: %g right instead of %g", k, log10_c, search.trials[f].score,
+                                 right);
+                }
+            assert_int_equal(found, 1);
+        }
+    }
+    fclose(file);
+}
+
 int main(int argc, char **argv)
 {
     world = world_start(&argc, &argv);
     log_setup(world->rank, LOG_QUIET);
     blas_start(1);
     arena = arena_create("test", 1 << 20);
+    scratch = arena_create("scratch", 1 << 20);
     const struct CMUnitTest tests[] = { cmocka_unit_test(heads_are_those_of_scikit_learn),
-                                        cmocka_unit_test(sparse_heads_are_those_of_saga) };
+                                        cmocka_unit_test(sparse_heads_are_those_of_saga),
+                                        cmocka_unit_test(the_search_chooses_as_published) };
     return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
 }
