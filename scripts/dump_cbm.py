@@ -74,7 +74,7 @@ with open(os.path.join(here, "cbm.txt"), "w", encoding="ascii") as out:
 
 
 # The published search for C, every repeat of it: rows, validation rows after them, dim, classes, noise
-SEARCHES = [(300, 200, 20, 4, 300), (150, 400, 60, 4, 600), (100, 500, 80, 5, 300), (120, 400, 40, 3, 900)]
+SEARCHES = [(300, 200, 20, 4, 300), (150, 400, 60, 4, 600), (120, 400, 40, 3, 900)]
 with open(os.path.join(here, "search.txt"), "w", encoding="ascii") as out:
     print(len(SEARCHES), file=out)
     for rows, val, dim, classes, noise in SEARCHES:
