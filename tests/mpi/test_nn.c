@@ -217,6 +217,14 @@ static void checkpointed(void **state)
     };
     assert_true(train(spec) == token_hash);
     assert_true(last_bytes < token_bytes);
+    /* A bottleneck, of which single convolutions run again in any case. */
+    spec = (struct network_spec){ .backbone = "resnet50", .batch = 4, .shards = 4 };
+    uint64_t hash = train(spec);
+    expect_same("nn_bottleneck", hash);
+    int64_t bytes = last_bytes;
+    spec.checkpoint = true;
+    assert_true(train(spec) == hash);
+    assert_true(last_bytes <= bytes);
 }
 
 /* Inference goes through a batch in pieces: sixteen images give the bits of eight and eight. */
