@@ -136,26 +136,14 @@ int tree_slot(const struct tree *tree, int leaf)
 
 static void add_f32(float *restrict into, const float *restrict from, int64_t n)
 {
-    if (n < THREAD_FROM) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            into[i] += from[i];
-        return;
-    }
-#pragma omp parallel for simd schedule(static)
+#pragma omp parallel for simd schedule(static) if (parallel : n >= THREAD_FROM)
     for (int64_t i = 0; i < n; i++)
         into[i] += from[i];
 }
 
 static void add_f64(double *restrict into, const double *restrict from, int64_t n)
 {
-    if (n < THREAD_FROM) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            into[i] += from[i];
-        return;
-    }
-#pragma omp parallel for simd schedule(static)
+#pragma omp parallel for simd schedule(static) if (parallel : n >= THREAD_FROM)
     for (int64_t i = 0; i < n; i++)
         into[i] += from[i];
 }
