@@ -9,15 +9,17 @@
 /* Positions in a batch of `rows` that fall on this rank's leaves. Local. */
 struct span sae_own_positions(const struct tree *tree, int64_t rows);
 
-/* A set of rows this rank can read from. */
+/* A set of rows this rank can read from. Copies share the rows of the open batch: opened in one, it is open in all. */
+struct sae_opened;
 struct sae_source {
     const struct world *world;
     const struct tree *tree;
     struct sae_set set;
     int dim;
-    const float *all;   /* [rows x D] when resident, else NULL */
-    int64_t *wanted;    /* [most rows of one batch on this rank] set rows of the open batch */
-    float *fetched;     /* the same rows, when not resident */
+    const float *all; /* [rows x D] when resident, else NULL */
+    int64_t *wanted;  /* [most rows of one batch on this rank] set rows of the open batch */
+    float *fetched;   /* the same rows, when not resident */
+    struct sae_opened *opened;
     int64_t batch_rows; /* rows of the open batch, global */
     int64_t first;      /* position in the batch of this rank's first row */
 };
@@ -26,8 +28,11 @@ struct sae_source {
  */
 struct sae_source sae_source(struct arena *arena, const struct world *world, const struct tree *tree,
                              struct sae_set set, int dim, int64_t batch, int64_t resident_bytes);
-/* Opens the batch of rows order[start..start+rows-1] (order NULL: start..start+rows-1). Collective. */
+/* Opens the batch of rows order[start..start+rows-1] (order NULL: start..start+rows-1); nothing is fetched when it is
+ * the last one that was opened, here or in a copy. Collective. */
 void sae_open_batch(struct sae_source *source, const int64_t *order, int64_t start, int64_t rows);
+/* To be called when the order of an open batch has changed. Local. */
+void sae_close_batch(struct sae_source *source);
 /* Positions in the open batch of this rank's leaf `leaf` (0 = its first). Local. */
 struct span sae_leaf(const struct sae_source *source, int leaf);
 /* out [count x D] <- the rows at positions first..first+count-1, which are of this rank's leaves. Local. */

@@ -55,6 +55,8 @@ struct sae_sparse {
 /* aux_k = 0: without auxiliary loss. `entries`: most entries of a batch on this rank. */
 struct sae_sparse sae_sparse(struct arena *arena, const struct sae_rule *rule, const struct tree *tree, int dim,
                              int neurons, int64_t rows, int64_t entries, int aux_k);
+/* For fewer neurons, and auxiliary codes or none, with the same memory. */
+void sae_sparse_fit(struct sae_sparse *s, int neurons, int aux_k);
 int64_t sae_sparse_bytes(const struct sae_rule *rule, int dim, int neurons, int64_t rows, int64_t entries, int aux_k,
                          int depth);
 

@@ -5,8 +5,8 @@
 #include "concept/sae_rows.h"
 #include "concept/sae_sparse.h"
 
-/* Epochs done, rows taken in this one, Adam steps; active neurons in the last batch, and its rows. */
-enum { SAE_EPOCH, SAE_ROW, SAE_STEP, SAE_ACTIVE, SAE_ACTIVE_ROWS, SAE_COUNTERS };
+/* Epochs done, rows taken in this one, Adam steps; active neurons in the last batch, and its rows; given up? */
+enum { SAE_EPOCH, SAE_ROW, SAE_STEP, SAE_ACTIVE, SAE_ACTIVE_ROWS, SAE_LOST, SAE_COUNTERS };
 /* Loss of the rows taken in this epoch; moving average of the batch threshold and its weight. */
 enum { SAE_LOSS, SAE_THRESHOLD, SAE_THRESHOLD_WEIGHT, SAE_SUMS };
 enum { SAE_LEAF_SUMS = 2 }; /* of a leaf: loss, active neurons */
@@ -17,6 +17,8 @@ struct drawn {
     int64_t row;
 };
 
+/* Trainers made together share all buffers but weights, moments, counts and history: nothing else may outlast a step.
+ */
 struct sae_trainer {
     struct world *world;
     struct tree *tree;
@@ -48,6 +50,7 @@ struct sae_trainer {
     int64_t at[SAE_COUNTERS];
     double sums[SAE_SUMS];
     double *history; /* [epochs x SAE_HISTORY] */
+    float *median;   /* [D] geometric median of the training rows; median[0] NaN until it was asked for */
     double variance; /* sum ||x - mean||^2 of the evaluation set */
 };
 

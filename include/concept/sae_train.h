@@ -20,6 +20,7 @@ struct world;
 struct sae_trainer;
 
 enum { SAE_ROWS = 512, SAE_FIELDS = 9 }; /* rows of one product; fields of a checkpoint */
+enum { SAE_TRAINERS = 64 };              /* most trainings on the same batches */
 enum { SAE_SPARSE_COST = 12 }; /* an active neuron in a sparse product costs as much as so many in a dense one */
 
 enum sae_start {
@@ -46,6 +47,7 @@ struct sae_options {
     int leaves; /* V, a power of two */
     uint64_t seed;
     int64_t resident_bytes;
+    bool may_be_lost; /* loss or gradient not finite: this training is given up, not the job */
 };
 
 /* Rows 0..rows-1 of a set, spread over the ranks in blocks, in rank order. */
@@ -70,20 +72,30 @@ enum { SAE_HISTORY_LOSS, SAE_HISTORY_FVU, SAE_HISTORY_L0, SAE_HISTORY_DEAD, SAE_
  * eval.rows >= 1. All memory is taken here, from the arena. Collective. */
 struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world, const struct sae_options *options,
                                        int dim, int neurons, struct sae_set train, struct sae_set eval);
-/* Bytes a rank of `ranks` takes, and bytes of one gradient, for --dry-run. Local. */
-int64_t sae_trainer_bytes(const struct sae_options *options, int dim, int neurons, int64_t train_rows,
-                          int64_t eval_rows, int ranks);
+/* Several trainings on the same batches: out [count], options [count] that agree in batch, epochs, leaves, seed and
+ * resident_bytes, neurons [count]. Each gives the bits it gives alone. They share the rows, and whatever does not
+ * outlast a step; when they step in turn, the rows of a batch are fetched once. Collective. */
+void sae_trainers_create(struct sae_trainer **out, struct arena *arena, struct world *world,
+                         const struct sae_options *options, int dim, const int *neurons, int count,
+                         struct sae_set train, struct sae_set eval);
+/* Bytes a rank of `ranks` takes for them, for --dry-run. Local. */
+int64_t sae_trainers_bytes(const struct sae_options *options, int dim, const int *neurons, int count,
+                           int64_t train_rows, int64_t eval_rows, int ranks);
 
 /* Cost of the sparse products beside the dense ones' when l0 of K neurons are active: sparse below 1. Local. */
 double sae_sparse_share(double l0, int neurons);
 
 /* One step on the next batch of the epoch; returns its mean loss. Loss or gradient not finite: all ranks end with
- * EXIT_INTERNAL. Collective: one gradient sum, rows fetched when not resident. */
+ * EXIT_INTERNAL, or with may_be_lost the training only passes over its rows from then on and all its metrics are NaN.
+ * Collective: one gradient sum, rows fetched when not resident. */
 double sae_step(struct sae_trainer *trainer);
 bool sae_epoch_done(const struct sae_trainer *trainer); /* all batches of the epoch taken */
 /* Compares the weights of all ranks (a difference ends the job with EXIT_INTERNAL), evaluates, resamples when due,
  * begins the next epoch. Collective. */
 struct sae_metrics sae_end_epoch(struct sae_trainer *trainer);
+/* The same for trainers made together; metrics [count]. */
+void sae_end_epochs(struct sae_metrics *metrics, struct sae_trainer *const *trainers, int count);
+bool sae_lost(const struct sae_trainer *trainer); /* given up, see sae_step */
 
 int sae_epoch(const struct sae_trainer *trainer);         /* epochs done */
 int64_t sae_rows_done(const struct sae_trainer *trainer); /* rows taken in this epoch */

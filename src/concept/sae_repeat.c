@@ -56,6 +56,7 @@ bool sae_stability(double *stability, const struct sae_trainer *t, struct arena 
         struct arena_mark mark = arena_mark(scratch);
         struct sae_options options = t->options;
         options.seed += (uint64_t)r + 1;
+        options.may_be_lost = false;
         struct sae_trainer *other =
             sae_trainer_create(scratch, t->world, &options, t->sae.dim, K, t->train.set, t->eval.set);
         whole = train_again(other, repeats);

@@ -8,6 +8,12 @@
 #include "dist/progress.h"
 #include "dist/world.h"
 
+/* The batch whose rows are there. */
+struct sae_opened {
+    const int64_t *order;
+    int64_t start, rows; /* rows 0: none */
+};
+
 struct span sae_own_positions(const struct tree *tree, int64_t rows)
 {
     struct span leaves = tree_leaves(tree);
@@ -25,6 +31,7 @@ struct sae_source sae_source(struct arena *arena, const struct world *world, con
     struct sae_source source = { .world = world, .tree = tree, .set = set, .dim = dim };
     size_t row_bytes = (size_t)dim * sizeof(float);
     int64_t most = sae_own_positions(tree, batch < set.rows ? batch : set.rows).count + 1;
+    source.opened = arena_array(arena, struct sae_opened, 1);
     source.wanted = arena_array(arena, int64_t, most);
     if (set.rows * (int64_t)row_bytes <= resident_bytes) {
         float *all = arena_take_raw(arena, (size_t)set.rows, row_bytes);
@@ -39,8 +46,12 @@ struct sae_source sae_source(struct arena *arena, const struct world *world, con
 void sae_open_batch(struct sae_source *source, const int64_t *order, int64_t start, int64_t rows)
 {
     struct span own = sae_own_positions(source->tree, rows);
+    struct sae_opened *opened = source->opened;
     source->batch_rows = rows;
     source->first = own.first;
+    if (opened->rows == rows && opened->start == start && opened->order == order)
+        return;
+    *opened = (struct sae_opened){ order, start, rows };
     for (int64_t i = 0; i < own.count; i++)
         source->wanted[i] = order ? order[start + own.first + i] : start + own.first + i;
     if (!source->all) {
@@ -49,6 +60,11 @@ void sae_open_batch(struct sae_source *source, const int64_t *order, int64_t sta
                          source->set.mine, (size_t)source->dim * sizeof(float));
         phase_enter(before);
     }
+}
+
+void sae_close_batch(struct sae_source *source)
+{
+    source->opened->rows = 0;
 }
 
 struct span sae_leaf(const struct sae_source *source, int leaf)

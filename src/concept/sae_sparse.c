@@ -52,6 +52,15 @@ struct sae_sparse sae_sparse(struct arena *arena, const struct sae_rule *rule, c
     return s;
 }
 
+void sae_sparse_fit(struct sae_sparse *s, int neurons, int aux_k)
+{
+    s->neurons = neurons;
+    if (s->dead.start && aux_k == 0) {
+        s->dead = (struct sae_codes){ 0 };
+        s->planes--;
+    }
+}
+
 int64_t sae_sparse_bytes(const struct sae_rule *rule, int dim, int neurons, int64_t rows, int64_t entries, int aux_k,
                          int depth)
 {

@@ -45,8 +45,8 @@ static void weighted_sum(struct sae_trainer *t, double *sum, double *part, const
     }
 }
 
-/* b <- the point with the least sum of distances to the training rows (Weiszfeld 1937), from their mean. */
-static void median_bias(struct sae_trainer *t, struct arena *arena)
+/* t->median <- the point with the least sum of distances to the training rows (Weiszfeld 1937), from their mean. */
+static void median_of_rows(struct sae_trainer *t, struct arena *arena)
 {
     const int D = t->sae.dim;
     double *sum = arena_array(arena, double, D + 1), *at = arena_array(arena, double, D);
@@ -66,7 +66,7 @@ static void median_bias(struct sae_trainer *t, struct arena *arena)
             break;
     }
     for (int d = 0; d < D; d++)
-        t->sae.bias[d] = (float)at[d];
+        t->median[d] = (float)at[d];
 }
 
 /* Decoder rows from inputs, with some noise: there may be more neurons than inputs, and twins would never part. */
@@ -103,8 +103,10 @@ void sae_first_weights(struct sae_trainer *t, struct arena *arena)
     const bool chosen = sae_by_count(&t->sae.rule);
     enum phase before = phase_enter(PHASE_EVALUATE);
     sae_init(&t->sae, t->options.seed);
+    if (t->options.median && isnan(t->median[0]))
+        median_of_rows(t, arena);
     if (t->options.median)
-        median_bias(t, arena);
+        memcpy(t->sae.bias, t->median, (size_t)t->sae.dim * sizeof(float));
     if (t->options.start == SAE_START_DATA)
         data_decoder(t);
     if (t->options.start != SAE_START_PUBLISHED) {

@@ -220,13 +220,20 @@ static bool all_finite(const float *x, int64_t n)
 }
 
 /* All ranks learn of a number that blew up on the step it does. */
-static void check_finite(struct sae_trainer *t, double loss, const struct sae *grad)
+static bool check_finite(struct sae_trainer *t, double loss, const struct sae *grad)
 {
     const char *what = !isfinite(loss) ? "loss" : !all_finite(grad->flat, grad->count) ? "gradient" : NULL;
+    if (t->options.may_be_lost) {
+        double lost = what != NULL;
+        world_max_f64(t->world, &lost, 1);
+        t->at[SAE_LOST] = lost > 0;
+        return !t->at[SAE_LOST];
+    }
     agree(t->world, what == NULL, EXIT_INTERNAL,
           "sae: the %s is not finite at epoch %lld, row %lld of it\n"
           "Lower sae.lr, or look for values that are not finite in embeddings.h5.",
           what ? what : "", (long long)t->at[SAE_EPOCH] + 1, (long long)t->at[SAE_ROW]);
+    return true;
 }
 
 /* The same step on every rank. */
@@ -246,6 +253,10 @@ double sae_step(struct sae_trainer *t)
     int64_t start = t->at[SAE_ROW], left = t->train.set.rows - start;
     int64_t rows = left < t->batch ? left : t->batch;
     double penalty = t->options.penalty * rise(t, t->options.penalty_warmup), sums[SAE_LEAF_SUMS];
+    if (t->at[SAE_LOST]) {
+        t->at[SAE_ROW] += rows;
+        return NAN;
+    }
     enum phase before = phase_enter(PHASE_FORWARD);
     sae_open_batch(&t->train, t->order, start, rows);
     if (!sparse_is_cheaper(t) || !sparse_gradient(t, penalty))
@@ -256,8 +267,8 @@ double sae_step(struct sae_trainer *t)
     tree_sum_nodes_f32(t->tree, grad.flat, t->stack, grad.count, t->stride);
     tree_sum_f64(t->tree, sums, t->leaf_sums, SAE_LEAF_SUMS);
     phase_enter(PHASE_OPTIMISER);
-    check_finite(t, sums[0], &grad);
-    update(t, &grad);
+    if (check_finite(t, sums[0], &grad))
+        update(t, &grad);
     phase_enter(before);
     t->at[SAE_ROW] += rows;
     t->at[SAE_ACTIVE] = (int64_t)sums[1];

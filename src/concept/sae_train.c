@@ -54,68 +54,150 @@ static double total_variance(struct sae_trainer *t, struct arena *arena)
     return total;
 }
 
-struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world, const struct sae_options *options,
-                                       int dim, int neurons, struct sae_set train, struct sae_set eval)
+/* What trainers of one pass share: rows, and what does not outlast a step, as large as the largest of `count` needs. */
+static struct sae_trainer shared_parts(struct arena *arena, struct world *world, const struct sae_options *options,
+                                       int dim, const int *neurons, int count, struct sae_set train,
+                                       struct sae_set eval)
 {
-    struct sae_trainer *t = arena_array(arena, struct sae_trainer, 1);
-    t->world = world;
-    t->options = *options;
-    t->tree = tree_create(arena, world, options->leaves);
-    t->batch = options->batch < train.rows ? options->batch : train.rows;
-    t->eval_batch = t->batch < eval.rows ? t->batch : eval.rows;
-    t->train = sae_source(arena, world, t->tree, train, dim, t->batch, options->resident_bytes);
-    t->eval = sae_source(arena, world, t->tree, eval, dim, t->eval_batch, options->resident_bytes);
+    struct sae_trainer t = { .world = world, .tree = tree_create(arena, world, options->leaves) };
+    int most = neurons[0];
+    for (int i = 1; i < count; i++)
+        most = neurons[i] > most ? neurons[i] : most;
+    t.batch = options->batch < train.rows ? options->batch : train.rows;
+    t.eval_batch = t.batch < eval.rows ? t.batch : eval.rows;
+    t.train = sae_source(arena, world, t.tree, train, dim, t.batch, options->resident_bytes);
+    t.eval = sae_source(arena, world, t.tree, eval, dim, t.eval_batch, options->resident_bytes);
 
-    int64_t count = sae_count(dim, neurons), piece = sae_piece_rows(options, train.rows);
+    int64_t piece = sae_piece_rows(options, train.rows), stride = stack_stride(sae_count(dim, most));
+    t.stack = arena_take_raw(arena, (size_t)(tree_depth(t.tree) * stride), sizeof(float));
+    memset(t.stack, 0, (size_t)stride * sizeof(float)); /* a rank without leaves never writes it */
+    t.work = sae_work(arena, dim, most, piece);
+    t.x = arena_array(arena, float, piece *dim);
+    int64_t leaves = tree_leaves(t.tree).count, own = sae_own_positions(t.tree, t.batch).count;
+    t.leaf = arena_array(arena, struct span, leaves + 1);
+    t.leaf_sums = arena_array(arena, double, SAE_LEAF_SUMS *(leaves + 1));
+    t.row_check = arena_array(arena, double, own + 1);
+    t.row_sum = arena_array(arena, double, own + 1);
+    t.row_active = arena_array(arena, int64_t, own + 1);
+    t.counts = arena_array(arena, int64_t, world->size);
+    t.row_loss = arena_array(arena, double, t.batch);
+    t.order = arena_array(arena, int64_t, train.rows);
+    t.cumulative = arena_array(arena, double, train.rows);
+    t.drawn = arena_array(arena, struct drawn, train.rows);
+    t.dead = arena_array(arena, int64_t, most);
+    t.picked = arena_array(arena, int64_t, piece);
+    t.median = arena_array(arena, float, dim);
+    t.median[0] = NAN;
+    t.variance = total_variance(&t, arena);
+    return t;
+}
+
+static bool same_rule(const struct sae_options *a, const struct sae_options *b)
+{
+    return a->rule.variant == b->rule.variant && sae_prefixes(&a->rule) == sae_prefixes(&b->rule);
+}
+
+/* Most neurons, entries and auxiliary neurons among the trainings from `first` on that choose neurons in its way. */
+struct most {
+    int neurons, aux_k;
+    int64_t entries;
+};
+static struct most most_of(const struct sae_options *options, const int *neurons, int first, int count, int64_t batch,
+                           int64_t own, int64_t piece)
+{
+    struct most m = { 0 };
+    for (int i = first; i < count; i++) {
+        if (!same_rule(&options[first], &options[i]))
+            continue;
+        int64_t entries = sae_code_room(&options[i], neurons[i], batch, own, piece);
+        int aux = sae_aux_k(&options[i]);
+        m.neurons = neurons[i] > m.neurons ? neurons[i] : m.neurons;
+        m.aux_k = aux > m.aux_k ? aux : m.aux_k;
+        m.entries = entries > m.entries ? entries : m.entries;
+    }
+    return m;
+}
+/* The first training that chooses neurons as training i does. */
+static int first_alike(const struct sae_options *options, int i)
+{
+    int first = 0;
+    while (!same_rule(&options[first], &options[i]))
+        first++;
+    return first;
+}
+
+/* Weights, moments, counts: what outlasts a step. */
+static void own_parts(struct sae_trainer *t, struct arena *arena, const struct sae_options *options, int dim,
+                      int neurons)
+{
+    int64_t count = sae_count(dim, neurons);
+    t->options = *options;
     t->sae = sae_view(arena_array(arena, float, count), dim, neurons);
     t->moment1 = sae_view(arena_array(arena, float, count), dim, neurons);
     t->moment2 = sae_view(arena_array(arena, float, count), dim, neurons);
     t->stride = stack_stride(count);
-    t->stack = arena_take_raw(arena, (size_t)(tree_depth(t->tree) * t->stride), sizeof(float));
-    memset(t->stack, 0, (size_t)t->stride * sizeof(float)); /* a rank without leaves never writes it */
-    t->work = sae_work(arena, dim, neurons, piece);
-    t->x = arena_array(arena, float, piece *dim);
-    int64_t leaves = tree_leaves(t->tree).count, own = sae_own_positions(t->tree, t->batch).count;
-    t->leaf = arena_array(arena, struct span, leaves + 1);
-    t->leaf_sums = arena_array(arena, double, SAE_LEAF_SUMS *(leaves + 1));
-    t->sparse = sae_sparse(arena, &options->rule, t->tree, dim, neurons, own,
-                           sae_code_room(options, neurons, t->batch, own, piece), sae_aux_k(options));
-    t->row_check = arena_array(arena, double, own + 1);
-    t->row_sum = arena_array(arena, double, own + 1);
-    t->row_active = arena_array(arena, int64_t, own + 1);
-    t->counts = arena_array(arena, int64_t, world->size);
     t->history = arena_array(arena, double, (int64_t)options->epochs *SAE_HISTORY);
     t->silent = arena_array(arena, int64_t, neurons);
     t->dead_list = arena_array(arena, int32_t, neurons);
-    t->row_loss = arena_array(arena, double, t->batch);
-    t->order = arena_array(arena, int64_t, train.rows);
-    t->cumulative = arena_array(arena, double, train.rows);
-    t->drawn = arena_array(arena, struct drawn, train.rows);
     t->fired = arena_array(arena, int64_t, neurons);
     t->fired_epoch = arena_array(arena, int64_t, neurons);
     t->fired_before = arena_array(arena, int64_t, neurons);
-    t->dead = arena_array(arena, int64_t, neurons);
-    t->picked = arena_array(arena, int64_t, piece);
     t->sae.rule = options->rule;
-    sae_first_weights(t, arena);
-    t->variance = total_variance(t, arena);
-    sae_loaded(t);
+}
+
+void sae_trainers_create(struct sae_trainer **out, struct arena *arena, struct world *world,
+                         const struct sae_options *options, int dim, const int *neurons, int count,
+                         struct sae_set train, struct sae_set eval)
+{
+    struct sae_trainer shared = shared_parts(arena, world, options, dim, neurons, count, train, eval);
+    int64_t own = sae_own_positions(shared.tree, shared.batch).count, piece = sae_piece_rows(options, train.rows);
+    for (int i = 0; i < count; i++) {
+        struct sae_trainer *t = out[i] = arena_array(arena, struct sae_trainer, 1);
+        int first = first_alike(options, i);
+        *t = shared;
+        own_parts(t, arena, &options[i], dim, neurons[i]);
+        if (first == i) {
+            struct most most = most_of(options, neurons, i, count, t->batch, own, piece);
+            t->sparse = sae_sparse(arena, &options[i].rule, t->tree, dim, most.neurons, own, most.entries, most.aux_k);
+        } else {
+            t->sparse = out[first]->sparse;
+        }
+    }
+    for (int i = 0; i < count; i++) {
+        sae_sparse_fit(&out[i]->sparse, neurons[i], sae_aux_k(&options[i]));
+        sae_first_weights(out[i], arena);
+        sae_loaded(out[i]);
+    }
+}
+
+struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world, const struct sae_options *options,
+                                       int dim, int neurons, struct sae_set train, struct sae_set eval)
+{
+    struct sae_trainer *t;
+    sae_trainers_create(&t, arena, world, options, dim, &neurons, 1, train, eval);
     return t;
 }
 
-int64_t sae_trainer_bytes(const struct sae_options *options, int dim, int neurons, int64_t train_rows,
-                          int64_t eval_rows, int ranks)
+int64_t sae_trainers_bytes(const struct sae_options *options, int dim, const int *neurons, int count,
+                           int64_t train_rows, int64_t eval_rows, int ranks)
 {
-    int64_t depth = 2, piece = sae_piece_rows(options, train_rows), row = dim * (int64_t)sizeof(float);
+    int64_t depth = 2, piece = sae_piece_rows(options, train_rows), row = dim * (int64_t)sizeof(float), bytes = 0;
     for (int leaves = options->leaves; leaves > 1; leaves /= 2)
         depth++;
-    int64_t batch = options->batch < train_rows ? options->batch : train_rows;
-    int64_t train = train_rows * row <= options->resident_bytes ? train_rows * row : (batch / ranks + 1) * row;
-    int64_t eval = eval_rows * row <= options->resident_bytes ? eval_rows * row : (batch / ranks + 1) * row;
-    int64_t own = (batch + ranks - 1) / ranks, entries = sae_code_room(options, neurons, batch, own, piece);
-    return (3 + depth) * 4 * sae_count(dim, neurons) + piece * (8 * (int64_t)neurons + 12 * dim) + train + eval +
-           train_rows * 32 + 44 * (int64_t)neurons +
-           sae_sparse_bytes(&options->rule, dim, neurons, own, entries, sae_aux_k(options), (int)depth);
+    int64_t batch = options->batch < train_rows ? options->batch : train_rows, own = (batch + ranks - 1) / ranks;
+    int most = 0;
+    for (int i = 0; i < count; i++) {
+        most = neurons[i] > most ? neurons[i] : most;
+        bytes += 3 * 4 * sae_count(dim, neurons[i]) + 36 * (int64_t)neurons[i];
+        if (first_alike(options, i) == i) {
+            struct most m = most_of(options, neurons, i, count, batch, own, piece);
+            bytes += sae_sparse_bytes(&options[i].rule, dim, m.neurons, own, m.entries, m.aux_k, (int)depth);
+        }
+    }
+    bytes += train_rows * row <= options->resident_bytes ? train_rows * row : (batch / ranks + 1) * row;
+    bytes += eval_rows * row <= options->resident_bytes ? eval_rows * row : (batch / ranks + 1) * row;
+    return bytes + depth * 4 * sae_count(dim, most) + piece * (8 * (int64_t)most + 12 * dim) + train_rows * 32 +
+           8 * (int64_t)most;
 }
 
 int64_t sae_total_steps(const struct sae_trainer *t)
@@ -131,6 +213,11 @@ bool sae_epoch_done(const struct sae_trainer *t)
 int sae_epoch(const struct sae_trainer *t)
 {
     return (int)t->at[SAE_EPOCH];
+}
+
+bool sae_lost(const struct sae_trainer *t)
+{
+    return t->at[SAE_LOST] != 0;
 }
 
 int64_t sae_rows_done(const struct sae_trainer *t)
@@ -190,26 +277,41 @@ static void check_ranks(struct sae_trainer *t)
           (long long)t->at[SAE_EPOCH] + 1, (unsigned long long)hash, (unsigned long long)first);
 }
 
-void sae_evaluate(struct sae_trainer *t, double *fvu, double *l0)
+/* FVU and mean number of active neurons of each; a batch is opened once. */
+static void evaluate(double *fvu, double *l0, struct sae_trainer *const *t, int count)
 {
     enum phase before = phase_enter(PHASE_EVALUATE);
-    double total[2] = { 0, 0 }, sum[2];
-    int64_t n = t->eval.set.rows;
-    for (int64_t start = 0; start < n; start += t->eval_batch) {
-        sae_open_batch(&t->eval, NULL, start, n - start < t->eval_batch ? n - start : t->eval_batch);
-        sae_forward(t, &t->eval, t->leaf_sums, NULL);
-        tree_sum_f64(t->tree, sum, t->leaf_sums, 2);
-        total[0] += sum[0];
-        total[1] += sum[1];
+    struct sae_trainer *first = t[0];
+    int64_t n = first->eval.set.rows;
+    for (int i = 0; i < count; i++)
+        fvu[i] = l0[i] = 0;
+    for (int64_t start = 0; start < n; start += first->eval_batch) {
+        int64_t rows = n - start < first->eval_batch ? n - start : first->eval_batch;
+        for (int i = 0; i < count; i++) {
+            double sum[2];
+            sae_open_batch(&t[i]->eval, NULL, start, rows);
+            sae_forward(t[i], &t[i]->eval, t[i]->leaf_sums, NULL);
+            tree_sum_f64(t[i]->tree, sum, t[i]->leaf_sums, 2);
+            fvu[i] += sum[0];
+            l0[i] += sum[1];
+        }
     }
-    *fvu = t->variance > 0 ? total[0] / t->variance : 0;
-    *l0 = total[1] / (double)n;
+    for (int i = 0; i < count; i++) {
+        fvu[i] = t[i]->at[SAE_LOST] ? NAN : t[i]->variance > 0 ? fvu[i] / t[i]->variance : 0;
+        l0[i] = t[i]->at[SAE_LOST] ? NAN : l0[i] / (double)n;
+    }
     phase_enter(before);
 }
 
-struct sae_metrics sae_end_epoch(struct sae_trainer *t)
+void sae_evaluate(struct sae_trainer *t, double *fvu, double *l0)
 {
-    int epoch = (int)t->at[SAE_EPOCH] + 1, K = t->sae.neurons, dead = 0, dense = 0;
+    evaluate(fvu, l0, &t, 1);
+}
+
+/* Counts of the epoch that ends; its metrics but for those of the evaluation set. */
+static struct sae_metrics close_epoch(struct sae_trainer *t)
+{
+    int K = t->sae.neurons, dead = 0, dense = 0;
     int64_t n = t->train.set.rows;
     check_ranks(t);
     sae_settle(t);
@@ -220,20 +322,44 @@ struct sae_metrics sae_end_epoch(struct sae_trainer *t)
         t->fired_before[k] += t->fired_epoch[k];
         t->fired_epoch[k] = 0;
     }
-    struct sae_metrics m = { .epoch = epoch,
-                             .train_loss = t->sums[SAE_LOSS] / (double)n,
-                             .dead = (double)dead / K,
-                             .dense = (double)dense / K };
-    sae_evaluate(t, &m.fvu, &m.l0);
-    const double row[SAE_HISTORY] = { m.train_loss, m.fvu, m.l0, m.dead, m.dense };
-    memcpy(t->history + (epoch - 1) * SAE_HISTORY, row, sizeof row);
-    if (sae_resample_due(&t->options, epoch))
-        m.resampled = sae_resample(t);
-    t->at[SAE_EPOCH] = epoch;
+    if (t->at[SAE_LOST])
+        return (struct sae_metrics){ (int)t->at[SAE_EPOCH] + 1, NAN, NAN, NAN, NAN, NAN, 0 };
+    return (struct sae_metrics){ .epoch = (int)t->at[SAE_EPOCH] + 1,
+                                 .train_loss = t->sums[SAE_LOSS] / (double)n,
+                                 .dead = (double)dead / K,
+                                 .dense = (double)dense / K };
+}
+
+static void open_epoch(struct sae_trainer *t, struct sae_metrics *m)
+{
+    const double row[SAE_HISTORY] = { m->train_loss, m->fvu, m->l0, m->dead, m->dense };
+    memcpy(t->history + (m->epoch - 1) * SAE_HISTORY, row, sizeof row);
+    if (sae_resample_due(&t->options, m->epoch) && !t->at[SAE_LOST])
+        m->resampled = sae_resample(t);
+    t->at[SAE_EPOCH] = m->epoch;
     t->at[SAE_ROW] = 0;
     t->sums[SAE_LOSS] = 0;
     sae_loaded(t);
-    return m;
+}
+
+void sae_end_epochs(struct sae_metrics *metrics, struct sae_trainer *const *t, int count)
+{
+    double fvu[SAE_TRAINERS], l0[SAE_TRAINERS];
+    for (int i = 0; i < count; i++)
+        metrics[i] = close_epoch(t[i]);
+    evaluate(fvu, l0, t, count);
+    for (int i = 0; i < count; i++) {
+        metrics[i].fvu = fvu[i];
+        metrics[i].l0 = l0[i];
+        open_epoch(t[i], &metrics[i]);
+    }
+}
+
+struct sae_metrics sae_end_epoch(struct sae_trainer *t)
+{
+    struct sae_metrics metrics;
+    sae_end_epochs(&metrics, &t, 1);
+    return metrics;
 }
 
 int sae_fields(struct sae_trainer *t, struct checkpoint_field fields[SAE_FIELDS])
@@ -265,6 +391,7 @@ void sae_settle(struct sae_trainer *t)
 void sae_loaded(struct sae_trainer *t)
 {
     struct rng rng = { t->options.seed, RNG_SAE_SHUFFLE, (uint32_t)t->at[SAE_EPOCH] };
+    sae_close_batch(&t->train);
     rng_permutation(&rng, 0, t->order, t->train.set.rows);
     t->dead_count = 0;
     for (int k = 0; k < t->sae.neurons; k++)

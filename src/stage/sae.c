@@ -79,9 +79,8 @@ static int dry_run(const struct sae_stage *s)
     int64_t steps = (s->train.rows + s->options.batch - 1) / s->options.batch;
     log_info("sae: %lld training rows of %d values, %d neurons, %lld steps of %d rows per epoch, %d epochs",
              (long long)s->train.rows, D, K, (long long)steps, s->options.batch, s->config->epochs);
-    log_info("sae: %s per rank, %s per allreduce of gradients",
-             text_bytes(arena,
-                        (double)sae_trainer_bytes(&s->options, D, K, s->train.rows, s->eval.rows, s->job->world->size)),
+    double bytes = (double)sae_trainers_bytes(&s->options, D, &K, 1, s->train.rows, s->eval.rows, s->job->world->size);
+    log_info("sae: %s per rank, %s per allreduce of gradients", text_bytes(arena, bytes),
              text_bytes(arena, 4.0 * (double)sae_count(D, K)));
     log_info("sae: would write %s", job_path(s->job, "sae.h5"));
     return EXIT_DONE;

@@ -1,5 +1,6 @@
 /* Training the sparse autoencoder over ranks: every variant gives the same bits at any rank count, whether rows are
- * kept or fetched, and after a stop in the middle of an epoch; resampling fires; the largest activations of all ranks
+ * kept or fetched, after a stop in the middle of an epoch, and beside other trainings on the same batches, for which
+ * rows are fetched once; resampling fires; the largest activations of all ranks
  * are found; lists of exciting images are merged. */
 #include <math.h>
 #include <setjmp.h>
@@ -57,30 +58,35 @@ static const struct kind {
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
-static struct sae_trainer *make_trainer(const struct kind *kind, int64_t resident_bytes)
+static struct sae_options options_of(const struct kind *kind, int64_t resident_bytes)
 {
     /* The last of five batches has 3 rows: most of the 8 leaves are empty. */
-    struct sae_options options = { .rule = kind->rule,
-                                   .penalty = kind->penalty,
-                                   .lr = 5e-3,
-                                   .warmup = 0.1,
-                                   .decay = 0.3,
-                                   .penalty_warmup = 0.1,
-                                   .clip = 10,
-                                   .aux_k = 6,
-                                   .aux_weight = 1.0 / 32,
-                                   .dead_after = 1,
-                                   .threshold_decay = 0.9,
-                                   .start = kind->start,
-                                   .median = kind->median,
-                                   .first_threshold = 0.1,
-                                   .batch = 40,
-                                   .epochs = EPOCHS,
-                                   .resample_every = kind->rule.variant == SAE_RELU ? 2 : 4,
-                                   .resample_scale = 0.2,
-                                   .leaves = 8,
-                                   .seed = 3,
-                                   .resident_bytes = resident_bytes };
+    return (struct sae_options){ .rule = kind->rule,
+                                 .penalty = kind->penalty,
+                                 .lr = 5e-3,
+                                 .warmup = 0.1,
+                                 .decay = 0.3,
+                                 .penalty_warmup = 0.1,
+                                 .clip = 10,
+                                 .aux_k = 6,
+                                 .aux_weight = 1.0 / 32,
+                                 .dead_after = 1,
+                                 .threshold_decay = 0.9,
+                                 .start = kind->start,
+                                 .median = kind->median,
+                                 .first_threshold = 0.1,
+                                 .batch = 40,
+                                 .epochs = EPOCHS,
+                                 .resample_every = kind->rule.variant == SAE_RELU ? 2 : 4,
+                                 .resample_scale = 0.2,
+                                 .leaves = 8,
+                                 .seed = 3,
+                                 .resident_bytes = resident_bytes };
+}
+
+static struct sae_trainer *make_trainer(const struct kind *kind, int64_t resident_bytes)
+{
+    struct sae_options options = options_of(kind, resident_bytes);
     return sae_trainer_create(arena, world, &options, D, K, make_set(TRAIN, 2), make_set(EVAL, 3));
 }
 
@@ -162,6 +168,81 @@ static void stop_in_an_epoch_changes_nothing(void **state)
     }
 }
 
+/* Trainings on the same batches: of all variants, of several sizes, and one that blows up. */
+enum { TOGETHER = 10 };
+static void make_points(struct sae_options *options, int *neurons, int64_t resident_bytes)
+{
+    static const int kind[TOGETHER] = { 0, 3, 1, 2, 5, 4, 3, 3, 2, 0 },
+                     size[TOGETHER] = { 40, 32, K, 48, K, 32, K, 48, K, 32 };
+    for (int p = 0; p < TOGETHER; p++) {
+        options[p] = options_of(&kinds[kind[p]], resident_bytes);
+        options[p].may_be_lost = true;
+        neurons[p] = size[p];
+    }
+    options[6].rule.k = 7;
+    options[7].aux_weight = 0;
+    options[8].rule.k = 2;
+    options[9].lr = 1e30;
+}
+
+static void train_together(struct sae_trainer **t, struct sae_metrics *metrics)
+{
+    while (sae_epoch(t[0]) < EPOCHS) {
+        while (!sae_epoch_done(t[0]))
+            for (int p = 0; p < TOGETHER; p++)
+                sae_step(t[p]);
+        sae_end_epochs(metrics, t, TOGETHER);
+    }
+}
+
+static void together_is_alone(void **state)
+{
+    (void)state;
+    struct sae_options options[TOGETHER];
+    struct sae_trainer *t[TOGETHER];
+    struct sae_metrics metrics[TOGETHER], last = { 0 };
+    int neurons[TOGETHER], resampled;
+    for (int resident = 0; resident < 2; resident++) {
+        struct sae_set train_set = make_set(TRAIN, 2), eval_set = make_set(EVAL, 3);
+        make_points(options, neurons, resident << 20);
+        sae_trainers_create(t, arena, world, options, D, neurons, TOGETHER, train_set, eval_set);
+        train_together(t, metrics);
+        for (int p = 0; p < TOGETHER - 1; p++) {
+            struct sae_trainer *alone =
+                sae_trainer_create(arena, world, &options[p], D, neurons[p], train_set, eval_set);
+            const uint64_t expected = train(alone, &last, &resampled);
+            const double own[4] = { metrics[p].train_loss, metrics[p].fvu, metrics[p].l0, metrics[p].dead };
+            if (digest(state_digest(t[p]), own, sizeof own) != expected)
+                fail_msg("point %d: not the bits of its training alone", p);
+            assert_false(sae_lost(t[p]));
+        }
+        assert_true(sae_lost(t[TOGETHER - 1]) && isnan(metrics[TOGETHER - 1].fvu));
+        assert_true(isnan(sae_history(t[TOGETHER - 1])[(EPOCHS - 1) * SAE_HISTORY + SAE_HISTORY_FVU]));
+    }
+}
+
+/* Bytes this rank sends in the first step of `count` trainings. */
+static int64_t sent_in_a_step(int count, int64_t resident_bytes)
+{
+    struct sae_options options[TOGETHER];
+    struct sae_trainer *t[TOGETHER];
+    int neurons[TOGETHER];
+    make_points(options, neurons, resident_bytes);
+    sae_trainers_create(t, arena, world, options, D, neurons, count, make_set(TRAIN, 2), make_set(EVAL, 3));
+    const int64_t before = world_bytes_sent();
+    for (int p = 0; p < count; p++)
+        sae_step(t[p]);
+    return world_bytes_sent() - before;
+}
+
+static void rows_are_fetched_once_a_step(void **state)
+{
+    (void)state;
+    const int64_t one = sent_in_a_step(1, 0) - sent_in_a_step(1, 1 << 20);
+    const int64_t all = sent_in_a_step(TOGETHER, 0) - sent_in_a_step(TOGETHER, 1 << 20);
+    assert_true(one == all && (one > 0 || world->size == 1));
+}
+
 /* Values with many ties, spread over ranks: as many stay as were asked for, the first of equal ones. */
 static void largest_of_all_ranks(void **state)
 {
@@ -227,10 +308,9 @@ int main(int argc, char **argv)
     blas_start(1);
     arena = arena_create("test", 1 << 20);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_bits_at_any_rank_count),
-        cmocka_unit_test(stop_in_an_epoch_changes_nothing),
-        cmocka_unit_test(largest_of_all_ranks),
-        cmocka_unit_test(lists_are_merged),
+        cmocka_unit_test(same_bits_at_any_rank_count), cmocka_unit_test(stop_in_an_epoch_changes_nothing),
+        cmocka_unit_test(together_is_alone),           cmocka_unit_test(rows_are_fetched_once_a_step),
+        cmocka_unit_test(largest_of_all_ranks),        cmocka_unit_test(lists_are_merged),
     };
     int code = cmocka_run_group_tests(tests, NULL, NULL);
     arena_destroy(arena);
