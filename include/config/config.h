@@ -73,8 +73,11 @@ struct sae_config {
     int batch, epochs, resample_every; /* epochs; 0 = never */
     double resample_scale;
     int shards;
-    int stability; /* trainings with other seeds */
-    int top;       /* T of /top */
+    int stability;          /* trainings with other seeds */
+    int top;                /* T of /top */
+    const char *sweep;      /* trainings on the same batches (config/sweep.h); empty = one */
+    const char *sweep_rule; /* which of them is kept: knee, fvu, l0 */
+    double sweep_max_dead, sweep_max_l0, sweep_max_fvu;
 };
 struct name_config {
     int top;              /* images per neuron on its sheet */

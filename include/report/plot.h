@@ -26,12 +26,13 @@ struct plot_bars {
 };
 void plot_bars(struct text *out, const struct plot_bars *plot);
 
-/* Lines or points over a common x axis. */
+/* Lines, points or rings around points over common axes. */
+enum plot_mark { PLOT_LINE, PLOT_DOTS, PLOT_RINGS };
 struct plot_series {
     const char *name;
     const double *x, *y; /* [count] */
     int64_t count;
-    bool dots; /* points instead of a line */
+    enum plot_mark mark;
 };
 struct plot_xy {
     const char *title, *x_axis, *y_axis;

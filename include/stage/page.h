@@ -11,6 +11,7 @@
 
 struct corpus;
 struct json;
+struct sae_summary;
 
 /* A selected concept, by its place in the selection. */
 struct page_concept {
@@ -41,7 +42,8 @@ struct page {
     struct store *codes, *sae, *cbm;
     struct store *backbone;                     /* NULL when it is not there */
     const struct json *names, *metrics, *audit; /* metrics and audit may be NULL */
-    int64_t *top_index;                         /* [K x T] */
+    const struct sae_summary *autoencoder;
+    int64_t *top_index; /* [K x T] */
     float *top_value;
     int neurons, T;
     bool *defined;        /* [K] its strip is among the defs */
@@ -62,6 +64,7 @@ void page_concepts(struct page *page, struct text *out);
 void page_regions(struct page *page, struct text *out);
 void page_errors(struct page *page, struct text *out);
 void page_images(struct page *page, struct text *out);
+void page_sweep(struct page *page, struct text *out); /* a figure of page_errors */
 void page_made(struct page *page, struct text *out);
 
 /* Shared by the sections. */

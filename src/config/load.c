@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "config/draft.h"
+#include "config/sweep.h"
 #include "dist/world.h"
 
 enum { FILE_LIMIT = 4 << 20 };
@@ -100,6 +101,10 @@ static void check_together(struct draft *draft)
         draft_fail(draft, EXIT_BAD_CONFIG,
                    "pack.test_fraction: expected less than 1 together with pack.val_fraction, found %g + %g",
                    c.pack.test_fraction, c.pack.val_fraction);
+    struct sweep_point *points = arena_array(draft->arena, struct sweep_point, SWEEP_POINTS);
+    const char *error;
+    if (sweep_points(points, draft->arena, &c, &error) == 0)
+        draft_fail(draft, EXIT_BAD_CONFIG, "sae.sweep: %s (%s)", error, draft->values[key_find("sae.sweep")].origin);
 }
 
 static struct draft read_all(struct arena *arena, const char *path, const struct setting *settings, int count)

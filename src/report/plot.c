@@ -190,14 +190,19 @@ static void xy_axes(struct text *out, const struct plot_xy *plot, const struct s
         svg_text(out, 4, 12, "start", "#555", plot->y_axis);
 }
 
+enum { FEW_DOTS = 64 }; /* are drawn larger */
+
 static void xy_series(struct text *out, const struct plot_series *s, const struct scale *x, const struct scale *y,
                       int k)
 {
-    if (s->dots) {
+    if (s->mark != PLOT_LINE) {
+        const char *look =
+            s->mark == PLOT_DOTS ? "fill-opacity=\"0.6\" fill" : "fill=\"none\" stroke-width=\"2.5\" stroke";
+        const int radius = s->mark == PLOT_RINGS ? 8 : s->count <= FEW_DOTS ? 4 : 2;
         for (int64_t i = 0; i < s->count; i++)
             if (isfinite(s->x[i]) && isfinite(s->y[i]))
-                html_add(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2\" fill=\"%s\" fill-opacity=\"0.6\"/>\n",
-                         place(x, s->x[i]), place(y, s->y[i]), plot_colour(k));
+                text_add(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%d\" %s=\"%s\"/>\n", place(x, s->x[i]),
+                         place(y, s->y[i]), radius, look, plot_colour(k));
         return;
     }
     static const char *const dash[] = { "none", "7 3", "2 3" }; /* told apart without colour too */

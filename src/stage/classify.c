@@ -13,6 +13,7 @@
 #include "math/vec.h"
 #include "stage/cbm_file.h"
 #include "stage/decompose.h"
+#include "stage/sae_summary.h"
 
 /* What was found with one set of vectors, ours or random ones. */
 struct found {
@@ -170,10 +171,15 @@ static void measure_all(struct classify *t, const struct found *ours, const stru
         { "cbm", t, cbm, ours->temperature },
         { NULL, NULL, NULL, 0 },
     };
-    const struct metrics_section sections[] = { { classify_calibration_write, calibration },
-                                                { classify_sparse_write, &report } };
+    const struct sae_summary *sae = sae_summary_load(job);
+    struct metrics_section sections[3] = { { classify_calibration_write, calibration } };
+    int count = 1;
+    if (sae)
+        sections[count++] = (struct metrics_section){ sae_summary_write, sae };
+    if (ours->sparse.path)
+        sections[count++] = (struct metrics_section){ classify_sparse_write, &report };
     enum phase before = phase_enter(PHASE_EVALUATE);
-    metrics_write(job, t->features, models, trials > 0 ? 4 : 3, sections, ours->sparse.path ? 2 : 1);
+    metrics_write(job, t->features, models, trials > 0 ? 4 : 3, sections, count);
     classify_calibration_print(calibration);
     if (ours->sparse.path)
         classify_sparse_print(&report);

@@ -12,6 +12,7 @@
 #include "report/json.h"
 #include "stage/home.h"
 #include "stage/page.h"
+#include "stage/sae_summary.h"
 #include "stage/stage.h"
 
 enum { LEAVES = 64, THUMB = 56, VIEW = 224, VIEWS_KEPT = 8, THUMBS_KEPT = 1 << 12 };
@@ -236,6 +237,7 @@ static void fill_page(struct task *t, struct page *page, struct store *pixels)
     page->names = read_json(job, "names.json", "name");
     page->metrics = read_json(job, "metrics.json", NULL);
     page->audit = read_json(job, "audit.json", NULL);
+    page->autoencoder = sae_summary_load(job);
     page->sae = job_open(job, "sae.h5", "sae");
     page->backbone = home_has(job, job_path(job, "backbone.h5")) ? job_open(job, "backbone.h5", "train") : NULL;
     page->neurons = extent(page->sae, "/top/index", 0);

@@ -152,7 +152,7 @@ static void sparse_curve(struct page *page, struct text *out)
         const struct json *model = json_member(sparse, keys[m]);
         const struct json *split = json_member(model, split_name((enum split)page->split));
         if (read_numbers(x[m], json_member(model, "nec"), n) && read_numbers(y[m], json_member(split, "values"), n)) {
-            series[count] = (struct plot_series){ names[m], x[m], y[m], n, false };
+            series[count] = (struct plot_series){ names[m], x[m], y[m], n, PLOT_LINE };
             count++;
         }
     }
@@ -175,7 +175,7 @@ static void reliability(struct page *page, struct text *out)
     const struct json *model = json_member(json_member(page->metrics, "calibration"), "cbm");
     const struct json *split = json_member(model, split_name((enum split)page->split));
     double x[2][BINS], y[2][BINS], error[2];
-    struct plot_series series[3] = { { "perfect", ends, ends, 2, false } };
+    struct plot_series series[3] = { { "perfect", ends, ends, 2, PLOT_LINE } };
     for (int k = 0; k < 2; k++) {
         const struct json *r = json_member(split, keys[k]);
         error[k] = json_as_number(json_member(r, "ece"), NAN);
@@ -188,7 +188,7 @@ static void reliability(struct page *page, struct text *out)
                 x[k][held] = x[k][b];
                 y[k][held++] = y[k][b];
             }
-        series[k + 1] = (struct plot_series){ k == 0 ? "as it is" : "calibrated", x[k], y[k], held, false };
+        series[k + 1] = (struct plot_series){ k == 0 ? "as it is" : "calibrated", x[k], y[k], held, PLOT_LINE };
     }
     text_add(out, "<div><h3>Can its confidence be trusted?</h3>\n");
     plot_xy(out, &(struct plot_xy){ "confidence and share of right answers", "confidence", "right answers", series, 3,
@@ -322,7 +322,7 @@ static void curve(struct page *page, struct text *out, const char *dataset, cons
     store_read_range(page->backbone, dataset, 0, dims[0], y);
     for (int64_t i = 0; i < dims[0]; i++)
         x[i] = (double)(i + 1);
-    struct plot_series series = { what, x, y, dims[0], dims[0] == 1 };
+    struct plot_series series = { what, x, y, dims[0], dims[0] == 1 ? PLOT_DOTS : PLOT_LINE };
     plot_xy(out,
             &(struct plot_xy){ arena_printf(page->arena, "%s by epoch", what), "epoch", what, &series, 1, 460, 230 });
 }
@@ -340,6 +340,7 @@ void page_errors(struct page *page, struct text *out)
         curve(page, out, "/history/val_accuracy", "validation accuracy");
         text_add(out, "</div>\n");
     }
+    page_sweep(page, out);
     text_add(out, "</div>\n</section>\n");
 }
 

@@ -13,8 +13,6 @@
 #include "dist/deadline.h"
 #include "image/corpus.h"
 
-enum { SAID_EPOCHS = 20 };
-
 /* Rows of one split in this rank's block, packed; numbered over all ranks. */
 static struct sae_set pack_split(struct job *job, const struct features *f, enum split split)
 {
@@ -48,53 +46,79 @@ static const char *identity_of(struct sae_stage *s)
 }
 static void setup(struct sae_stage *s, struct job *job)
 {
-    const struct sae_config *c = &job->config->sae;
     s->job = job;
-    s->config = c;
     s->features = features_load(job);
-    s->options = sae_settings(c, job_seed(job));
     s->train = pack_split(job, s->features, SPLIT_TRAIN);
-    s->neurons = sae_neurons_for(c, &s->options.rule, s->features->dim, s->train.rows);
-    s->options.batch = sae_batch_for(c, &s->options.rule, s->train.rows);
-    s->options.decay = sae_decay_for(c, &s->options.rule);
-    agree(job->world, c->k <= s->neurons, EXIT_BAD_CONFIG,
-          "sae.k: expected at most the %d neurons there are, found %d\nLower sae.k, or raise sae.expansion.",
-          s->neurons, c->k);
     s->eval = pack_split(job, s->features, SPLIT_VAL);
     agree(job->world, s->train.rows > 0, EXIT_BAD_DATA, "%s: no row is in the training split\nLook at `cfn audit`.",
           job_path(job, "embeddings.h5"));
-    if (c->shards < job->world->size)
+    sae_sweep_points(s);
+    if (s->config->shards < job->world->size)
         log_warn("sae: %d of %d ranks have no part in a step; set sae.shards to a power of two >= %d",
-                 job->world->size - c->shards, job->world->size, job->world->size);
+                 job->world->size - s->config->shards, job->world->size, job->world->size);
     if (s->eval.rows == 0) {
         log_warn("sae: no validation rows; FVU and L0 are those of the training rows");
         s->eval = s->train;
     }
 }
 
+/* Settings of all trainings as the trainer takes them. */
+static struct sae_options *all_options(const struct sae_stage *s, int *neurons)
+{
+    struct sae_options *options = arena_array(s->job->run, struct sae_options, s->points);
+    for (int p = 0; p < s->points; p++) {
+        options[p] = s->point[p].options;
+        neurons[p] = s->point[p].neurons;
+    }
+    return options;
+}
+
 static int dry_run(const struct sae_stage *s)
 {
     struct arena *arena = s->job->run;
-    int D = s->features->dim, K = s->neurons;
-    int64_t steps = (s->train.rows + s->options.batch - 1) / s->options.batch;
-    log_info("sae: %lld training rows of %d values, %d neurons, %lld steps of %d rows per epoch, %d epochs",
-             (long long)s->train.rows, D, K, (long long)steps, s->options.batch, s->config->epochs);
-    double bytes = (double)sae_trainers_bytes(&s->options, D, &K, 1, s->train.rows, s->eval.rows, s->job->world->size);
-    log_info("sae: %s per rank, %s per allreduce of gradients", text_bytes(arena, bytes),
-             text_bytes(arena, 4.0 * (double)sae_count(D, K)));
+    int D = s->features->dim, neurons[SWEEP_POINTS], batch = s->point[0].options.batch;
+    const struct sae_options *options = all_options(s, neurons);
+    int64_t steps = (s->train.rows + batch - 1) / batch, most = 0;
+    for (int p = 0; p < s->points; p++) {
+        most = neurons[p] > most ? neurons[p] : most;
+        log_info("sae: %s%s%d neurons, %s per allreduce of gradients", s->point[p].name, s->points > 1 ? ": " : "",
+                 neurons[p], text_bytes(arena, 4.0 * (double)sae_count(D, neurons[p])));
+    }
+    log_info("sae: %lld training rows of %d values, %lld steps of %d rows per epoch, %d epochs",
+             (long long)s->train.rows, D, (long long)steps, batch, s->config->epochs);
+    int64_t bytes =
+        sae_trainers_bytes(options, D, neurons, s->points, s->train.rows, s->eval.rows, s->job->world->size);
+    log_info("sae: %s per rank%s", text_bytes(arena, job_memory(s->job, (double)bytes + sae_measure_bytes(s, most))),
+             s->points > 1 ? ", for all trainings together" : "");
     log_info("sae: would write %s", job_path(s->job, "sae.h5"));
     return EXIT_DONE;
 }
 
+/* The state of all trainings; returns how many fields. */
+static int all_fields(struct sae_stage *s, struct checkpoint_field *fields)
+{
+    int count = 0;
+    for (int p = 0; p < s->points; p++) {
+        int own = sae_fields(s->trainers[p], fields + count);
+        for (int f = count; s->points > 1 && f < count + own; f++)
+            fields[f].name = arena_printf(s->job->scratch, "training%d_%s", p + 1, fields[f].name);
+        count += own;
+    }
+    return count;
+}
+
 static void save(struct sae_stage *s)
 {
-    struct checkpoint_field fields[SAE_FIELDS];
+    struct checkpoint_field fields[SWEEP_POINTS * SAE_FIELDS];
+    struct arena_mark mark = arena_mark(s->job->scratch);
     double begin = timer_seconds();
     enum phase before = phase_enter(PHASE_CHECKPOINT);
-    sae_settle(s->trainer);
-    int count = sae_fields(s->trainer, fields);
+    for (int p = 0; p < s->points; p++)
+        sae_settle(s->trainers[p]);
+    int count = all_fields(s, fields);
     int64_t step = sae_epoch(s->trainer) * s->train.rows + sae_rows_done(s->trainer);
     checkpoint_save(s->job->world, job_path(s->job, "checkpoints"), "sae", step, s->identity, fields, count);
+    arena_release(s->job->scratch, mark);
     phase_enter(before);
     s->last_save = timer_seconds();
     s->save_seconds = s->last_save - begin;
@@ -102,14 +126,18 @@ static void save(struct sae_stage *s)
 
 static void resume(struct sae_stage *s)
 {
-    struct checkpoint_field fields[SAE_FIELDS];
+    struct checkpoint_field fields[SWEEP_POINTS * SAE_FIELDS];
+    struct arena_mark mark = arena_mark(s->job->scratch);
     const char *dir = job_path(s->job, "checkpoints");
     if (s->job->force)
         checkpoint_clear(s->job->world, dir, "sae");
-    int count = sae_fields(s->trainer, fields);
-    if (checkpoint_load(s->job->world, dir, "sae", s->identity, fields, count) < 0)
+    int count = all_fields(s, fields);
+    bool found = checkpoint_load(s->job->world, dir, "sae", s->identity, fields, count) >= 0;
+    arena_release(s->job->scratch, mark);
+    if (!found)
         return;
-    sae_loaded(s->trainer);
+    for (int p = 0; p < s->points; p++)
+        sae_loaded(s->trainers[p]);
     log_info("sae: going on from epoch %d, row %lld of it", sae_epoch(s->trainer) + 1,
              (long long)sae_rows_done(s->trainer));
 }
@@ -130,7 +158,11 @@ static void say(const struct sae_stage *s, double loss)
 {
     char detail[96];
     double n = (double)s->train.rows, done = sae_epoch(s->trainer) * n + (double)sae_rows_done(s->trainer);
-    snprintf(detail, sizeof detail, "epoch %d/%d loss %.5f", sae_epoch(s->trainer) + 1, s->config->epochs, loss);
+    if (s->points > 1)
+        snprintf(detail, sizeof detail, "epoch %d/%d of %d trainings", sae_epoch(s->trainer) + 1, s->config->epochs,
+                 s->points);
+    else
+        snprintf(detail, sizeof detail, "epoch %d/%d loss %.5f", sae_epoch(s->trainer) + 1, s->config->epochs, loss);
     progress("sae", detail, done, n * s->config->epochs, "row");
 }
 
@@ -139,7 +171,14 @@ static bool train_epoch(struct sae_stage *s)
 {
     while (!sae_epoch_done(s->trainer)) {
         double begin = timer_seconds();
-        double loss = sae_step(s->trainer);
+        double loss = 0;
+        for (int p = 0; p < s->points; p++) {
+            const bool there = !sae_lost(s->trainers[p]);
+            loss = sae_step(s->trainers[p]);
+            if (there && sae_lost(s->trainers[p]) && s->job->world->rank == 0)
+                log_warn("sae: %s given up in epoch %d: loss or gradient not finite", s->point[p].name,
+                         sae_epoch(s->trainer) + 1);
+        }
         say(s, loss);
         s->step_seconds = fmax(timer_seconds() - begin, 0.9 * s->step_seconds);
         if (!sae_epoch_done(s->trainer) && stop_now(s, false))
@@ -148,45 +187,47 @@ static bool train_epoch(struct sae_stage *s)
     return true;
 }
 
-static void say_epoch(const struct sae_stage *s, const struct sae_metrics *m)
+static void say_products(const struct sae_stage *s)
 {
-    int every = s->config->epochs / SAID_EPOCHS;
-    if (m->epoch != s->config->epochs && m->resampled == 0 && every > 0 && m->epoch % every != 0)
-        return;
-    char resampled[64] = "";
-    if (m->resampled > 0)
-        snprintf(resampled, sizeof resampled, " resampled %d", m->resampled);
-    progress_end();
-    log_info("sae epoch %d/%d loss %.5f fvu %.4f l0 %.1f dead %.1f %% dense %.1f %%%s", m->epoch, s->config->epochs,
-             m->train_loss, m->fvu, m->l0, 100 * m->dead, 100 * m->dense, resampled);
+    for (int p = 0; p < s->points; p++)
+        if (!sae_by_count(&s->point[p].options.rule))
+            log_info("sae: %s%sproducts over active neurons only once fewer than %.0f of %d are active in a batch",
+                     s->point[p].name, s->points > 1 ? ": " : "",
+                     s->point[p].neurons / sae_sparse_share(s->point[p].neurons, s->point[p].neurons),
+                     s->point[p].neurons);
 }
 
 /* True when all epochs are done. */
 static bool train(struct sae_stage *s)
 {
-    s->trainer =
-        sae_trainer_create(s->job->run, s->job->world, &s->options, s->features->dim, s->neurons, s->train, s->eval);
+    struct sae_metrics metrics[SWEEP_POINTS];
+    int neurons[SWEEP_POINTS];
+    double begin, rows = 0, all_neurons = 0;
+    bool go = true;
+    const struct sae_options *options = all_options(s, neurons);
+    sae_trainers_create(s->trainers, s->job->run, s->job->world, options, s->features->dim, neurons, s->points,
+                        s->train, s->eval);
+    s->trainer = s->trainers[0];
     s->identity = identity_of(s);
     s->last_save = timer_seconds();
     resume(s);
-    if (!sae_by_count(&s->options.rule))
-        log_info("sae: products over active neurons only once fewer than %.0f of %d are active in a batch",
-                 s->neurons / sae_sparse_share(s->neurons, s->neurons), s->neurons);
-    double begin = timer_seconds(), rows = 0;
-    bool go = true;
+    say_products(s);
+    begin = timer_seconds();
     while (go && sae_epoch(s->trainer) < s->config->epochs) {
         rows -= (double)sae_rows_done(s->trainer);
         go = train_epoch(s);
         rows += (double)sae_rows_done(s->trainer);
         if (!go)
             break;
-        struct sae_metrics m = sae_end_epoch(s->trainer);
-        say_epoch(s, &m);
+        sae_end_epochs(metrics, s->trainers, s->points);
+        sae_sweep_say(s, metrics);
         go = sae_epoch(s->trainer) == s->config->epochs || !stop_now(s, true);
     }
     progress_end();
+    for (int p = 0; p < s->points; p++)
+        all_neurons += neurons[p];
     phase_count("rows", rows / s->job->world->size);
-    phase_count("gemm_flops", 10 * rows * s->neurons * s->features->dim / s->job->world->size);
+    phase_count("gemm_flops", 10 * rows * all_neurons * s->features->dim / s->job->world->size);
     if (rows > 0)
         log_info("sae: %.0f rows in %.1f s (%.0f row/s)", rows, timer_seconds() - begin,
                  rows / (timer_seconds() - begin));
@@ -224,7 +265,12 @@ int stage_sae(struct job *job)
     setup(&s, job);
     if (job->dry_run)
         return dry_run(&s);
-    if (!train(&s) || !repeat(&s)) {
+    bool whole = train(&s);
+    if (whole) {
+        sae_sweep_choose(&s);
+        whole = repeat(&s);
+    }
+    if (!whole) {
         log_info("sae: stopped (%s) with a checkpoint; the same command goes on from it", deadline_reason());
         job_done(job);
         return EXIT_STOPPED;

@@ -66,6 +66,15 @@ static void score(struct sae_stage *s)
     s->mean_stability = alive > 0 ? s->mean_stability / alive : 0;
 }
 
+double sae_measure_bytes(const struct sae_stage *s, int64_t neurons)
+{
+    const double K = (double)neurons, D = s->features->dim,
+                 leaves = s->config->shards / (double)s->job->world->size + 2;
+    const double census = K * (16 + 12.0 * s->config->top), codes = FEATURES_CHUNK * (8 * K + 8 * D);
+    /* Sums of monosemanticity, and before them of each leaf; the scores. */
+    return census + codes + 4 * (K + 1) * D + 16 * K * (leaves + 2) + 40 * K;
+}
+
 void sae_measure(struct sae_stage *s)
 {
     take_census(s);

@@ -6,7 +6,7 @@
 
 enum { RESIDENT_BYTES = 1 << 30 };
 
-struct sae_options sae_settings(const struct sae_config *c, uint64_t seed)
+static struct sae_options options_of(const struct sae_config *c, uint64_t seed)
 {
     static const char *const names[] = { "relu", "topk", "batchtopk", "jumprelu", "matryoshka" };
     static const char *const starts[] = { "published", "tied", "data" };
@@ -44,7 +44,7 @@ struct sae_options sae_settings(const struct sae_config *c, uint64_t seed)
 enum { PUBLISHED_BATCH = 4096, LEAST_BATCH = 128, BATCHES = 8, FIRES = 128 };
 static const double FAMILY_DECAY = 0.2;
 
-int sae_neurons_for(const struct sae_config *c, const struct sae_rule *rule, int dim, int64_t rows)
+static int neurons_for(const struct sae_config *c, const struct sae_rule *rule, int dim, int64_t rows)
 {
     int64_t most = (int64_t)c->expansion * dim;
     if (c->neurons > 0)
@@ -55,7 +55,7 @@ int sae_neurons_for(const struct sae_config *c, const struct sae_rule *rule, int
 }
 
 /* A power of two. */
-int sae_batch_for(const struct sae_config *c, const struct sae_rule *rule, int64_t rows)
+static int batch_for(const struct sae_config *c, const struct sae_rule *rule, int64_t rows)
 {
     int batch = LEAST_BATCH;
     if (c->batch > 0)
@@ -65,7 +65,11 @@ int sae_batch_for(const struct sae_config *c, const struct sae_rule *rule, int64
     return batch;
 }
 
-double sae_decay_for(const struct sae_config *c, const struct sae_rule *rule)
+struct sae_point sae_point(const struct sae_config *c, const char *name, int dim, int64_t rows, uint64_t seed)
 {
-    return c->decay >= 0 ? c->decay : sae_by_count(rule) ? FAMILY_DECAY : 0;
+    struct sae_point p = { name, c, options_of(c, seed), 0 };
+    p.neurons = neurons_for(c, &p.options.rule, dim, rows);
+    p.options.batch = batch_for(c, &p.options.rule, rows);
+    p.options.decay = c->decay >= 0 ? c->decay : sae_by_count(&p.options.rule) ? FAMILY_DECAY : 0;
+    return p;
 }

@@ -38,13 +38,34 @@ static struct store *create(struct sae_stage *s, int64_t entries)
         { "/top/index", STORE_I64, "K,T", "1",
           "images of any split that excite the neuron most, strongest first; -1 = no more", NULL, false },
         { "/top/value", STORE_F32, "K,T", "1", "their activations; 0 where index is -1", NULL, false },
+        /* Of all trainings, when there were several. */
+        { "/sweep/settings", STORE_TEXT, "P", "1", "settings of each training", "settings_bytes", true },
+        { "/sweep/neurons", STORE_I64, "P", "1", "its neurons", NULL, true },
+        { "/sweep/within", STORE_U8, "P", "1", "1: within the limits of the choice", NULL, true },
+        { "/sweep/loss", STORE_F64, "P", "1", "mean loss of the last epoch", NULL, true },
+        { "/sweep/fvu", STORE_F64, "P", "1", "fraction of variance unexplained, validation", NULL, true },
+        { "/sweep/l0", STORE_F64, "P", "1", "active neurons per validation image", NULL, true },
+        { "/sweep/dead", STORE_F64, "P", "1", "share of neurons that never fired in the last epoch", NULL, true },
+        { "/sweep/dense", STORE_F64, "P", "1", "share that fired on more than 10 % of its images", NULL, true },
+        { "/sweep/history/loss", STORE_F64, "P,epochs", "1", "mean loss of each epoch", NULL, true },
+        { "/sweep/history/fvu", STORE_F64, "P,epochs", "1", "as /sweep/fvu, after each epoch", NULL, true },
+        { "/sweep/history/l0", STORE_F64, "P,epochs", "1", "as /sweep/l0, after each epoch", NULL, true },
+        { "/sweep/history/dead", STORE_F64, "P,epochs", "1", "as /sweep/dead, in each epoch", NULL, true },
+        { "/sweep/history/dense", STORE_F64, "P,epochs", "1", "as /sweep/dense, in each epoch", NULL, true },
     };
     const struct extent sizes[] = {
-        { "K", s->neurons },    { "D", s->features->dim }, { "N+1", s->features->rows + 1 },
-        { "entries", entries }, { "T", s->config->top },   { "epochs", s->config->epochs }
+        { "K", s->neurons },
+        { "D", s->features->dim },
+        { "N+1", s->features->rows + 1 },
+        { "entries", entries },
+        { "T", s->config->top },
+        { "epochs", s->config->epochs },
+        { "P", s->points },
+        { "settings_bytes", sae_sweep_width(s) },
     };
+    const size_t count = sizeof sizes / sizeof sizes[0];
     return job_create(s->job, "sae.h5", layout, sizeof layout / sizeof layout[0], sizes,
-                      sizeof sizes / sizeof sizes[0]);
+                      s->points > 1 ? count : count - 2);
 }
 
 /* Entries of all rows before this rank's block, and of all rows. */
@@ -172,6 +193,7 @@ void sae_write(struct sae_stage *s)
     phase_enter(PHASE_WRITE);
     write_model(s, store);
     write_scores(s, store);
+    sae_sweep_write(s, store);
     store_set_text(store, "/", "variant", s->config->variant);
     store_set_text(store, "/", "evaluated_on", s->eval.x == s->train.x ? "train" : "val");
     store_set_f64(store, "/", "fvu_val", s->fvu);

@@ -1,16 +1,18 @@
 #!/usr/bin/python3
 """Are the datasets of two HDF5 files the same bits? (Not /run, which says when and where.)
-Usage: same_data.py A B"""
+Usage: same_data.py A B [GROUP]: those of GROUP are left out"""
 import sys
 
 import h5py
+
+left_out = ("run", *(g + "/" for g in sys.argv[3:4]))
 
 
 def datasets(path):
     found = {}
     with h5py.File(path) as f:
         f.visititems(lambda name, o: found.__setitem__(name, (o.dtype, o.shape, o[()].tobytes()))
-                     if isinstance(o, h5py.Dataset) and not name.startswith("run") else None)
+                     if isinstance(o, h5py.Dataset) and not name.startswith(left_out) else None)
     return found
 
 

@@ -105,7 +105,7 @@ static void test_xy(void **state)
 {
     (void)state;
     const double x[] = { 1, 2, 3, 4, 5 }, y[] = { 2, 1, NAN, 0.5, 0.4 }, flat[] = { 7, 7, 7, 7, 7 };
-    const struct plot_series series[] = { { "loss", x, y, 5, false },
+    const struct plot_series series[] = { { "loss", x, y, 5, PLOT_LINE },
                                           { "dots", x, y, 5, true },
                                           { "one", x, flat, 1, false } };
     struct text out = text_new(arena);
