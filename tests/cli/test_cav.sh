@@ -38,17 +38,17 @@ same() { # name, name: the files of both
 }
 mkdir -p "$tmp"
 
-for kind in one multi; do
-    fault=; [ $kind = multi ] && fault=multi
-    make_inputs $kind-1 $fault && copy $kind-1 $kind-3 && road 1 $kind-1 && road 3 $kind-3
+for kind in one multi; do # the run of several ranks is called one-3 below, whatever their number
+    fault= ranks=8; [ $kind = multi ] && fault=multi ranks=3
+    make_inputs $kind-1 $fault && copy $kind-1 $kind-3 && road 1 $kind-1 && road $ranks $kind-3
     say $? "cav to classify, $kind label per image"
-    same $kind-1 $kind-3; say $? "$kind label: 3 ranks give the bits of 1"
+    same $kind-1 $kind-3; say $? "$kind label: $ranks ranks give the bits of 1"
     $python tests/support/check_head.py "$(file $kind-3 .)"; say $? "$kind label: files are what they say"
 done
-# The rows of the dictionary as vectors: unit norm, the same road, the same bits, rated on held-out images.
-copy one-1 decoder-1 && copy one-1 decoder-3 && road 1 decoder-1 --set cav.source=decoder &&
-    road 3 decoder-3 --set cav.source=decoder && same decoder-1 decoder-3
-say $? "cav.source: decoder, to classify, the same bits at 1 and 3 ranks"
+# The rows of the dictionary as vectors: unit norm, the same bits, rated on held-out images; the road comes further below.
+copy one-1 decoder-1 && copy one-1 decoder-3 && stage 1 decoder-1 cav --set cav.source=decoder &&
+    stage 3 decoder-3 cav --set cav.source=decoder && $python tests/support/same_data.py "$(file decoder-1 cav.h5)" "$(file decoder-3 cav.h5)"
+say $? "cav.source: decoder, the same bits at 1 and 3 ranks"
 $python -c "
 import h5py, numpy as np
 cav, sae = h5py.File('$(file decoder-3 cav.h5)'), h5py.File('$(file decoder-3 sae.h5)')
@@ -104,15 +104,19 @@ done
 [ $ok = 0 ] && [ -s "$tmp/toy/toy/resnet18/1/report/index.html" ] && [ -s "$tmp/toy/toy/resnet18/1/explanations.h5" ]
 say $? "decoder: name, select, decompose, classify and explain follow"
 for method in logistic mean pattern; do
-    copy one-1 $method-1 && copy one-1 $method-3 && road 1 $method-1 --set cav.method=$method --set decompose.positive=true &&
-        road 3 $method-3 --set cav.method=$method --set decompose.positive=true && same $method-1 $method-3
-    say $? "cav.method $method, non-negative codes: 3 ranks give the bits of 1"
+    copy one-1 $method-1 && copy one-1 $method-3 && stage 1 $method-1 cav --set cav.method=$method &&
+        stage 3 $method-3 cav --set cav.method=$method && $python tests/support/same_data.py "$(file $method-1 cav.h5)" "$(file $method-3 cav.h5)"
+    say $? "cav.method $method: 3 ranks give the bits of 1"
 done
-for what in "method=lasso --set decompose.lambda=0.01" tolerance=0.3 precision=double; do
+for what in "method=lasso --set decompose.lambda=0.01" tolerance=0.3 positive=true precision=double; do
     # shellcheck disable=SC2086
     stage 1 one-1 decompose --force --set decompose.$what && stage 8 one-3 decompose --force --set decompose.$what &&
         $python tests/support/same_data.py "$(file one-1 codes.h5)" "$(file one-3 codes.h5)"
     say $? "decompose.${what%% *}: 8 ranks give the bits of 1"
+done
+for ranks in 1 4; do
+    stage $ranks one-3 decompose --force --set decompose.method=lasso --set decompose.search=validation
+    [ $? = 78 ] && grep -q "goes along the path of decompose.method: omp" "$tmp/out"; say $? "search with the lasso at $ranks ranks: exit 78"
 done
 stage 2 one-3 decompose --force
 stage 2 one-3 classify --force --set classify.input=codes && $python tests/support/check_head.py "$(file one-3 .)"

@@ -70,7 +70,10 @@ check((prediction == (logits.argmax(1) if prediction.ndim == 1 else logits > 0))
 
 # Metrics: accuracy, and intervals around it.
 m = json.load(open(f"{d}/metrics.json"))
-check(list(m) == ["backbone", "cbm", "majority", "random_concepts", "retention", "calibration", "sparse"], "models in metrics.json")
+check(list(m) == ["backbone", "cbm", "majority", "random_concepts", "retention", "calibration", "sae", "sparse"], "models in metrics.json")
+with h5py.File(f"{d}/sae.h5") as f:
+    told = {"neurons": f["decoder"].shape[0], "fvu": f.attrs["fvu_val"], "l0": f.attrs["l0_val"], "dead": f.attrs["dead"]}
+    check(all(m["sae"][k] == v for k, v in told.items()), "the autoencoder's figures in metrics.json")
 for name, number in (("val", 1), ("test", 2)):
     here = split == number
     for model, z in (("cbm", logits), ("backbone", emb["logits"][()])):
