@@ -65,7 +65,7 @@ FUZZ_OBJ     = $(FUZZ_SHARED:%.c=$(BUILD)/%.o)
 SUPPORT      = $(sort $(wildcard tests/support/*.c))
 SUPPORT_OBJ  = $(SUPPORT:%.c=$(BUILD)/%.o)
 
-.PHONY: all fuzz fuzz-build check check-build check-demo check-precision check-sae demo bench bench-peers bench-scale lint format docs install uninstall deps deps-build deps-check deps-demo deps-parity clean help check-parity
+.PHONY: all fuzz fuzz-build check check-build check-demo check-precision check-retention check-sae demo bench bench-peers bench-scale lint format docs install uninstall deps deps-build deps-check deps-demo deps-parity clean help check-parity
 all: $(BUILD)/cfn ## build the program (build/<compiler>/cfn)
 
 $(BUILD)/cfn: $(BUILD)/main.o $(ARCHIVE)
@@ -116,6 +116,8 @@ demo: deps-demo all ## the whole road on real images; ends with the path of a pa
 	@CFN="$(abspath $(BUILD))/cfn" scripts/demo
 check-demo: deps-check all ## the full demo at 1, 2 and 4 ranks: same bits, and the figures promised
 	@CFN="$(abspath $(BUILD))/cfn" scripts/check-demo
+check-retention: deps-check all ## accuracy the concepts keep, beside random directions (minutes); CORPORA='FOLDER ...'
+	@CFN="$(abspath $(BUILD))/cfn" scripts/check-retention $(CORPORA)
 check-sae: deps-check all ## defaults of the autoencoder: dead neurons, FVU beside relu's (minutes); SAE_CORPORA='FOLDER ...'
 	@CFN="$(abspath $(BUILD))/cfn" scripts/check-sae $(SAE_CORPORA)
 check-precision: deps-check all ## bf16 against fp32 on the demo corpus, three trials each (ten minutes)

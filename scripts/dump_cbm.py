@@ -73,34 +73,139 @@ with open(os.path.join(here, "cbm.txt"), "w", encoding="ascii") as out:
         print(*(f"{w:.7g}" for w in np.ravel(coef)[:60]), file=out)
 
 
-# The published search for C, every repeat of it: rows, validation rows after them, dim, classes, noise
-SEARCHES = [(300, 200, 20, 4, 300), (150, 400, 60, 4, 600), (120, 400, 40, 3, 900)]
+def minimum(x, y, classes, c, start=None, offset=0.0):
+    """(weights and biases, objective) where scikit-learn's objective is least: damped Newton steps on the whole Hessian,
+    which end where its own solvers, on rows that can be separated, stop short. Softmax of classes > 1, else logistic."""
+    n, dim = x.shape
+    ones = np.hstack([x, np.ones((n, 1))])
+    penalty = np.ones((classes, dim + 1)) / c
+    penalty[:, dim] = 0
+    penalty = penalty.ravel()
+    truth = np.eye(classes)[y] if classes > 1 else y[:, None]
+    w = np.zeros(classes * (dim + 1)) if start is None else start.ravel()
+
+    def logits(w):
+        return ones @ w.reshape(classes, -1).T + offset
+
+    def value(w):
+        z = logits(w)
+        top = z.max(1, keepdims=True)
+        loss = (np.log(np.exp(z - top).sum(1)) + (top - z)[truth == 1]).sum() if classes > 1 else losses(z, truth).sum()
+        return loss + 0.5 * (penalty * w * w).sum()
+
+    best = value(w)
+    for _ in range(200):
+        z = logits(w)
+        p = np.exp(z - z.max(1, keepdims=True)) if classes > 1 else 1 / (1 + np.exp(-z))
+        p = p / p.sum(1, keepdims=True) if classes > 1 else p
+        hessian = np.zeros((classes, dim + 1, classes, dim + 1))
+        for a in range(classes):
+            for b in range(classes):
+                hessian[a, :, b] = ones.T @ (ones * (p[:, a] * ((a == b) - p[:, b]))[:, None])
+        if classes > 1:  # adding a number to every bias changes nothing: hold their sum
+            hessian[:, dim, :, dim] += 1
+        gradient = ((p - truth).T @ ones).ravel() + penalty * w
+        step = np.linalg.solve(hessian.reshape(len(w), len(w)) + np.diag(penalty), gradient)
+        fall, t = gradient @ step, 1.0
+        while value(w - t * step) > best - 1e-4 * t * fall and t > 1e-9:
+            t /= 2
+        if t <= 1e-9:
+            break
+        w = w - t * step
+        best = value(w)
+        if fall < 1e-13 * best:
+            break
+    assert fall < 1e-9 * best
+    return w.reshape(classes, -1), best
+
+
+def search(score):
+    """The published search once: the C left over."""
+    grid = [6.0, 4.0, 2.0, 0.0, -2.0, -4.0, -6.0]
+    peak = grid[int(np.argmax([score(v) for v in grid]))]
+    left, right = peak - 1, peak + 1
+    for _ in range(8):
+        middle = (left + right) / 2
+        if score(left) < score(right):
+            left = middle
+        else:
+            right = middle
+    return left
+
+
+# The published search for C: rows, validation rows after them, dim, classes, noise. For each C it tries, at the minimum of
+# the objective and where scikit-learn ends (as published: lbfgs, at most 1000 iterations): objective and right answers.
+SEARCHES = [(300, 200, 20, 4, 300), (150, 400, 60, 4, 600), (100, 500, 80, 5, 300), (120, 400, 40, 3, 900)]
 with open(os.path.join(here, "search.txt"), "w", encoding="ascii") as out:
     print(len(SEARCHES), file=out)
     for rows, val, dim, classes, noise in SEARCHES:
         x = hashes(rows + val, dim) / 256.0
         y = rule(rows + val, dim, classes, noise).argmax(1)
-        scores, lefts = {}, []
+        solved, theirs = {}, {}
 
-        def score(log10_c):
+        def exact(log10_c):
+            if log10_c not in solved:
+                near = min(solved, key=lambda v: abs(v - log10_c), default=None)
+                for step in np.arange(-6 if near is None else near, log10_c, 0.5)[1:]:  # in steps: Newton needs a start
+                    if step not in solved:
+                        exact(step)
+                near = min(solved, key=lambda v: abs(v - log10_c), default=None)
+                w, value = minimum(x[:rows], y[:rows], classes, 10 ** log10_c, None if near is None else solved[near][0])
+                z = x[rows:] @ w[:, :dim].T + w[:, dim]
+                order = np.sort(z, 1)
+                margin = ((order[:, -1] - order[:, -2]) / np.abs(w).max()).min()
+                solved[log10_c] = w, value, (z.argmax(1) == y[rows:]).sum(), margin
+            return solved[log10_c][2]
+
+        def published(log10_c):
             fit = LogisticRegression(C=10 ** log10_c, max_iter=1000).fit(x[:rows], y[:rows])
-            scores[log10_c] = fit.score(x[rows:], y[rows:])
-            return scores[log10_c]
+            z = fit.decision_function(x[:rows])
+            top = z.max(1, keepdims=True)
+            value = np.log(np.exp(z - top).sum(1)).sum() + (top[:, 0] - z[np.arange(rows), y[:rows]]).sum()
+            value += (fit.coef_ ** 2).sum() / (2 * 10 ** log10_c)
+            theirs[log10_c] = value, round(fit.score(x[rows:], y[rows:]) * val)
+            return theirs[log10_c][1]
 
-        for seed in range(3):
-            grid = [6.0, 4.0, 2.0, 0.0, -2.0, -4.0, -6.0]
-            peak = grid[int(np.argmax([score(v) for v in grid]))]
-            left, right = peak - 1, peak + 1
-            for _ in range(8):
-                middle = (left + right) / 2
-                if score(left) < score(right):
-                    left = middle
-                else:
-                    right = middle
-            lefts.append(left)
-        print(rows, val, dim, classes, noise, np.mean(lefts), len(scores), file=out)
-        for c, value in scores.items():
-            print(c, round(value * val), file=out)
+        chosen = search(exact)
+        published_chosen = np.mean([search(published) for seed in range(3)])
+        print(rows, val, dim, classes, noise, chosen, published_chosen, len(theirs), file=out)
+        for log10_c in theirs:
+            exact(log10_c)
+            w, value, right, margin = solved[log10_c]
+            print(log10_c, repr(float(value)), right, f"{margin:.1e}", repr(float(theirs[log10_c][0])), theirs[log10_c][1],
+                  file=out)
+
+
+# A head with fixed logits beside it, as of a hybrid: kind, rows, dim, classes, noise, C. Objective and predictions at the
+# minimum, found by Newton steps; for two classes in the difference of the logits, for several labels each by itself.
+OFFSETS = [("single", 300, 20, 4, 200, 1.0), ("single", 200, 30, 6, 300, 0.01), ("single", 150, 12, 2, 100, 0.5),
+           ("multi", 250, 12, 5, 100, 1.0), ("multi", 300, 16, 3, 200, 0.05)]
+with open(os.path.join(here, "offset.txt"), "w", encoding="ascii") as out:
+    print(len(OFFSETS), file=out)
+    for kind, rows, dim, classes, noise, c in OFFSETS:
+        x = hashes(rows, dim) / 256.0
+        score = rule(rows, dim, classes, noise)
+        i, k = np.meshgrid(np.arange(rows), np.arange(classes), indexing="ij")
+        fixed = ((i * 13 + k * 29) % 17 - 8) / 4.0
+        if kind == "multi" or classes == 2:
+            value, z = 0.0, np.zeros((rows, classes))
+            for label in range(classes if kind == "multi" else 1):
+                use = known(rows, classes)[:, label] if kind == "multi" else np.ones(rows, bool)
+                y = (score[:, label] > 0).astype(int) if kind == "multi" else score.argmax(1)
+                own = fixed[:, label] if kind == "multi" else fixed[:, 1] - fixed[:, 0]
+                w, least = minimum(x[use], y[use], 1, c, None, own[use, None])
+                value += least
+                z[:, label] = x @ w[0, :dim] + w[0, dim] + own
+            said = (z > 0).astype(int) if kind == "multi" else (z[:, 0] > 0).astype(int)
+            margin = np.abs(z if kind == "multi" else z[:, 0])
+        else:
+            w, value = minimum(x, score.argmax(1), classes, c, None, fixed)
+            z = x @ w[:, :dim].T + w[:, dim] + fixed
+            said, order = z.argmax(1), np.sort(z, 1)
+            margin = order[:, -1] - order[:, -2]
+        assert np.min(margin) > 1e-5
+        print(kind, rows, dim, classes, noise, c, repr(float(value)), file=out)
+        print(*np.ravel(said), file=out)
 
 
 # kind, rows, dim, classes, noise, share of L1, lambda, balanced

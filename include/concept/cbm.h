@@ -83,4 +83,10 @@ struct head_search {
 struct head_search head_search(struct head *head, const struct head_rows *rows, double tolerance, int max_iter,
                                head_validate *validate, void *data, struct arena *arena, struct arena *scratch);
 
+/* For a head that should do as little as it can: C over 1e-6, 1e-5, ... 1e4, each from the one before; the smallest C
+ * of those with the best score. Otherwise as head_search. Collective. */
+struct head_search head_search_smallest(struct head *head, const struct head_rows *rows, double tolerance, int max_iter,
+                                        head_validate *validate, void *data, struct arena *arena,
+                                        struct arena *scratch);
+
 #endif

@@ -124,6 +124,7 @@ struct classify_config {
     bool path;                /* sparse heads at NEC 5 to 30, ours and random */
     int nec;                  /* concepts a class of head: sparse */
     double l1_ratio;          /* share of the L1 part */
+    bool residual;            /* a second head on what the concepts leave, beside the first, which stays */
     int max_iter;
     int bootstrap; /* replicates for intervals */
     int controls;  /* random-concept trials */

@@ -16,7 +16,10 @@ struct cbm {
     const struct sparse_path *path; /* of sparse heads, or NULL */
     const int *levels;              /* [level_count] NEC of the heads path->level */
     int level_count;
-    const float *logits; /* [mine.count x C] of this rank's rows */
+    const float *logits;         /* [mine.count x C] of this rank's rows */
+    const struct head *residual; /* second head of a hybrid, or NULL */
+    double residual_c;
+    const float *residual_logits; /* [mine.count x C] its part of `logits` */
 };
 /* Writes and publishes the file. Collective. */
 void cbm_write(struct job *job, const struct features *features, const struct cbm *cbm);

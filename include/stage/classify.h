@@ -49,6 +49,7 @@ struct classify_model {
     int width;
     bool standardise;    /* columns by their standard deviation over the training rows while fitting */
     const float *offset; /* [mine.count x C] fixed part of the logits; NULL = 0 */
+    bool smallest;       /* the smallest C of the best ones, in place of the published search */
     struct head_rows *rows;
 };
 /* Fits the dense head of a model with the configured search; head (run), logits [mine.count x C] out. Collective. */
@@ -85,6 +86,27 @@ struct classify_sparse_report {
 };
 void classify_sparse_write(struct json_writer *w, const void *report); /* section "sparse" of metrics.json */
 void classify_sparse_print(const struct classify_sparse_report *report);
+
+/* ---- classify_residual.c: what the concepts leave over ---- */
+
+/* A second head on x - what the codes rebuild; `concepts` [mine.count x C] are the logits of the first, which stays. */
+struct classify_residual {
+    struct head head;
+    struct head_search search;
+    float *local;         /* [mine.count x C] what it adds to the logits, its bias included */
+    float *hybrid_local;  /* [mine.count x C] concepts + local */
+    float *part, *hybrid; /* [N x C] the same two, on every rank */
+};
+/* Collective; all of it lives in run. */
+struct classify_residual *classify_residual_fit(struct classify *t, const struct classify_codes *codes,
+                                                const float *concepts);
+struct classify_residual_report {
+    const struct classify *task;
+    const struct classify_residual *residual;
+    const float *concepts; /* [N x C] */
+};
+void classify_residual_write(struct json_writer *w, const void *report); /* section "residual" of metrics.json */
+void classify_residual_print(const struct classify_residual_report *report);
 
 /* ---- classify_calibrate.c ---- */
 

@@ -37,7 +37,8 @@ struct page {
     struct page_concept *concept; /* [M] */
     const float *weight;          /* [C x M] logit per unit of code */
     const double *effect;         /* [C x M] mean contribution over the images of that class in the split */
-    const float *logits;          /* [N x C] of the bottleneck */
+    const float *logits;          /* [N x C] of the bottleneck, a residual head's part included */
+    const float *residual;        /* [N x C] that part, or NULL */
     int64_t split_rows;
     struct store *codes, *sae, *cbm;
     struct store *backbone;                     /* NULL when it is not there */

@@ -6,7 +6,7 @@
 #include "concept/cbm.h"
 #include "dist/progress.h"
 
-enum { GRID = 7, STEPS = 8, MOST_TRIALS = GRID + 2 + STEPS };
+enum { GRID = 7, STEPS = 8, MOST_TRIALS = GRID + 2 + STEPS, FIRST = -6, LAST = 4 };
 /* log10 C, in the published order: the first maximum wins. */
 static const double GRID_LOG10[GRID] = { 6, 4, 2, 0, -2, -4, -6 };
 
@@ -17,6 +17,7 @@ struct search {
     head_validate *validate;
     void *data;
     struct arena *arena, *scratch;
+    int most;                  /* trials at most, for progress */
     struct head_trial *trials; /* [MOST_TRIALS] */
     struct head heads[MOST_TRIALS];
     int fits;
@@ -48,7 +49,7 @@ static int trial(struct search *s, double log10_c)
     t->iterations = head_fit(&head, s->rows, pow(10, log10_c), s->tolerance, s->max_iter, s->scratch);
     t->score = s->validate(s->data, &head);
     s->heads[s->fits] = head;
-    progress("classify", "search for C", s->fits + 1, MOST_TRIALS, "fit");
+    progress("classify", "search for C", s->fits + 1, s->most, "fit");
     return s->fits++;
 }
 
@@ -63,16 +64,19 @@ static double best_of_grid(struct search *s)
     return GRID_LOG10[best];
 }
 
+static struct head_search answer(struct head *head, const struct search *s, int chosen)
+{
+    progress_end();
+    *head = s->heads[chosen];
+    return (struct head_search){
+        .c = pow(10, s->trials[chosen].log10_c), .score = s->trials[chosen].score, .fits = s->fits, .trials = s->trials
+    };
+}
+
 struct head_search head_search(struct head *head, const struct head_rows *rows, double tolerance, int max_iter,
                                head_validate *validate, void *data, struct arena *arena, struct arena *scratch)
 {
-    struct search s = { .rows = rows,
-                        .tolerance = tolerance,
-                        .max_iter = max_iter,
-                        .validate = validate,
-                        .data = data,
-                        .arena = arena,
-                        .scratch = scratch };
+    struct search s = { rows, tolerance, max_iter, validate, data, arena, scratch, .most = GRID + 2 + STEPS };
     s.trials = arena_array(arena, struct head_trial, MOST_TRIALS);
     double peak = best_of_grid(&s), left = peak - 1, right = peak + 1;
     for (int step = 0; step < STEPS; step++) {
@@ -83,9 +87,18 @@ struct head_search head_search(struct head *head, const struct head_rows *rows, 
         else
             right = middle;
     }
-    int chosen = trial(&s, left);
-    progress_end();
-    *head = s.heads[chosen];
-    return (
-        struct head_search){ .c = pow(10, left), .score = s.trials[chosen].score, .fits = s.fits, .trials = s.trials };
+    return answer(head, &s, trial(&s, left));
+}
+
+struct head_search head_search_smallest(struct head *head, const struct head_rows *rows, double tolerance, int max_iter,
+                                        head_validate *validate, void *data, struct arena *arena, struct arena *scratch)
+{
+    struct search s = { rows, tolerance, max_iter, validate, data, arena, scratch, .most = LAST - FIRST + 1 };
+    s.trials = arena_array(arena, struct head_trial, MOST_TRIALS);
+    int best = 0;
+    for (int log10_c = FIRST; log10_c <= LAST; log10_c++) {
+        int t = trial(&s, log10_c);
+        best = s.trials[t].score > s.trials[best].score ? t : best;
+    }
+    return answer(head, &s, best);
 }

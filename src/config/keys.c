@@ -301,6 +301,8 @@ static const struct key keys[] = {
       .doc = "head: sparse: mean number of nonzero weights a class." },
     { ROW(classify, l1_ratio, KEY_REAL, "0.99"), ABOVE_UP_TO(0, 1),
       .doc = "Share of the L1 part in the penalty of sparse heads; the rest is L2." },
+    { ROW(classify, residual, KEY_BOOL, "false"),
+      .doc = "Hybrid: a second head on what the concepts leave of the representation; the first stays as it is." },
     { ROW(classify, max_iter, KEY_INT, "1000"), BETWEEN(1, 1000000), .unit = "iterations",
       .doc = "Most iterations of L-BFGS." },
     { ROW(classify, bootstrap, KEY_INT, "1000"), BETWEEN(0, 100000), .unit = "replicates",

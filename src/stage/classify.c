@@ -146,7 +146,8 @@ static const float *majority_logits(const struct classify *t)
     return all;
 }
 
-static void measure_all(struct classify *t, const struct found *ours, const struct found *controls)
+static void measure_all(struct classify *t, const struct found *ours, const struct found *controls,
+                        const struct classify_residual *residual, double hybrid_temperature)
 {
     struct job *job = t->job;
     int trials = job->config->classify.controls;
@@ -159,30 +160,37 @@ static void measure_all(struct classify *t, const struct found *ours, const stru
         random[trial] = controls[trial].logits;
         paths[trial] = controls[trial].sparse;
     }
-    const struct metrics_model models[] = {
-        { "backbone", 1, &backbone },
-        { "cbm", 1, &cbm },
-        { "majority", 1, &majority },
-        { "random_concepts", trials, random },
-    };
+    const float *hybrid = residual ? residual->hybrid : NULL;
+    struct metrics_model models[5] = { { "backbone", 1, &backbone }, { "cbm", 1, &cbm }, { "majority", 1, &majority } };
+    int count = 3, parts = 0;
+    if (trials > 0)
+        models[count++] = (struct metrics_model){ "random_concepts", trials, random };
+    if (residual)
+        models[count++] = (struct metrics_model){ "hybrid", 1, &hybrid };
     struct classify_sparse_report report = { t, &ours->sparse, paths, trials };
     const struct classify_calibration calibration[] = {
         { "backbone", t, backbone, classify_temperature(t, backbone) },
         { "cbm", t, cbm, ours->temperature },
+        { residual ? "hybrid" : NULL, t, hybrid, hybrid_temperature },
         { NULL, NULL, NULL, 0 },
     };
     const struct sae_summary *sae = sae_summary_load(job);
-    struct metrics_section sections[3] = { { classify_calibration_write, calibration } };
-    int count = 1;
+    const struct classify_residual_report left = { t, residual, cbm };
+    struct metrics_section sections[4] = { { classify_calibration_write, calibration } };
+    parts++;
     if (sae)
-        sections[count++] = (struct metrics_section){ sae_summary_write, sae };
+        sections[parts++] = (struct metrics_section){ sae_summary_write, sae };
     if (ours->sparse.path)
-        sections[count++] = (struct metrics_section){ classify_sparse_write, &report };
+        sections[parts++] = (struct metrics_section){ classify_sparse_write, &report };
+    if (residual)
+        sections[parts++] = (struct metrics_section){ classify_residual_write, &left };
     enum phase before = phase_enter(PHASE_EVALUATE);
-    metrics_write(job, t->features, models, trials > 0 ? 4 : 3, sections, count);
+    metrics_write(job, t->features, models, count, sections, parts);
     classify_calibration_print(calibration);
     if (ours->sparse.path)
         classify_sparse_print(&report);
+    if (residual)
+        classify_residual_print(&left);
     phase_enter(before);
 }
 
@@ -234,10 +242,20 @@ static void run(struct classify *t, const struct classify_codes *codes)
     log_info("classify: C = %.3g after %d fits, validation %s %.4f", ours.search.c, ours.search.fits,
              f->multi_label ? "AUROC" : "accuracy", ours.search.score);
     ours.temperature = classify_temperature(t, ours.logits);
+    struct classify_residual *residual =
+        job->config->classify.residual ? classify_residual_fit(t, codes, ours.local) : NULL;
+    double hybrid_temperature = residual ? classify_temperature(t, residual->hybrid) : 1;
     run_controls(t, controls);
     progress_end();
-    measure_all(t, &ours, controls);
+    measure_all(t, &ours, controls, residual, hybrid_temperature);
     struct cbm cbm = describe(t, &ours);
+    if (residual) {
+        cbm.logits = residual->hybrid_local;
+        cbm.temperature = hybrid_temperature;
+        cbm.residual = &residual->head;
+        cbm.residual_logits = residual->local;
+        cbm.residual_c = residual->search.c;
+    }
     cbm_write(job, f, &cbm);
 }
 

@@ -7,7 +7,7 @@
 #include "stage/classify.h"
 
 /* Largest |gradient| at the end of a fit, in coordinates of unit curvature (concept/cbm_scale.h). */
-static const double TOLERANCE = 3e-5;
+static const double TOLERANCE = 1e-5;
 
 struct fitting {
     struct classify *task;
@@ -147,7 +147,8 @@ struct head_search classify_fit(struct classify *t, struct head *head, float *lo
         search.fits = 1;
         search.trials = trial;
     } else {
-        search = head_search(head, rows, TOLERANCE, config->max_iter, validate, &fitting, job->run, job->scratch);
+        search = (model->smallest ? head_search_smallest : head_search)(head, rows, TOLERANCE, config->max_iter,
+                                                                        validate, &fitting, job->run, job->scratch);
     }
     *head = unscaled(job->run, head, fitting.scale);
     classify_logits(logits, t, head, model->x, model->offset);

@@ -23,6 +23,7 @@ struct task {
     struct store *codes, *cbm;
     int split;
     int C, M, S, T;
+    bool hybrid;     /* a residual head adds to the logits */
     float *weight;   /* [C x M] */
     int32_t *neuron; /* [M] of the sparse autoencoder */
     double *effect;  /* [C x M] mean contribution over the split's images of a class */
@@ -80,6 +81,9 @@ static void open_inputs(struct task *t, struct store *pixels)
     store_expect(t->cbm, "/logits", STORE_F32, 2, (int64_t[]){ N, t->C });
     store_expect(t->codes, "/atom", STORE_I32, 2, (int64_t[]){ N, t->S });
     store_expect(t->codes, "/value", STORE_F32, 2, (int64_t[]){ N, t->S });
+    t->hybrid = store_has(t->cbm, "/residual_logits");
+    if (t->hybrid)
+        store_expect(t->cbm, "/residual_logits", STORE_F32, 2, (int64_t[]){ N, t->C });
     t->weight = arena_array(job->run, float, (int64_t)t->C * t->M);
     store_read_all(t->cbm, "/concept_weight", t->weight);
     read_neurons(t);
@@ -91,6 +95,7 @@ static void open_inputs(struct task *t, struct store *pixels)
 struct block {
     int32_t *atom, *concept;
     float *code, *logit, *value, *rest;
+    float *residual; /* part of the logit; zeros without a residual head */
 };
 static struct block block_create(const struct task *t, int64_t rows)
 {
@@ -101,7 +106,8 @@ static struct block block_create(const struct task *t, int64_t rows)
                            .logit = arena_array(a, float, all + 1),
                            .concept = arena_array(a, int32_t, all * t->T + 1),
                            .value = arena_array(a, float, all * t->T + 1),
-                           .rest = arena_array(a, float, all + 1) };
+                           .rest = arena_array(a, float, all + 1),
+                           .residual = arena_array(a, float, all + 1) };
 }
 
 static bool belongs(const struct corpus *c, int64_t row, int k)
@@ -143,11 +149,15 @@ static void explain_rows(struct task *t, struct store *out, struct block *b, str
     store_read_rows(t->codes, "/atom", rows.first, rows.count, b->atom);
     store_read_rows(t->codes, "/value", rows.first, rows.count, b->code);
     store_read_rows(t->cbm, "/logits", rows.first, rows.count, b->logit);
+    if (t->hybrid)
+        store_read_rows(t->cbm, "/residual_logits", rows.first, rows.count, b->residual);
     for (int64_t i = 0; i < rows.count * t->S; i++)
         require(b->atom[i] >= -1 && b->atom[i] < t->M, EXIT_BAD_DATA,
                 "%s: /atom holds concept %d, but there are %d\nrun `cfn decompose` again", store_path(t->codes),
                 b->atom[i], t->M);
     phase_enter(PHASE_COMPUTE);
+    for (int64_t i = 0; i < rows.count * t->C; i++)
+        b->logit[i] -= b->residual[i];
     for (int64_t i = 0; i < rows.count; i++) {
         int64_t at = i * t->C;
         explain_row(b->concept + at * t->T, b->value + at * t->T, b->rest + at, b->atom + i * t->S, b->code + i * t->S,
@@ -157,6 +167,8 @@ static void explain_rows(struct task *t, struct store *out, struct block *b, str
     store_write_rows(out, "/contribution/concept", rows.first, rows.count, b->concept);
     store_write_rows(out, "/contribution/value", rows.first, rows.count, b->value);
     store_write_rows(out, "/rest", rows.first, rows.count, b->rest);
+    if (t->hybrid)
+        store_write_rows(out, "/residual", rows.first, rows.count, b->residual);
     phase_enter(before);
 }
 
@@ -252,6 +264,11 @@ static void fill_page(struct task *t, struct page *page, struct store *pixels)
     float *all = arena_array(job->run, float, logits);
     store_read_all(t->cbm, "/logits", all);
     page->logits = all;
+    if (t->hybrid) {
+        float *residual = arena_array(job->run, float, logits);
+        store_read_all(t->cbm, "/residual_logits", residual);
+        page->residual = residual;
+    }
     int size = job->config->image.size;
     struct loader *loader = loader_open(pixels, job->run, size, (uint64_t)job->config->run.seed);
     if (job->world->rank == 0) {
@@ -317,10 +334,13 @@ static struct store *create(struct task *t)
           "concepts that contribute most to the logit, by their place in the selection; -1 unused", NULL, false },
         { "/contribution/value", STORE_F32, "N,C,T", "logit", "what each of them adds: code times weight", NULL,
           false },
-        { "/rest", STORE_F32, "N,C", "logit", "logit minus the contributions above", NULL, false },
+        { "/rest", STORE_F32, "N,C", "logit", "logit minus the contributions above and the residual's", NULL, false },
+        { "/residual", STORE_F32, "N,C", "logit", "what the residual head adds, from what no concept explains", NULL,
+          false },
     };
+    size_t datasets = sizeof layout / sizeof *layout - !t->hybrid;
     const struct extent sizes[] = { { "N", t->corpus->rows }, { "C", t->C }, { "T", t->T } };
-    struct store *out = job_create(t->job, "explanations.h5", layout, sizeof layout / sizeof *layout, sizes, 3);
+    struct store *out = job_create(t->job, "explanations.h5", layout, datasets, sizes, 3);
     store_set_texts(out, "/", "class_names", t->corpus->class_names, t->C);
     return out;
 }

@@ -182,13 +182,15 @@ static void concept_line(struct page *page, struct text *out, int m, double valu
     text_add(out, "</div>\n");
 }
 
-/* How the logit of class c adds up for this image: the strongest concepts, the others, the constant, the sum. */
+/* How the logit of class c adds up for this image: the strongest concepts, the others, the constant, what a
+ * residual head adds, the sum. */
 static void put_sum(struct page *page, struct text *out, const struct code *code, int64_t row, int c)
 {
     int S = page->atoms, used = 0, shown = 0, order[ROWS];
     double logit = (double)page->logits[row * page->classes + c];
     double others = explain_class(code->part, code->atom, code->value, page->weight, c, page->concepts, S);
-    double constant = logit - others;
+    double residual = page->residual ? (double)page->residual[row * page->classes + c] : 0;
+    double constant = logit - residual - others;
     bool *taken = arena_array(page->arena, bool, S + 1);
     for (int s = 0; s < S; s++)
         used += code->atom[s] >= 0;
@@ -199,7 +201,7 @@ static void put_sum(struct page *page, struct text *out, const struct code *code
         others -= code->part[s];
         order[shown++] = s;
     }
-    double scale = fmax(fabs(constant), used > shown ? fabs(others) : 0);
+    double scale = fmax(fmax(fabs(constant), fabs(residual)), used > shown ? fabs(others) : 0);
     for (int i = 0; i < shown; i++)
         scale = fmax(scale, fabs(code->part[order[i]]));
     for (int i = 0; i < shown; i++)
@@ -207,6 +209,8 @@ static void put_sum(struct page *page, struct text *out, const struct code *code
     if (used > shown)
         plain_row(out, "", arena_printf(page->arena, "%d other concepts together", used - shown), others, scale, true);
     plain_row(out, "", "not from concepts (constant part)", constant, scale, true);
+    if (page->residual)
+        plain_row(out, "", "not from concepts (residual of this image)", residual, scale, true);
     plain_row(out, "sum", arena_printf(page->arena, "score (logit) for %s", page_class(page, c)), logit, 0, false);
 }
 

@@ -20,8 +20,15 @@ static const struct model models[] = {
     { "cbm", "Concept model", "decides from the concepts alone" },
     { "random_concepts", "Random control", "the same steps with random directions instead of concepts" },
     { "majority", "Floor", "always answers with the most frequent class" },
+    { "hybrid", "With the residual", "the concept model and a second head on what no concept explains" },
 };
 enum { MODELS = sizeof models / sizeof models[0] };
+
+/* The last row is there only with classify.residual. */
+static int model_count(const struct page *page)
+{
+    return json_member(page->metrics, "hybrid") ? MODELS : MODELS - 1;
+}
 
 /* The metric that says most: accuracy, or AUROC where several findings can be present. */
 static const char *main_metric(const struct page *page)
@@ -81,7 +88,7 @@ static void table(struct page *page, struct text *out)
     for (int k = 0; k < 5; k++)
         html_add(out, "<th class=\"n\">%s</th>", heads[k]);
     text_add(out, "</tr>\n");
-    for (int m = 0; m < MODELS; m++) {
+    for (int m = 0; m < model_count(page); m++) {
         html_add(out, "<tr><td>%s<br><i>%s</i></td>", models[m].name, models[m].what);
         for (int k = 0; k < 5; k++)
             cell(page, out, models[m].key, metrics[k]);
@@ -110,10 +117,25 @@ static void caution(struct page *page, struct text *out)
                  "trained with.</p>\n");
 }
 
+/* How much of the decisions does not come from concepts. */
+static void residual_note(struct page *page, struct text *out)
+{
+    const struct json *r = json_member(json_member(page->metrics, "residual"), split_name((enum split)page->split));
+    if (!r)
+        return;
+    html_add(
+        out,
+        "<div class=\"note\"><b>%.0f %% of the decisions come from what no concept explains.</b> Single predictions "
+        "below are those of the concept model with its residual head, whose term is shown by itself. It changes "
+        "the answer for %.1f %% of the images: %s %.3f with it, %.3f from the concepts alone.</div>\n",
+        100 * json_as_number(json_member(r, "share"), NAN), 100 * json_as_number(json_member(r, "changed"), NAN),
+        main_name(page), json_as_number(json_member(r, "with"), NAN), json_as_number(json_member(r, "without"), NAN));
+}
+
 static void bars(struct page *page, struct text *out)
 {
     struct plot_bar bar[MODELS];
-    for (int m = 0; m < MODELS; m++) {
+    for (int m = 0; m < model_count(page); m++) {
         bar[m].label = models[m].name;
         bar[m].value = page_metric(page, models[m].key, main_metric(page), &bar[m].low, &bar[m].high);
     }
@@ -121,7 +143,7 @@ static void bars(struct page *page, struct text *out)
                                         .axis = arena_printf(page->arena, "%s, %s split; whiskers: 95 %% interval",
                                                              main_name(page), split_name((enum split)page->split)),
                                         .bars = bar,
-                                        .count = MODELS,
+                                        .count = model_count(page),
                                         .width = 620,
                                         .label_width = 130,
                                         .low = 0,
@@ -172,7 +194,8 @@ static void reliability(struct page *page, struct text *out)
     enum { BINS = 15 };
     static const char *const keys[] = { "before", "after" };
     static double ends[] = { 0, 1 };
-    const struct json *model = json_member(json_member(page->metrics, "calibration"), "cbm");
+    const struct json *model =
+        json_member(json_member(page->metrics, "calibration"), page->residual ? "hybrid" : "cbm");
     const struct json *split = json_member(model, split_name((enum split)page->split));
     double x[2][BINS], y[2][BINS], error[2];
     struct plot_series series[3] = { { "perfect", ends, ends, 2, PLOT_LINE } };
@@ -211,6 +234,7 @@ void page_numbers(struct page *page, struct text *out)
              (long long)page->split_rows, page->split == SPLIT_TEST ? " that no step of the method has seen" : "");
     cards(page, out);
     caution(page, out);
+    residual_note(page, out);
     bars(page, out);
     table(page, out);
     text_add(out, "<div class=\"figures\">\n");

@@ -1,4 +1,5 @@
-/* The published search for C on given rows: seconds, C, validation accuracy; for scripts/peers/bench_head.py.
+/* The published search for C on given rows: seconds, C, validation accuracy, then log10 C, accuracy and iterations of
+ * each fit; for scripts/peers/bench_head.py.
  *
  *   bench_head FILE [threads]
  * FILE: four int64 (training rows, validation rows, D, C), then float rows [all x D], then int32 labels [all]. */
@@ -61,12 +62,14 @@ int main(int argc, char **argv)
     rows->label = label;
     head_rows_prepare(rows, scratch);
     struct head head;
-    struct head_search s = head_search(&head, rows, 3e-5, 1000, accuracy, &val, arena, scratch);
+    struct head_search s = head_search(&head, rows, 1e-5, 1000, accuracy, &val, arena, scratch);
     int iterations = 0;
     double took = timer_seconds() - begin;
     for (int f = 0; f < s.fits; f++)
         iterations += s.trials[f].iterations;
     printf("%.4f s, C %.10g, accuracy %.6f, %d fits, %d iterations, objective %.12g\n", took, s.c, s.score, s.fits,
            iterations, head_objective(NULL, &head, rows, s.c, scratch));
+    for (int f = 0; f < s.fits; f++)
+        printf("%.10g %.6f %d\n", s.trials[f].log10_c, s.trials[f].score, s.trials[f].iterations);
     return world_end(world, 0);
 }

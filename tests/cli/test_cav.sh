@@ -45,6 +45,23 @@ for kind in one multi; do # the run of several ranks is called one-3 below, what
     same $kind-1 $kind-3; say $? "$kind label: $ranks ranks give the bits of 1"
     $python tests/support/check_head.py "$(file $kind-3 .)"; say $? "$kind label: files are what they say"
 done
+# Hybrid: the same head on concepts as without, its logits and the residual's add up, the same bits at other ranks.
+hybrid="--set classify.residual=true --set classify.controls=1 --set classify.path=false --set classify.bootstrap=10"
+for kind in one multi; do
+    mkdir -p "$(file $kind-hybrid .)"
+    for f in embeddings sae cav selection codes; do cp "$(file $kind-1 $f.h5)" "$(file $kind-hybrid .)"; done
+    ok=0 several="2 4 8"; [ $kind = multi ] && several="3 8"
+    for ranks in 1 $several; do
+        # shellcheck disable=SC2086
+        stage $ranks $kind-hybrid classify --force $hybrid || { ok=1; tail -3 "$tmp/out"; }
+        [ $ranks = 1 ] || $python tests/support/same_data.py "$tmp/$kind-first.h5" "$(file $kind-hybrid cbm.h5)" || ok=1
+        [ $ranks = 1 ] || cmp "$tmp/$kind-first.json" "$(file $kind-hybrid metrics.json)" || ok=1
+        cp "$(file $kind-hybrid cbm.h5)" "$tmp/$kind-first.h5"; cp "$(file $kind-hybrid metrics.json)" "$tmp/$kind-first.json"
+    done
+    say $ok "classify.residual, $kind label: $several ranks give the bits of 1"
+    $python tests/support/check_head.py "$(file $kind-hybrid .)" "$(file $kind-1 cbm.h5)"
+    say $? "classify.residual, $kind label: concepts stay, the parts add up, the share reported is there"
+done
 # The rows of the dictionary as vectors: unit norm, the same bits, rated on held-out images; the road comes further below.
 copy one-1 decoder-1 && copy one-1 decoder-3 && stage 1 decoder-1 cav --set cav.source=decoder &&
     stage 3 decoder-3 cav --set cav.source=decoder && $python tests/support/same_data.py "$(file decoder-1 cav.h5)" "$(file decoder-3 cav.h5)"
@@ -99,10 +116,28 @@ ok=0
 for s in sae name cav select decompose classify explain; do
     timeout 60 mpirun -n 2 "$CFN" $s --data toy --backbone resnet18 --result_dir "$tmp/toy" --set image.size=48 --set threads=1 \
         --set sae.epochs=8 --set sae.batch=64 --set sae.expansion=6 --set cav.source=decoder --set cav.positives=30 --set cav.negatives=30 --set select.count=20 --set decompose.nonzeros=6 \
-        --set classify.bootstrap=20 --set classify.controls=1 --set explain.images=4 --force > "$tmp/out" 2>&1 || { ok=1; tail -5 "$tmp/out"; break; }
+        --set classify.bootstrap=20 --set classify.controls=1 --set classify.residual=true \
+        --set classify.search=fixed --set explain.images=4 --force > "$tmp/out" 2>&1 || { ok=1; tail -5 "$tmp/out"; break; }
 done
 [ $ok = 0 ] && [ -s "$tmp/toy/toy/resnet18/1/report/index.html" ] && [ -s "$tmp/toy/toy/resnet18/1/explanations.h5" ]
 say $? "decoder: name, select, decompose, classify and explain follow"
+$python -c "
+import h5py, numpy as np, re
+d = '$tmp/toy/toy/resnet18/1/'
+e, c = h5py.File(d + 'explanations.h5'), h5py.File(d + 'cbm.h5')
+z, r = c['logits'][:].astype('f8'), e['residual'][:]
+assert (r == c['residual_logits'][:]).all() and r.any()
+assert np.abs(e['contribution/value'][:].astype('f8').sum(2) + e['rest'][:] + r - z).max() < 1e-5 * max(1, np.abs(z).max())
+page = open(d + 'report/index.html', encoding='utf-8').read()
+shown = [int(x) for x in re.findall(r'id=\"row(\d+)\"', page)]
+assert len(shown) == 4 and 'of the decisions come from what no concept explains' in page
+terms = re.findall(r'residual of this image\).*?amount[^>]*>([^<]*)<', page, re.S)
+assert len(terms) >= 4 and terms[0].replace('\u2212', '-').replace('\u2013', '-') != ''
+for row in shown:
+    want = '%.2f' % abs(r[row, z[row].argmax()])
+    assert any(t.endswith(want) for t in terms), (row, want, terms)
+"
+say $? "hybrid: contributions, rest and residual add up, in the file and on the page"
 for method in logistic mean pattern; do
     copy one-1 $method-1 && copy one-1 $method-3 && stage 1 $method-1 cav --set cav.method=$method &&
         stage 3 $method-3 cav --set cav.method=$method && $python tests/support/same_data.py "$(file $method-1 cav.h5)" "$(file $method-3 cav.h5)"

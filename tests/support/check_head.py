@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """cav.h5, selection.h5, cbm.h5 and metrics.json of a run against their definitions, computed again with numpy.
-Usage: check_head.py DIR"""
+Usage: check_head.py DIR [CBM]: cbm.h5 of the same run without its residual head"""
 import json
 import sys
 
@@ -56,6 +56,8 @@ coef = np.zeros((n, len(index)))
 used = atom >= 0
 np.add.at(coef, (np.nonzero(used)[0], atom[used]), value[used])
 logits = cbm["logits"][()]
+residual = cbm["residual_logits"][()] if "residual_logits" in cbm else np.zeros_like(logits)
+concepts = logits - residual
 weights = cbm["concept_weight"][()].astype("f8")
 if "weight" in cbm:
     full = cbm["weight"][()].astype("f8")
@@ -63,20 +65,23 @@ if "weight" in cbm:
     rest = np.outer(codes["intercept"][()], full.sum(1))
 else:
     rest = 0
-gap = np.abs(coef @ weights.T + rest + cbm["bias"][()] - logits).max()
+gap = np.abs(coef @ weights.T + rest + cbm["bias"][()] - concepts).max()
 check(gap < 1e-4 * max(1, np.abs(logits).max()), f"logits from codes: off by {gap}")
 prediction = cbm["prediction"][()]
 check((prediction == (logits.argmax(1) if prediction.ndim == 1 else logits > 0)).all(), "predictions")
 
 # Metrics: accuracy, and intervals around it.
 m = json.load(open(f"{d}/metrics.json"))
-check(list(m) == ["backbone", "cbm", "majority", "random_concepts", "retention", "calibration", "sae", "sparse"], "models in metrics.json")
+hybrid = "residual_logits" in cbm
+wanted = ["backbone", "cbm", "majority", "random_concepts"] + ["hybrid"] * hybrid + ["retention", "calibration", "sae"]
+wanted += ["sparse"] * ("sparse" in cbm) + ["residual"] * hybrid
+check(list(m) == wanted, "models in metrics.json")
 with h5py.File(f"{d}/sae.h5") as f:
     told = {"neurons": f["decoder"].shape[0], "fvu": f.attrs["fvu_val"], "l0": f.attrs["l0_val"], "dead": f.attrs["dead"]}
     check(all(m["sae"][k] == v for k, v in told.items()), "the autoencoder's figures in metrics.json")
 for name, number in (("val", 1), ("test", 2)):
     here = split == number
-    for model, z in (("cbm", logits), ("backbone", emb["logits"][()])):
+    for model, z in (("cbm", concepts), ("backbone", emb["logits"][()]), ("hybrid", logits))[:2 + hybrid]:
         v = m[model][name]
         if "label" in emb:
             accuracy = (z[here].argmax(1) == emb["label"][()][here]).mean()
@@ -100,7 +105,7 @@ def log_loss(z, here, t):
     return (np.logaddexp(0, z[here].astype("f8") / t) - z[here].astype("f8") / t * (y == 1))[y >= 0].mean()
 
 
-for model, z in (("cbm", logits), ("backbone", emb["logits"][()])):
+for model, z in (("cbm", concepts), ("backbone", emb["logits"][()]), ("hybrid", logits))[:2 + hybrid]:
     c = m["calibration"][model]
     t = c["temperature"]
     at = [log_loss(z, split == 1, t * f) for f in (0.98, 1, 1.02)]
@@ -108,7 +113,35 @@ for model, z in (("cbm", logits), ("backbone", emb["logits"][()])):
     for name, number in (("val", 1), ("test", 2)):
         check(abs(c[name]["before"]["ece"] - m[model][name]["ece"]) < 1e-9, f"error of {model} before")
         check(abs(c[name]["after"]["log_loss"] - log_loss(z, split == number, t)) < 1e-9, f"log loss of {model} after")
-check(cbm.attrs["temperature"] == m["calibration"]["cbm"]["temperature"], "temperature in cbm.h5")
+model = "hybrid" if hybrid else "cbm"
+check(cbm.attrs["temperature"] == m["calibration"][model]["temperature"], "temperature in cbm.h5")
+
+# The residual head: its logits from what the codes leave, the concept part as without it, the share it carries.
+if hybrid:
+    with h5py.File(sys.argv[2]) as plain:
+        for name in ("weight", "bias", "concept_weight"):
+            check((plain[name][()] == cbm[name][()]).all(), f"{name} as without the residual")
+        check(np.abs(plain["logits"][()] - concepts).max() < 1e-5 * max(1, np.abs(logits).max()), "concepts' logits stay")
+    left = x - coef @ atoms - codes["intercept"][()].astype("f8")[:, None]
+    gap = np.abs(left @ cbm["residual_weight"][()].astype("f8").T + cbm["residual_bias"][()] - residual).max()
+    check(gap < 1e-4 * max(1, np.abs(residual).max()), f"residual logits from weights: off by {gap}")
+    check(np.abs(residual).max() > 0, "a residual that does something")
+
+    def size(z, here):
+        z = z.astype("f8") - z[split == 0].astype("f8").mean(0)
+        z = z - z.mean(1, keepdims=True) if "label" in emb else z
+        return np.abs(z[here]).mean()
+
+    for name, number in (("val", 1), ("test", 2)):
+        here, v = split == number, m["residual"][name]
+        a, b = size(concepts, here), size(residual, here)
+        check(abs(v["share"] - b / (a + b)) < 1e-5 and abs(v["mean_absolute_residual"] - b) < 1e-5 * (1 + b), "share")
+        same = (logits[here].argmax(1) == concepts[here].argmax(1)) if "label" in emb else \
+            ((logits[here] > 0) == (concepts[here] > 0)).all(1)
+        check(abs(v["changed"] - 1 + same.mean()) < 1e-9, "answers changed")
+        key = "accuracy" if "label" in emb else "auroc"
+        check(v["with"] == m["hybrid"][name][key] and v["without"] == m["cbm"][name][key], "scores with and without")
+    check(m["residual"]["val"]["with"] >= m["residual"]["val"]["without"] - 0.02, "not worse on validation")
 
 # Sparse heads: as many weights as they say, and the score that is reported.
 classes = logits.shape[1]
