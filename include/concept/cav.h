@@ -38,6 +38,8 @@ void cav_random_directions(float *directions, int random, int dim, uint64_t seed
 struct cav_work;
 struct cav_work *cav_work_create(struct arena *arena, const struct cav_spec *spec);
 int64_t cav_work_bytes(const struct cav_spec *spec);
+/* Bytes of it that a fit writes to; `given`: cav_rate of a given direction. */
+int64_t cav_touched_bytes(const struct cav_spec *spec, bool given);
 
 /* One vector.
  *   cav         [D]      out; unit norm

@@ -15,6 +15,8 @@ struct cav_codes {
 
 /* Opens and checks the file. Owned by job->run. Collective. */
 struct cav_codes *cav_codes_open(struct job *job, const struct features *features, const int64_t *position);
+/* Bytes that takes on a rank of `ranks`, for --dry-run. Local. */
+double cav_codes_bytes(const struct cav_codes *codes, int ranks);
 /* Gives all training rows to the collector of this rank. Memory: 16 MB, more only when one image has more than a
  * million active neurons. Collective: every rank reads its part of the file and passes it on. */
 void cav_codes_collect(struct job *job, struct cav_codes *codes, struct cav_collector *collector);

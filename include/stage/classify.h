@@ -41,6 +41,11 @@ void classify_inputs(float *x, const struct classify *t, const struct classify_c
  * labels, and the fixed part of the logits (offset [mine.count x C], may be NULL). Owned by run. Collective. */
 struct head_rows *classify_rows(const struct classify *t, const float *x, int width, const float *offset);
 
+/* ---- classify_memory.c ---- */
+
+/* Bytes a rank takes beyond what classify_open took, for --dry-run. Local. */
+double classify_memory(const struct classify *t);
+
 /* ---- classify_fit.c ---- */
 
 /* What a model adds its logits to, and how its head sees x. */

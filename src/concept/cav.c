@@ -69,6 +69,13 @@ int64_t cav_work_bytes(const struct cav_spec *spec)
     return n * ((int64_t)spec->dim * 8 + n * 8 + (int64_t)spec->random * 4 + 64) + (int64_t)svm_work_bytes((int)n);
 }
 
+int64_t cav_touched_bytes(const struct cav_spec *spec, bool given)
+{
+    int64_t n = spec->positives + spec->negatives, products = n * ((int64_t)spec->dim * 8 + n * 8);
+    int64_t solver = given || spec->method != CAV_MEAN ? 0 : (int64_t)svm_work_bytes((int)n);
+    return cav_work_bytes(spec) - solver - (given ? products + (int64_t)svm_work_bytes((int)n) : 0);
+}
+
 /* pick [n] <- training part, then held-out part, each with its positives first. Returns the size of the training
  * part; at least one example of each class is on either side. */
 static int split_examples(int *pick, int64_t *shuffle, int positives, int negatives, int32_t neuron,

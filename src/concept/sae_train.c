@@ -181,8 +181,9 @@ struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world,
 int64_t sae_trainers_bytes(const struct sae_options *options, int dim, const int *neurons, int count,
                            int64_t train_rows, int64_t eval_rows, int ranks)
 {
-    int64_t depth = 2, piece = sae_piece_rows(options, train_rows), row = dim * (int64_t)sizeof(float), bytes = 0;
-    for (int leaves = options->leaves; leaves > 1; leaves /= 2)
+    int64_t depth = ranks > 1 ? 2 : 1, piece = sae_piece_rows(options, train_rows);
+    int64_t row = dim * (int64_t)sizeof(float), bytes = 0;
+    for (int leaves = (options->leaves + ranks - 1) / ranks; leaves > 1; leaves = (leaves + 1) / 2)
         depth++;
     int64_t batch = options->batch < train_rows ? options->batch : train_rows, own = (batch + ranks - 1) / ranks;
     int most = 0;

@@ -177,13 +177,19 @@ static int examples(const struct cav_spec *spec)
     return spec->positives + spec->negatives;
 }
 
+static int block_room(const struct cav_spec *spec)
+{
+    int64_t one = cav_work_bytes(spec) + examples(spec) * (int64_t)spec->dim * (int64_t)sizeof(float);
+    int64_t room = BUDGET_BYTES / one;
+    return room < 1 ? 1 : room > MOST_NEURONS_PER_BLOCK ? MOST_NEURONS_PER_BLOCK : (int)room;
+}
+
 static struct fits *fits_create(struct task *t)
 {
     struct arena *run = t->job->run;
     int64_t n = examples(&t->spec), dim = t->spec.dim;
-    int64_t room = BUDGET_BYTES / (cav_work_bytes(&t->spec) + n * dim * (int64_t)sizeof(float));
     struct fits *f = arena_array(run, struct fits, 1);
-    f->room = room < 1 ? 1 : room > MOST_NEURONS_PER_BLOCK ? MOST_NEURONS_PER_BLOCK : (int)room;
+    f->room = block_room(&t->spec);
     float *directions = arena_array(run, float, t->spec.random *dim);
     cav_random_directions(directions, t->spec.random, t->spec.dim, t->spec.seed);
     f->directions = directions;
@@ -451,6 +457,19 @@ static struct cav_spec spec_of(const struct job *job, int dim, int64_t train_row
                               .method = method_of(config->method) };
 }
 
+/* What a run takes beyond what is there, at most: a pass of neurons, a block of codes, a block of fits with their
+ * examples (over ranks also those sent), the vectors in the order of the file. */
+static double run_bytes(const struct task *t)
+{
+    const double each = (double)cav_collector_bytes(t->train_rows, t->spec.positives), mine = (double)t->mine.count;
+    const double pass = fmin(mine * each, fmax((double)BUDGET_BYTES, each)) + 4 * (double)t->codes->neurons;
+    const double rows = 4.0 * examples(&t->spec) * t->spec.dim, copies = t->job->world->size > 1 ? 2 : 1;
+    const double fits = fmin(block_room(&t->spec), mine) *
+                        ((double)cav_touched_bytes(&t->spec, t->decoder) + copies * rows + 8 * examples(&t->spec));
+    return pass + cav_codes_bytes(t->codes, t->job->world->size) + fits + 4.0 * t->spec.random * t->spec.dim +
+           mine * (4.0 * t->spec.dim + 40);
+}
+
 static void plan(const struct task *t)
 {
     log_info("cav: %lld alive of %lld neurons, %lld training rows of %d, up to %d + %d examples each",
@@ -473,6 +492,7 @@ int stage_cav(struct job *job)
     phase_enter(PHASE_COMPUTE);
     plan(&task);
     if (job->dry_run) {
+        log_info("cav: %s per rank", text_bytes(job->run, job_memory(job, run_bytes(&task))));
         log_info("cav: would write %s", job_path(job, "cav.h5"));
         return EXIT_DONE;
     }

@@ -72,6 +72,12 @@ static void collect_block(const struct cav_codes *t, const struct code_block *bl
     }
 }
 
+double cav_codes_bytes(const struct cav_codes *t, int ranks)
+{
+    const int64_t room = CODES_PER_READ > t->neurons ? CODES_PER_READ : t->neurons, entries = t->indptr[t->rows];
+    return (ranks > 1 ? 16.0 : 8.0) * (double)(entries < room ? entries : room);
+}
+
 /* Each rank reads one block a round, then the blocks of the round go round. */
 void cav_codes_collect(struct job *job, struct cav_codes *t, struct cav_collector *collector)
 {

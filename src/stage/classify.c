@@ -227,6 +227,7 @@ static int dry_run(const struct classify *t)
 {
     log_info("classify: %lld training and %lld validation rows, %d concepts, %d per image, %d classes",
              (long long)t->train_rows, (long long)t->val_rows, t->M, t->S, t->features->classes);
+    log_info("classify: %s per rank", text_bytes(t->job->run, job_memory(t->job, classify_memory(t))));
     log_info("classify: would write %s and %s", job_path(t->job, "cbm.h5"), job_path(t->job, "metrics.json"));
     return EXIT_DONE;
 }

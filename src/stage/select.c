@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "concept/greedy.h"
-#include "stage/select.h"
+#include "stage/select_memory.h"
 
 /* No more picks than candidates. */
 static int64_t picks_of(const struct job *job, const struct candidates *c)
@@ -40,13 +40,6 @@ static void write_selection(struct job *job, const int64_t *index, const double 
     phase_enter(before);
 }
 
-/* What is maximised, before the data behind it are there. */
-struct plan {
-    struct term_spec term[GOAL_TERMS];
-    int terms;
-    bool scores, moment, shareable; /* needs mutual information, S; rows of vectors may be shared out */
-};
-
 static const struct objective *method_of(const struct select_config *k, const char *name)
 {
     if (strcmp(name, "mutual_information") == 0)
@@ -58,7 +51,7 @@ static const struct objective *method_of(const struct select_config *k, const ch
                                                              : "feature_sigmoid");
 }
 
-static void add_term(struct job *job, struct plan *plan, const char *name, double weight)
+static void add_term(struct job *job, struct select_plan *plan, const char *name, double weight)
 {
     const struct select_config *k = &job->config->select;
     const struct objective *objective = method_of(k, name);
@@ -80,7 +73,7 @@ static void add_term(struct job *job, struct plan *plan, const char *name, doubl
     plan->shareable = plan->shareable && !entries && !plan->scores && !plan->moment;
 }
 
-static void add_mixture(struct job *job, struct plan *plan, const char *text)
+static void add_mixture(struct job *job, struct select_plan *plan, const char *text)
 {
     char *copy = arena_strdup(job->run, text);
     for (char *word = strtok(copy, " ,"); word; word = strtok(NULL, " ,")) {
@@ -95,11 +88,11 @@ static void add_mixture(struct job *job, struct plan *plan, const char *text)
           "mutual_information=0.5\"");
 }
 
-static struct plan make_plan(struct job *job)
+static struct select_plan make_plan(struct job *job)
 {
     const struct select_config *k = &job->config->select;
-    struct plan plan = { .shareable = strcmp(k->similarity, "precomputed") != 0 &&
-                                      strcmp(k->similarity, "features") != 0 && strcmp(k->pools, "none") == 0 };
+    struct select_plan plan = { .shareable = strcmp(k->similarity, "precomputed") != 0 &&
+                                             strcmp(k->similarity, "features") != 0 && strcmp(k->pools, "none") == 0 };
     if (strcmp(k->objective, "mixture") == 0) {
         add_mixture(job, &plan, k->mixture);
     } else if (strcmp(k->objective, "labo") == 0) {
@@ -208,11 +201,34 @@ static int64_t select_pools(struct job *job, int64_t *picks, double *gains, cons
     return taken;
 }
 
+static bool keeps_matrix(const struct job *job, const struct candidates *c, const struct select_plan *plan)
+{
+    double bytes = 4.0 * (double)c->count * (double)c->count;
+    return !plan->shareable || bytes <= (double)job->config->select.similarity_memory * 1048576;
+}
+
+static bool shares_vectors(const struct job *job, const struct select_plan *plan, bool store)
+{
+    return plan->shareable && (!store || strcmp(job->config->select.optimizer, "greedyml") == 0);
+}
+
+static int dry_run(struct job *job, const struct candidates *c, int64_t count)
+{
+    const struct select_plan plan = make_plan(job);
+    const bool store = keeps_matrix(job, c, &plan);
+    const double bytes = select_memory(job, c, &plan, store, shares_vectors(job, &plan, store));
+    log_info("select: %lld of %lld candidates, %lld vectors in the file%s", (long long)count, (long long)c->count,
+             (long long)c->total, store ? "" : ", similarities in tiles");
+    log_info("select: %s per rank", text_bytes(job->run, job_memory(job, bytes)));
+    log_info("select: would write %s", job_path(job, "selection.h5"));
+    return EXIT_DONE;
+}
+
 /* The picks as rows of /cav; returns how many. */
 static int64_t run_selection(struct job *job, struct candidates *c, int64_t *index, double *gain, int64_t count)
 {
     const struct select_config *k = &job->config->select;
-    struct plan plan = make_plan(job);
+    struct select_plan plan = make_plan(job);
     struct greedy_spec spec;
     greedy_defaults(&spec);
     spec.optimiser = optimiser_find(k->optimizer);
@@ -226,9 +242,8 @@ static int64_t run_selection(struct job *job, struct candidates *c, int64_t *ind
     spec.budget = k->budget;
     read_lists(job, c, &spec);
 
-    double bytes = 4.0 * (double)c->count * (double)c->count;
-    bool store = !plan.shareable || bytes <= (double)k->similarity_memory * 1048576;
-    select_vectors(job, c, plan.shareable && (!store || strcmp(k->optimizer, "greedyml") == 0));
+    bool store = keeps_matrix(job, c, &plan);
+    select_vectors(job, c, shares_vectors(job, &plan, store));
     const double *response = NULL, *moment = NULL;
     int classes = 0;
     bool pools = strcmp(k->pools, "class") == 0;
@@ -271,12 +286,8 @@ int stage_select(struct job *job)
     struct candidates *candidates = select_candidates(job);
     phase_enter(PHASE_COMPUTE);
     int64_t count = picks_of(job, candidates);
-    if (job->dry_run) {
-        log_info("select: %lld of %lld candidates, %lld vectors in the file", (long long)count,
-                 (long long)candidates->count, (long long)candidates->total);
-        log_info("select: would write %s", job_path(job, "selection.h5"));
-        return EXIT_DONE;
-    }
+    if (job->dry_run)
+        return dry_run(job, candidates, count);
     int64_t *index = arena_array(job->run, int64_t, count);
     double *gain = arena_array(job->run, double, count);
     int64_t taken = run_selection(job, candidates, index, gain, count);

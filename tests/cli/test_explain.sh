@@ -44,6 +44,13 @@ for kind in grey multi plain; do
     done
     cmp "$tmp/page1" "$tmp/page3"
     say $? "$kind: the same page at 1 and 3 ranks"
+    page=$tmp/${kind}3/$run/report/index.html
+    case $kind in
+        plain) ! grep -q "Choice of the autoencoder" "$page" ;;
+        *) grep -q "Choice of the autoencoder" "$page" && grep -q "Kept: neurons=96 k=8, the one of smallest FVU" "$page" &&
+            [ "$(grep -c 'r="8" fill="none"' "$page")" = 1 ] ;;
+    esac
+    say $? "$kind: the trainings of a sweep are drawn, the kept one in a ring"
     /usr/bin/python3 tests/support/check_explain.py "$tmp/${kind}3" $kind > "$tmp/check" 2>&1
     say $? "$kind: files hold what they should"
     cat "$tmp/check"

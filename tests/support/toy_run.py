@@ -129,11 +129,19 @@ run = base + "/resnet18/1/"
 f32 = np.float32
 write(run + "embeddings.h5", {"/features": features.astype(f32), "/logits": logits.astype(f32), "/split": split, **label},
       [("class_names", names)])
+# The autoencoder was the third of four trainings; one blew up, one is outside the limits.
+sweep = {} if a.plain else {
+    "/sweep/settings": np.array(["neurons=48 k=4", "neurons=48 k=8", "neurons=96 k=8", "neurons=96 k=8 lr=9"], "S24"),
+    "/sweep/neurons": np.array([48, 48, 96, 96]), "/sweep/within": np.array([1, 0, 1, 0], "u1"),
+    "/sweep/fvu": np.array([0.3, 0.2, 0.15, np.nan]), "/sweep/l0": np.array([4.1, 8.2, 8.0, np.nan]),
+    "/sweep/dead": np.array([0.01, 0.4, 0.02, np.nan]), "/sweep/dense": np.array([0.1, 0.1, 0.2, np.nan])}
+chosen_sae = [] if a.plain else [("sweep_chosen", 2), ("sweep_rule", "fvu"), ("sweep_why", "of smallest FVU")]
 write(run + "sae.h5", {
     "/encoder": np.zeros((K, D), f32), "/encoder_bias": np.zeros(K, f32), "/decoder": np.zeros((K, D), f32),
     "/bias": np.zeros(D, f32), "/fire_rate": (act[train] > 0).mean(0).astype(f32),
     "/mean_activation": act[train].mean(0).astype(f32), "/codes/indptr": indptr, "/codes/index": index,
-    "/codes/value": act[act > 0].astype(f32), "/top/index": top_index, "/top/value": top_value})
+    "/codes/value": act[act > 0].astype(f32), "/top/index": top_index, "/top/value": top_value, **sweep},
+      [("variant", "batchtopk"), ("evaluated_on", "val"), *chosen_sae])
 write(run + "cav.h5", {"/cav": cav, "/bias": np.zeros(len(alive), f32), "/neuron": alive.astype(np.int32),
                        "/accuracy": np.full(len(alive), 0.9, f32), "/pvalue": np.full(len(alive), 0.01, f32)})
 write(run + "selection.h5", {"/index": chosen, "/gain": np.linspace(5, 1, M)})
