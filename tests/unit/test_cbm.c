@@ -265,6 +265,23 @@ static void ties_go_as_published(void **state)
     arena_reset(arena);
 }
 
+/* The search of a head that should do little: the smallest C on a tie, the best one otherwise. */
+static void the_smallest_c_is_kept(void **state)
+{
+    (void)state;
+    struct head_rows *rows = make_rows(C, false);
+    struct judge judge = { .wanted = -1 };
+    struct head head;
+    struct head_search s = head_search_smallest(&head, rows, 1e-4, 50, nearness, &judge, arena, arena);
+    assert_true(fabs(s.c / 1e-6 - 1) < 1e-12);
+    assert_int_equal(s.fits, 11);
+    judge = (struct judge){ .wanted = norm_at(rows, 1e-2) };
+    s = head_search_smallest(&head, rows, 1e-7, 10000, nearness, &judge, arena, arena);
+    assert_true(fabs(s.c / 1e-2 - 1) < 1e-12);
+    assert_true(fabs(nearness(&judge, &head) - s.score) == 0);
+    arena_reset(arena);
+}
+
 /* The mean loss and its gradient on standardised inputs, by plain loops. */
 static double plain_loss(double *gradient, const double *w, const struct head_rows *rows, int classes)
 {
@@ -461,6 +478,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(large_factors_are_inverted),
         cmocka_unit_test(the_search_finds_the_best_c),
         cmocka_unit_test(ties_go_as_published),
+        cmocka_unit_test(the_smallest_c_is_kept),
         cmocka_unit_test(sparse_heads_are_minima),
         cmocka_unit_test(paths_reach_their_levels),
         cmocka_unit_test(classes_are_balanced),
