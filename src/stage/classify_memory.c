@@ -32,8 +32,9 @@ double classify_memory(const struct classify *t)
     const double fit = fmax((levels + 1) * 8 * width * width, 3 * 8 * width * width) + 24 * 8 * C * (width + 1);
     const double codes = other ? 4 * mine * M : 0;
     const double pursuit = M * M * 12 + M * D * 16 + mine * t->S * 12 + 4 * M * D; /* random vectors and their codes */
+    const double residual = config->residual ? 4 * mine * D + rows_bytes(train, D) + 4 * train * C + 8 * all : 0;
     const double libraries = 12e6; /* BLIS, HDF5 and MPI; as in cfn train */
     const int sets = config->controls > 0 ? 2 : 1;
-    return sets * (basis + dense + path) + fmax(fit, codes) + codes + (sets - 1) * pursuit +
+    return sets * (basis + dense + path) + fmax(fit, codes) + codes + (sets - 1) * pursuit + residual +
            4 * all * (4 + config->controls) + libraries;
 }

@@ -42,6 +42,7 @@ cp cav.h5 $run
 dry "" decompose 1
 dry "" classify 1
 dry "" classify 4
+dry "with the residual" classify 1 --set classify.residual=true
 dry "on codes" classify 2 --set classify.input=codes
 $python - $run/cav.h5 <<'PY'
 import sys
