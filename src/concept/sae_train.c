@@ -192,6 +192,8 @@ int64_t sae_trainers_bytes(const struct sae_options *options, int dim, const int
         bytes += 3 * 4 * sae_count(dim, neurons[i]) + 36 * (int64_t)neurons[i];
         if (first_alike(options, i) == i) {
             struct most m = most_of(options, neurons, i, count, batch, own, piece);
+            if (sae_by_batch(&options[i].rule)) /* of a piece that nothing is dropped from, half is above 0 */
+                m.entries -= piece * m.neurons / 2;
             bytes += sae_sparse_bytes(&options[i].rule, dim, m.neurons, own, m.entries, m.aux_k, (int)depth);
         }
     }

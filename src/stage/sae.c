@@ -73,6 +73,18 @@ static struct sae_options *all_options(const struct sae_stage *s, int *neurons)
     return options;
 }
 
+/* A second training of the largest one, and cosines of all neurons to all. */
+static double repeat_bytes(const struct sae_stage *s, const struct sae_options *options, const int *neurons)
+{
+    double most = 0;
+    for (int p = 0; p < s->points; p++) {
+        const int64_t bytes = sae_trainers_bytes(&options[p], s->features->dim, &neurons[p], 1, s->train.rows,
+                                                 s->eval.rows, s->job->world->size);
+        most = fmax(most, (double)bytes + 4.0 * neurons[p] * neurons[p]);
+    }
+    return most;
+}
+
 static int dry_run(const struct sae_stage *s)
 {
     struct arena *arena = s->job->run;
@@ -88,7 +100,10 @@ static int dry_run(const struct sae_stage *s)
              (long long)s->train.rows, D, (long long)steps, batch, s->config->epochs);
     int64_t bytes =
         sae_trainers_bytes(options, D, neurons, s->points, s->train.rows, s->eval.rows, s->job->world->size);
-    log_info("sae: %s per rank%s", text_bytes(arena, job_memory(s->job, (double)bytes + sae_measure_bytes(s, most))),
+    double after = sae_measure_bytes(s, most);
+    if (s->config->stability > 0)
+        after = fmax(after, repeat_bytes(s, options, neurons));
+    log_info("sae: %s per rank%s", text_bytes(arena, job_memory(s->job, (double)bytes + after)),
              s->points > 1 ? ", for all trainings together" : "");
     log_info("sae: would write %s", job_path(s->job, "sae.h5"));
     return EXIT_DONE;

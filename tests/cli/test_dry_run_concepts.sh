@@ -32,6 +32,8 @@ dry() { # what, stage, ranks, settings...: a dry run, a run, their memory
     echo "# $stage $what $ranks: said ${said:-nothing}, took ${found:-nothing}"
 }
 dry "a sweep" sae 2 --set "sae.sweep=neurons=1000,2000 k=16,32"
+# Room for the auxiliary codes of dead neurons counts, but no neuron dies in two epochs.
+dry "trained again" sae 1 --set sae.stability=1 --set sae.neurons=1000 --set sae.aux_weight=0
 dry "relu" sae 1 --set sae.variant=relu
 for ranks in 1 4; do
     dry "" sae $ranks
