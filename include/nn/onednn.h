@@ -66,6 +66,7 @@ struct dn_conv_spec {
     enum value_type type; /* of source and destination */
     bool train, data_gradient;
     bool bias, sum, relu;
+    bool direct; /* every product: 3x3 convolutions in single precision may be by minimal filtering otherwise */
 };
 struct dn_conv *dn_conv_create(struct dn *dn, const struct dn_conv_spec *spec, const struct dn_layout *src);
 const struct dn_layout *dn_conv_dst(const struct dn_conv *conv);

@@ -51,7 +51,9 @@ static struct bench_shape conv_rate(struct arena *arena, const char *name, enum 
     struct conv_shape before = { shape.images, shape.in, shape.in, shape.h, shape.w, shape.h, shape.w, 1, 1, 0 };
     struct dn_conv_spec spec_before = { .name = "before", .shape = before, .type = type, .train = true };
     struct dn_conv *first = dn_conv_create(dn, &spec_before, plain);
-    struct dn_conv_spec spec = { .name = name, .shape = shape, .type = type, .train = true, .data_gradient = true };
+    struct dn_conv_spec spec = {
+        .name = name, .shape = shape, .type = type, .train = true, .data_gradient = true, .direct = true
+    };
     struct dn_conv *conv = dn_conv_create(dn, &spec, dn_conv_dst(first));
     dn_finish(dn);
     const struct dn_layout *in = dn_conv_dst(first), *out = dn_conv_dst(conv);

@@ -118,7 +118,7 @@ struct network *network_create(struct world *world, struct arena *arena, const s
     net->dn = dn_create(arena);
     if (net->graph->rows)
         dn_prefer_rows(net->dn);
-    if (net->graph->blocked)
+    if (net->graph->blocked || spec->precision == VALUE_F32) /* minimal filtering works on groups of channels */
         dn_never_rows(net->dn);
     create_ops(net);
     params_create(net);

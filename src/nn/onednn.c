@@ -9,6 +9,8 @@
 #include "base/arena.h"
 #include "base/error.h"
 
+enum { MINIMAL_SCRATCH = 48 << 20 }; /* bytes */
+
 struct dn_conv {
     struct dn *dn;
     struct call *forward, *data, *weights;
@@ -367,6 +369,39 @@ static struct conv_dims conv_dims(const struct conv_shape *s)
                                .pad = { s->pad, s->pad } };
 }
 
+/* Whether Winograd's minimal filtering of 4x4 pixels by 3x3 weights (Lavin & Gray, 2016) is worth its transforms: a
+ * quarter of the multiplications, unless tiles reach far beyond the image or are few beside the weights to transform.
+ */
+static bool filters_minimally(const struct dn *dn, const struct dn_conv_spec *spec)
+{
+    const struct conv_shape *s = &spec->shape;
+    const int64_t tiles = (int64_t)((s->oh + 3) / 4) * ((s->ow + 3) / 4), widest = s->in > s->out ? s->in : s->out;
+    return !spec->direct && !dn->rows && spec->type == VALUE_F32 && s->kernel == 3 && s->stride == 1 && s->pad == 1 &&
+           s->in % 16 == 0 && s->out % 16 == 0 && 16 * tiles <= 2 * (int64_t)s->oh * s->ow &&
+           8 * s->images * tiles >= widest;
+}
+
+/* `op`, a direct convolution, or the same by minimal filtering where the library has it and its scratch is small. */
+static struct call *conv_make(struct dn *dn, dnnl_convolution_desc_t *op, const struct dn_conv_spec *spec,
+                              const struct call *hint)
+{
+    const dnnl_alg_kind_t function = spec->relu ? dnnl_eltwise_relu : dnnl_alg_kind_undef;
+    dnnl_primitive_attr_t attr = attributes(spec->sum, function);
+    dnnl_primitive_desc_t pd;
+    op->alg_kind = dnnl_convolution_winograd;
+    bool offered = filters_minimally(dn, spec) &&
+                   dnnl_primitive_desc_create(&pd, op, attr, dn->engine, hint ? hint->pd : NULL) == dnnl_success;
+    dnnl_primitive_attr_destroy(attr);
+    if (offered) {
+        const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+        if (dnnl_memory_desc_get_size(scratch) <= MINIMAL_SCRATCH)
+            return call_create(dn, pd, spec->name);
+        dnnl_primitive_desc_destroy(pd);
+    }
+    op->alg_kind = dnnl_convolution_direct;
+    return dn_make(dn, op, hint, spec->sum, function, spec->name);
+}
+
 static struct call *conv_forward(struct dn *dn, const struct dn_conv_spec *spec, const dnnl_memory_desc_t *src,
                                  const dnnl_memory_desc_t *dst)
 {
@@ -378,7 +413,7 @@ static struct call *conv_forward(struct dn *dn, const struct dn_conv_spec *spec,
                                                 dnnl_convolution_direct, src, &weights, spec->bias ? &bias : NULL, dst,
                                                 d.strides, d.pad, d.pad),
              "convolution", spec->name);
-    return dn_make(dn, &op, NULL, spec->sum, spec->relu ? dnnl_eltwise_relu : dnnl_alg_kind_undef, spec->name);
+    return conv_make(dn, &op, spec, NULL);
 }
 
 /* Forward: the primitive's own choice of layouts, unless it breaks with the house. */
@@ -424,7 +459,7 @@ static void create_backward_data(struct dn_conv *conv, const struct dn_conv_spec
     dn_check(dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &conv->src->md, &weights,
                                                       &conv->dst->md, d.strides, d.pad, d.pad),
              "data gradient", spec->name);
-    conv->data = dn_make(dn, &op, conv->forward, false, dnnl_alg_kind_undef, spec->name);
+    conv->data = conv_make(dn, &op, spec, conv->forward);
     const struct dn_layout *chosen = dn_layout_of(dn, dn_query(conv->data, dnnl_query_weights_md));
     dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_SRC, &conv->src->md);
     dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_DST, &conv->dst->md);
@@ -444,7 +479,7 @@ static void create_backward_weights(struct dn_conv *conv, const struct dn_conv_s
     dn_check(dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &conv->src->md, &weights, NULL,
                                                          &conv->dst->md, d.strides, d.pad, d.pad),
              "weight gradient", spec->name);
-    conv->weights = dn_make(dn, &op, conv->forward, false, dnnl_alg_kind_undef, spec->name);
+    conv->weights = conv_make(dn, &op, spec, conv->forward);
     const struct dn_layout *chosen = dn_layout_of(dn, dn_query(conv->weights, dnnl_query_diff_weights_md));
     dn_call_arg(dn, conv->weights, DNNL_ARG_DIFF_WEIGHTS, &chosen->md);
     dn_call_arg(dn, conv->weights, DNNL_ARG_SRC, &conv->src->md);

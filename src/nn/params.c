@@ -31,7 +31,8 @@ static void slot_create(struct network *net, int parameter, const struct dn_layo
         return;
     const struct dn_layout *plain = dn_plain(net->dn, p->rank, p->dims);
     slot->in = dn_reorder_create(net->dn, layout, plain);
-    slot->out = dn_reorder_create(net->dn, plain, layout);
+    if (net->spec.train) /* for inference the primitive may keep weights in a form that has no way back */
+        slot->out = dn_reorder_create(net->dn, plain, layout);
 }
 
 static void node_slots(struct network *net, const struct op *op)

@@ -148,8 +148,8 @@ static void print_text(const struct job *job, struct measured *m)
     const struct network_spec *s = &m->spec;
     text_add(&out, "%s, batch %d in %d shards, images 3x%dx%d, %s, %s, %d ranks\n", m->name, s->batch, s->shards,
              s->image_size, s->image_size, value_type_name(s->precision), network_isa(), job->world->size);
-    text_add(&out, "3x3 convolutions alone: %.0f GFLOP/s forward, %.0f forward and backward\n\n", m->rates.forward,
-             m->rates.train);
+    text_add(&out, "direct 3x3 convolutions alone: %.0f GFLOP/s forward, %.0f forward and backward\n\n",
+             m->rates.forward, m->rates.train);
     text_add(&out, "%-10s %9s %9s %9s %16s %12s %10s %12s\n", "", "img/s", "best", "GFLOP/s", "of convolutions", "peak",
              "reorders", "page faults");
     add_speed(&out, job, m, true);

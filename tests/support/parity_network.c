@@ -20,7 +20,7 @@
 static const double SCORES = 1e-4, STATISTICS = 1e-4, WEIGHTS = 1e-4, LATER = 2e-3;
 /* A gradient that is zero but for rounding: a bias whose effect a normalisation behind it takes away. */
 static const double NOTHING = 1e-5;
-enum { IMAGES = 901, TARGETS, MASK, PROBE, STEPS_MAX = 16, FEATURES_MAX = 16384 };
+enum { IMAGES = 901, TARGETS, MASK, PROBE, STEPS_MAX = 16, FEATURES_MAX = 32768 };
 
 static struct world *world;
 

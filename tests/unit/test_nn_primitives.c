@@ -18,8 +18,9 @@ static struct arena *arena;
 
 /* Channels that fill lanes and that do not; odd pixels; windows, strides; the 7x7 of a first layer; one image. */
 static const struct conv_shape shapes[] = {
-    { 2, 16, 32, 9, 9, 9, 9, 3, 1, 1 },    { 3, 32, 16, 9, 9, 5, 5, 3, 2, 1 }, { 2, 16, 48, 7, 7, 4, 4, 1, 2, 0 },
-    { 2, 3, 16, 33, 33, 17, 17, 7, 2, 3 }, { 1, 64, 64, 2, 2, 2, 2, 3, 1, 1 }, { 2, 16, 16, 1, 1, 1, 1, 3, 1, 1 },
+    { 2, 16, 32, 9, 9, 9, 9, 3, 1, 1 },     { 3, 32, 16, 9, 9, 5, 5, 3, 2, 1 },   { 2, 16, 48, 7, 7, 4, 4, 1, 2, 0 },
+    { 2, 3, 16, 33, 33, 17, 17, 7, 2, 3 },  { 1, 64, 64, 2, 2, 2, 2, 3, 1, 1 },   { 2, 16, 16, 1, 1, 1, 1, 3, 1, 1 },
+    { 3, 32, 48, 14, 14, 14, 14, 3, 1, 1 }, { 2, 48, 16, 9, 15, 9, 15, 3, 1, 1 }, /* by minimal filtering */
 };
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
@@ -72,6 +73,7 @@ struct conv_case {
 static struct conv_case make_case(const struct conv_shape *s, bool train)
 {
     struct conv_case c = { .dn = dn_create(arena) };
+    dn_never_rows(c.dn);
     c.src = dn_plain(c.dn, 4, (int64_t[]){ s->images, s->in, s->h, s->w });
     c.dst = dn_plain(c.dn, 4, (int64_t[]){ s->images, s->out, s->oh, s->ow });
     c.weights = dn_plain(c.dn, 4, (int64_t[]){ s->out, s->in, s->kernel, s->kernel });
@@ -106,6 +108,29 @@ static void convolution_is_the_plain_one(void **state)
         dn_destroy(c.dn);
         arena_reset(arena);
     }
+}
+
+static void minimal_filtering_where_it_pays(void **state)
+{
+    (void)state;
+    struct dn *dn = dn_create(arena);
+    struct dn_conv_spec spec = { .name = "test", .shape = shapes[SHAPES - 1], .train = true };
+    const struct dn_layout *src = dn_rows(dn, VALUE_F32, (int64_t[]){ 2, 48, 9, 15 });
+    if (strncmp(dn_isa(), "avx512", 6) != 0)
+        skip();
+    assert_non_null(strstr(dn_conv_kernel(dn_conv_create(dn, &spec, src)), "wino"));
+    spec.direct = true;
+    assert_null(strstr(dn_conv_kernel(dn_conv_create(dn, &spec, src)), "wino"));
+    spec.direct = false;
+    spec.type = VALUE_BF16;
+    if (dn_has_bf16())
+        assert_null(strstr(dn_conv_kernel(dn_conv_create(dn, &spec, src)), "wino"));
+    spec.type = VALUE_F32;
+    spec.shape = (struct conv_shape){ 1, 256, 256, 8, 8, 8, 8, 3, 1, 1 }; /* weights to transform, and few pixels */
+    src = dn_rows(dn, VALUE_F32, (int64_t[]){ 1, 256, 8, 8 });
+    assert_null(strstr(dn_conv_kernel(dn_conv_create(dn, &spec, src)), "wino"));
+    dn_destroy(dn);
+    arena_reset(arena);
 }
 
 /* <dy, conv(x, w)> = <conv'(dy, w), x> = <conv''(x, dy), w>, for any dy. */
@@ -237,6 +262,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolution_is_the_plain_one),
+        cmocka_unit_test(minimal_filtering_where_it_pays),
         cmocka_unit_test(convolution_gradients_are_adjoint),
         cmocka_unit_test(convolution_with_bias_sum_and_relu),
         cmocka_unit_test(pooling_takes_the_maximum),
