@@ -16,6 +16,7 @@ float sae_kth_largest(const float *f, int64_t n, int64_t k, int64_t *ties);
  * integers. */
 float sae_kth_largest_of_all(const struct world *world, int64_t *counts, const float *value, int64_t n, int64_t k,
                              int64_t *ties);
+int64_t sae_kth_largest_bytes(int ranks); /* bytes a rank sends for it; local */
 /* The same for this rank alone, in three passes: for long lists. Local. */
 float sae_kth_largest_of_list(const float *value, int64_t n, int64_t k, int64_t *ties);
 

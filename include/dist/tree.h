@@ -37,6 +37,8 @@ void tree_fold_f64(const struct tree *tree, int leaf, double *stack, int64_t n, 
  * `out` may be nodes' first row. Collective: 2 n bytes-of-type per rank for ranks > 1. */
 void tree_sum_nodes_f32(const struct tree *tree, float *out, const float *nodes, int64_t n, int64_t stride);
 void tree_sum_nodes_f64(const struct tree *tree, double *out, const double *nodes, int64_t n, int64_t stride);
+/* Bytes a rank sends for a sum of long vectors of `bytes`, mean over `ranks`. Local. */
+double tree_sum_bytes(int leaves, int ranks, double bytes);
 int64_t tree_scratch_bytes(const struct tree *tree, int64_t n); /* what the first takes besides; local */
 
 /* Convenience for small vectors: leaves [own leaves x n] are overwritten; out [n]. Collective. */

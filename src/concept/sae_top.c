@@ -108,6 +108,11 @@ float sae_kth_largest_of_list(const float *value, int64_t n, int64_t k, int64_t 
     return search(NULL, value, n, k, ties);
 }
 
+int64_t sae_kth_largest_bytes(int ranks)
+{
+    return (HIGH + 2 * LOW + ranks - 1) * (int64_t)sizeof(int64_t);
+}
+
 float sae_kth_largest_of_all(const struct world *world, int64_t *counts, const float *value, int64_t n, int64_t k,
                              int64_t *ties)
 {

@@ -109,6 +109,26 @@ struct tree *tree_create(struct arena *arena, struct world *world, int leaves)
     return tree;
 }
 
+/* Complete subtrees that make up a block of leaves. */
+static int nodes_in(struct span block)
+{
+    int count = 0;
+    for (int64_t at = block.first, end = block.first + block.count, size; at < end; at += size, count++) {
+        for (size = 1; at % (2 * size) == 0 && at + 2 * size <= end;)
+            size *= 2;
+    }
+    return count;
+}
+
+double tree_sum_bytes(int leaves, int ranks, double bytes)
+{
+    int nodes = 0;
+    for (int r = 0; r < ranks; r++)
+        nodes += nodes_in(shard_rows(leaves, ranks, r));
+    /* Each node but the own slice of it; then the own slice to every other rank. */
+    return bytes * (ranks - 1) / ranks * ((double)nodes / ranks + 1);
+}
+
 int tree_leaf_count(const struct tree *tree)
 {
     return tree->leaves;

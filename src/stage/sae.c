@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/timer.h"
+#include "concept/sae_cost.h"
 #include "concept/sae_score.h"
 #include "dist/deadline.h"
 #include "image/corpus.h"
@@ -85,6 +86,30 @@ static double repeat_bytes(const struct sae_stage *s, const struct sae_options *
     return most;
 }
 
+/* What a step sends; rows are fetched once for all trainings. */
+static struct sae_traffic traffic(const struct sae_stage *s)
+{
+    struct sae_traffic sum = { 0 };
+    for (int p = 0; p < s->points; p++) {
+        struct sae_traffic one = sae_traffic(&s->point[p].options, s->features->dim, s->point[p].neurons, s->train.rows,
+                                             s->job->world->size);
+        sum.gradients += one.gradients;
+        sum.choice += one.choice;
+        sum.rows = one.rows;
+    }
+    return sum;
+}
+
+static void say_traffic(const struct sae_stage *s)
+{
+    struct arena *arena = s->job->run;
+    const struct sae_traffic t = traffic(s);
+    if (s->job->world->size > 1)
+        log_info("sae: a rank sends %s a step: sums of gradients %s, rows %s, choice over the batch %s",
+                 text_bytes(arena, sae_traffic_all(&t)), text_bytes(arena, t.gradients), text_bytes(arena, t.rows),
+                 text_bytes(arena, t.choice));
+}
+
 static int dry_run(const struct sae_stage *s)
 {
     struct arena *arena = s->job->run;
@@ -93,8 +118,7 @@ static int dry_run(const struct sae_stage *s)
     int64_t steps = (s->train.rows + batch - 1) / batch, most = 0;
     for (int p = 0; p < s->points; p++) {
         most = neurons[p] > most ? neurons[p] : most;
-        log_info("sae: %s%s%d neurons, %s per allreduce of gradients", s->point[p].name, s->points > 1 ? ": " : "",
-                 neurons[p], text_bytes(arena, 4.0 * (double)sae_count(D, neurons[p])));
+        log_info("sae: %s%s%d neurons", s->point[p].name, s->points > 1 ? ": " : "", neurons[p]);
     }
     log_info("sae: %lld training rows of %d values, %lld steps of %d rows per epoch, %d epochs",
              (long long)s->train.rows, D, (long long)steps, batch, s->config->epochs);
@@ -105,6 +129,7 @@ static int dry_run(const struct sae_stage *s)
         after = fmax(after, repeat_bytes(s, options, neurons));
     log_info("sae: %s per rank%s", text_bytes(arena, job_memory(s->job, (double)bytes + after)),
              s->points > 1 ? ", for all trainings together" : "");
+    say_traffic(s);
     log_info("sae: would write %s", job_path(s->job, "sae.h5"));
     return EXIT_DONE;
 }
@@ -241,6 +266,8 @@ static bool train(struct sae_stage *s)
     progress_end();
     for (int p = 0; p < s->points; p++)
         all_neurons += neurons[p];
+    const struct sae_traffic sent = traffic(s);
+    phase_count("step_bytes", sae_traffic_all(&sent) / s->job->world->size);
     phase_count("rows", rows / s->job->world->size);
     phase_count("gemm_flops", 10 * rows * all_neurons * s->features->dim / s->job->world->size);
     if (rows > 0)

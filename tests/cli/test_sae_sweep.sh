@@ -119,5 +119,5 @@ timeout 60 mpirun -n 2 "$CFN" sae --result_dir "$tmp/batches" --data t --backbon
 say $? "trainings that want other batches: exit 78"
 make_run dry
 sae 2 dry --set "sae.sweep=$sweep" --dry-run && grep -q "per rank, for all trainings together" "$tmp/out" &&
-    [ "$(grep -c "per allreduce of gradients" "$tmp/out")" = 7 ] && [ ! -e "$(file dry)" ]
+    [ "$(grep -cE "sae: .*: [0-9]+ neurons$" "$tmp/out")" = 7 ] && [ ! -e "$(file dry)" ]
 say $? "a dry run names all trainings and their memory together"

@@ -14,6 +14,7 @@
 
 #include "base/arena.h"
 #include "concept/sae_codes.h"
+#include "concept/sae_cost.h"
 #include "concept/sae_top.h"
 #include "concept/sae_train.h"
 #include "digest.h"
@@ -301,6 +302,29 @@ static void lists_are_merged(void **state)
     assert_true((double)c->total[0] / c->scale == 825 && (double)c->total[1] / c->scale == 1.5);
 }
 
+/* The figures of a dry run are those the collectives count. */
+static void traffic_is_as_foretold(void **state)
+{
+    (void)state;
+    enum { WIDE = 2048 };
+    for (int kind = 0; kind < 4; kind++)
+        for (int kept = 0; kept < 2; kept++) {
+            struct sae_options options = options_of(&kinds[kind], kept ? 1 << 20 : 0);
+            const struct sae_traffic told = sae_traffic(&options, D, WIDE, TRAIN, world->size);
+            struct sae_trainer *trainer =
+                sae_trainer_create(arena, world, &options, D, WIDE, make_set(TRAIN, 2), make_set(EVAL, 3));
+            int64_t sent = world_bytes_sent();
+            sae_step(trainer);
+            sent = world_bytes_sent() - sent;
+            world_sum_i64(world, &sent, 1);
+            const double mean = (double)sent / world->size, all = sae_traffic_all(&told);
+            assert_true((told.rows > 0) == (world->size > 1 && !kept));
+            if (!(fabs(mean - all) < 1024))
+                fail_msg("%s, rows %s: %.0f bytes sent, %.0f foretold", kinds[kind].name, kept ? "kept" : "fetched",
+                         mean, all);
+        }
+}
+
 int main(int argc, char **argv)
 {
     world = world_start(&argc, &argv);
@@ -311,6 +335,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(same_bits_at_any_rank_count), cmocka_unit_test(stop_in_an_epoch_changes_nothing),
         cmocka_unit_test(together_is_alone),           cmocka_unit_test(rows_are_fetched_once_a_step),
         cmocka_unit_test(largest_of_all_ranks),        cmocka_unit_test(lists_are_merged),
+        cmocka_unit_test(traffic_is_as_foretold),
     };
     int code = cmocka_run_group_tests(tests, NULL, NULL);
     arena_destroy(arena);
