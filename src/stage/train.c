@@ -247,7 +247,7 @@ static const char *identity_of(struct job *job, const struct corpus *corpus, enu
     text_add(&id, "arithmetic=%s\n", value_type_name(precision));
     const char *weights = job->config->train.weights;
     if (*weights)
-        text_add(&id, "start=%s\n", store_checksum(job->world, job->run, weights));
+        text_add(&id, "checksum of train.weights=%s\n", store_checksum(job->world, job->run, weights));
     text_add(&id, "classes=%d\nrows=%lld\ncorpus=%s\n", corpus->classes, (long long)corpus->rows,
              store_checksum(job->world, job->run, job_path(job, "corpus.h5")));
     return id.data;
