@@ -62,3 +62,6 @@ both "resnet18" 1 --backbone resnet18 --set image.size=64
 both "resnet18 in bf16 at 4 ranks" 4 --backbone resnet18 --set image.size=64 --set train.precision=bf16
 both "densenet121 made again" 1 --backbone densenet121 --set image.size=64 --set train.checkpoint_activations=yes
 both "resnet50 at 160 pixels, 2 ranks" 2 --backbone resnet50 --set image.size=160 --set train.shards=2
+both "convnext_tiny at 96 pixels" 1 --backbone convnext_tiny --set image.size=96 --set train.batch=8
+both "vit_b_16 in bf16, 2 ranks" 2 --backbone vit_b_16 --set image.size=96 --set train.batch=4 --set train.shards=2 \
+    --set train.precision=bf16

@@ -157,7 +157,7 @@ def make(directory, backbone, classes):
                stem + ".old.pth", _use_new_zipfile_serialization=False)
     save_safetensors(stem + ".safetensors", state)
     for name, other in ("early", early(backbone, state)), ("timm", timm(backbone, state)), ("face", hugging_face(backbone, state)):
-        if other:
+        if other and backbone != "convnext_base":  # has the names of convnext_tiny
             save_safetensors(f"{stem}.{name}.safetensors", other)
     if early(backbone, state):
         torch.save(early(backbone, state), stem + ".early.pth", _use_new_zipfile_serialization=False)
