@@ -1,0 +1,280 @@
+/* Convolution, direct or by minimal filtering, and maximum pooling over oneDNN:
+ * which primitive, in which layouts, and where its results go. */
+#include "nn/onednn_calls.h"
+
+#include "base/arena.h"
+
+/* Bytes; transforms for a thread each are part of it, so wide convolutions on many threads stay direct. */
+enum { MINIMAL_SCRATCH = 48 << 20 };
+
+struct dn_conv {
+    struct dn *dn;
+    struct call *forward, *data, *weights;
+    const struct dn_layout *src, *dst, *master;
+    struct dn_reorder *src_in, *src_out, *gradient_out;    /* NULL where layouts agree */
+    struct dn_reorder *forward_weights, *backward_weights; /* from the master copy */
+};
+
+struct dn_pool {
+    struct dn *dn;
+    struct call *forward, *backward;
+    const struct dn_layout *dst;
+    int64_t index_bytes;
+};
+
+/* ---- convolution ---- */
+
+struct conv_dims {
+    dnnl_dims_t src, dst, weights, bias, strides, pad;
+};
+
+static struct conv_dims conv_dims(const struct conv_shape *s)
+{
+    return (struct conv_dims){ .src = { s->images, s->in, s->h, s->w },
+                               .dst = { s->images, s->out, s->oh, s->ow },
+                               .weights = { s->out, s->in, s->kernel, s->kernel },
+                               .bias = { s->out },
+                               .strides = { s->stride, s->stride },
+                               .pad = { s->pad, s->pad } };
+}
+
+/* Whether Winograd's minimal filtering of 4x4 pixels by 3x3 weights (Lavin & Gray, 2016) is worth its transforms: a
+ * quarter of the multiplications, unless tiles reach far beyond the image or are few beside the weights to transform.
+ */
+static bool filters_minimally(const struct dn *dn, const struct dn_conv_spec *spec)
+{
+    const struct conv_shape *s = &spec->shape;
+    const int64_t tiles = (int64_t)((s->oh + 3) / 4) * ((s->ow + 3) / 4), widest = s->in > s->out ? s->in : s->out;
+    return !spec->direct && !dn->rows && spec->type == VALUE_F32 && s->kernel == 3 && s->stride == 1 && s->pad == 1 &&
+           s->in % 16 == 0 && s->out % 16 == 0 && 16 * tiles <= 2 * (int64_t)s->oh * s->ow &&
+           8 * s->images * tiles >= widest;
+}
+
+/* `op`, a direct convolution, or the same by minimal filtering where the library has it and its scratch is small. */
+static struct call *conv_make(struct dn *dn, dnnl_convolution_desc_t *op, const struct dn_conv_spec *spec,
+                              const struct call *hint)
+{
+    const dnnl_alg_kind_t function = spec->relu ? dnnl_eltwise_relu : dnnl_alg_kind_undef;
+    struct call *call = NULL;
+    op->alg_kind = dnnl_convolution_winograd;
+    if (filters_minimally(dn, spec))
+        call = dn_make_small(dn, op, hint, spec->sum, function, MINIMAL_SCRATCH, spec->name);
+    if (call)
+        return call;
+    op->alg_kind = dnnl_convolution_direct;
+    return dn_make(dn, op, hint, spec->sum, function, spec->name);
+}
+
+static struct call *conv_forward(struct dn *dn, const struct dn_conv_spec *spec, const dnnl_memory_desc_t *src,
+                                 const dnnl_memory_desc_t *dst)
+{
+    struct conv_dims d = conv_dims(&spec->shape);
+    dnnl_memory_desc_t weights = dn_describe(4, d.weights, spec->type, dnnl_format_tag_any);
+    dnnl_memory_desc_t bias = dn_describe(1, d.bias, VALUE_F32, dnnl_a);
+    dnnl_convolution_desc_t op;
+    dn_check(dnnl_convolution_forward_desc_init(&op, spec->train ? dnnl_forward_training : dnnl_forward_inference,
+                                                dnnl_convolution_direct, src, &weights, spec->bias ? &bias : NULL, dst,
+                                                d.strides, d.pad, d.pad),
+             "convolution", spec->name);
+    return conv_make(dn, &op, spec, NULL);
+}
+
+/* Forward: the primitive's own choice of layouts, unless it breaks with the house. */
+static void create_forward(struct dn_conv *conv, const struct dn_conv_spec *spec, const struct dn_layout *src)
+{
+    struct dn *dn = conv->dn;
+    struct conv_dims d = conv_dims(&spec->shape);
+    dnnl_memory_desc_t any_src = dn_describe(4, d.src, spec->type, dnnl_format_tag_any);
+    dnnl_memory_desc_t any_dst = dn_describe(4, d.dst, spec->type, dnnl_format_tag_any);
+    struct view view;
+    if (dn->rows)
+        any_src = dn_house_layout(dn, d.src, spec->type);
+    conv->forward = conv_forward(dn, spec, &any_src, &any_dst);
+    bool expressible = dn_view_of(&view, dn_query(conv->forward, dnnl_query_dst_md));
+    if (!dn->house) {
+        dnnl_memory_desc_t plain = dn_describe(4, d.dst, spec->type, dn->blocked ? dnnl_nChw16c : dnnl_nchw);
+        expressible = expressible && !(dn->blocked && view.groups == 1 && view.lanes > 1);
+        dn->house = dn_layout_of(dn, expressible ? dn_query(conv->forward, dnnl_query_dst_md) : &plain);
+    }
+    dnnl_memory_desc_t dst = dn_house_layout(dn, d.dst, spec->type);
+    if (!dnnl_memory_desc_equal(&dst, dn_query(conv->forward, dnnl_query_dst_md))) {
+        dnnl_memory_desc_t from = dn_type(src) == spec->type ? src->md : dn_house_layout(dn, d.src, spec->type);
+        conv->forward = conv_forward(dn, spec, &from, &dst);
+    }
+    conv->src = dn_layout_of(dn, dn_query(conv->forward, dnnl_query_src_md));
+    conv->dst = dn_layout_of(dn, dn_query(conv->forward, dnnl_query_dst_md));
+    conv->master = dn_layout_of(dn, dn_query(conv->forward, dnnl_query_weights_md));
+    dn_call_arg(dn, conv->forward, DNNL_ARG_DST, &conv->dst->md);
+    dn_call_arg(dn, conv->forward, DNNL_ARG_SRC, &conv->src->md);
+    dn_call_arg(dn, conv->forward, DNNL_ARG_WEIGHTS, &conv->master->md);
+    if (spec->bias)
+        dn_call_arg(dn, conv->forward, DNNL_ARG_BIAS,
+                    dnnl_primitive_desc_query_md(conv->forward->pd, dnnl_query_weights_md, 1));
+    conv->src_in = dn_staged(dn, conv->src, src);
+}
+
+static void create_backward_data(struct dn_conv *conv, const struct dn_conv_spec *spec, const struct dn_layout *src)
+{
+    struct dn *dn = conv->dn;
+    struct conv_dims d = conv_dims(&spec->shape);
+    dnnl_memory_desc_t weights = dn_describe(4, d.weights, spec->type, dnnl_format_tag_any);
+    dnnl_convolution_desc_t op;
+    dn_check(dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &conv->src->md, &weights,
+                                                      &conv->dst->md, d.strides, d.pad, d.pad),
+             "data gradient", spec->name);
+    conv->data = conv_make(dn, &op, spec, conv->forward);
+    const struct dn_layout *chosen = dn_layout_of(dn, dn_query(conv->data, dnnl_query_weights_md));
+    dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_SRC, &conv->src->md);
+    dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_DST, &conv->dst->md);
+    dn_call_arg(dn, conv->data, DNNL_ARG_WEIGHTS, &chosen->md);
+    conv->src_out = dn_staged(dn, src, conv->src);
+    conv->backward_weights = dn_prepares(dn, chosen, conv->master);
+}
+
+/* The gradient is in single precision. So is the master copy of the weights: in the forward primitive's layout where
+ * that is of the same type, otherwise in the gradient's. */
+static void create_backward_weights(struct dn_conv *conv, const struct dn_conv_spec *spec)
+{
+    struct dn *dn = conv->dn;
+    struct conv_dims d = conv_dims(&spec->shape);
+    dnnl_memory_desc_t weights = dn_describe(4, d.weights, VALUE_F32, dnnl_format_tag_any);
+    dnnl_convolution_desc_t op;
+    dn_check(dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &conv->src->md, &weights, NULL,
+                                                         &conv->dst->md, d.strides, d.pad, d.pad),
+             "weight gradient", spec->name);
+    conv->weights = conv_make(dn, &op, spec, conv->forward);
+    const struct dn_layout *chosen = dn_layout_of(dn, dn_query(conv->weights, dnnl_query_diff_weights_md));
+    dn_call_arg(dn, conv->weights, DNNL_ARG_DIFF_WEIGHTS, &chosen->md);
+    dn_call_arg(dn, conv->weights, DNNL_ARG_SRC, &conv->src->md);
+    dn_call_arg(dn, conv->weights, DNNL_ARG_DIFF_DST, &conv->dst->md);
+    if (spec->type != VALUE_F32) {
+        conv->forward_weights = dn_prepares(dn, conv->master, chosen);
+        conv->master = chosen;
+    } else if (!dn_same(chosen, conv->master)) {
+        conv->gradient_out = dn_reorder_create(dn, conv->master, chosen);
+        dn->gradient_bytes = dn_largest(dn->gradient_bytes, dnnl_memory_desc_get_size(&chosen->md));
+        dn->reorders++;
+    }
+}
+
+struct dn_conv *dn_conv_create(struct dn *dn, const struct dn_conv_spec *spec, const struct dn_layout *src)
+{
+    struct dn_conv *conv = arena_array(dn->arena, struct dn_conv, 1);
+    conv->dn = dn;
+    create_forward(conv, spec, src);
+    if (spec->train)
+        create_backward_weights(conv, spec);
+    if (spec->train && spec->data_gradient)
+        create_backward_data(conv, spec, src);
+    return conv;
+}
+
+const struct dn_layout *dn_conv_dst(const struct dn_conv *conv)
+{
+    return conv->dst;
+}
+
+const struct dn_layout *dn_conv_weights(const struct dn_conv *conv)
+{
+    return conv->master;
+}
+
+const char *dn_conv_kernel(const struct dn_conv *conv)
+{
+    const char *text = "";
+    dnnl_primitive_desc_query(conv->forward->pd, dnnl_query_impl_info_str, 0, &text);
+    return text;
+}
+
+/* The input in the primitive's layout: itself, or a copy in the staging buffer. */
+static const void *conv_source(struct dn_conv *conv, const void *src)
+{
+    if (!conv->src_in)
+        return src;
+    dn_reorder(conv->src_in, conv->dn->staging, src);
+    return conv->dn->staging;
+}
+
+const void *dn_conv_prepare_forward(struct dn_conv *conv, const float *weights)
+{
+    return dn_prepare(conv->dn, conv->forward_weights, weights);
+}
+
+const void *dn_conv_prepare_backward(struct dn_conv *conv, const float *weights)
+{
+    return dn_prepare(conv->dn, conv->backward_weights, weights);
+}
+
+void dn_conv_forward(struct dn_conv *conv, void *dst, const void *src, const void *prepared, const float *bias)
+{
+    dn_call_run(conv->dn, conv->forward, (const void *[]){ dst, conv_source(conv, src), prepared, bias });
+}
+
+void dn_conv_backward_data(struct dn_conv *conv, void *diff_src, const void *diff_dst, const void *prepared)
+{
+    void *out = conv->src_out ? conv->dn->staging : diff_src;
+    dn_call_run(conv->dn, conv->data, (const void *[]){ out, diff_dst, prepared });
+    if (conv->src_out)
+        dn_reorder(conv->src_out, diff_src, out);
+}
+
+void dn_conv_backward_weights(struct dn_conv *conv, float *diff_weights, const void *src, const void *diff_dst)
+{
+    float *out = conv->gradient_out ? conv->dn->gradient : diff_weights;
+    dn_call_run(conv->dn, conv->weights, (const void *[]){ out, conv_source(conv, src), diff_dst });
+    if (conv->gradient_out)
+        dn_reorder(conv->gradient_out, diff_weights, out);
+}
+
+/* ---- pooling ---- */
+
+struct dn_pool *dn_pool_create(struct dn *dn, const char *name, const struct conv_shape *s, const struct dn_layout *src,
+                               bool train)
+{
+    struct dn_pool *pool = arena_array(dn->arena, struct dn_pool, 1);
+    struct conv_dims d = conv_dims(s);
+    dnnl_dims_t kernel = { s->kernel, s->kernel };
+    dnnl_memory_desc_t dst = dn_describe(4, d.dst, dn_type(src), dnnl_format_tag_any);
+    dnnl_pooling_desc_t op;
+    pool->dn = dn;
+    dn_check(dnnl_pooling_forward_desc_init(&op, train ? dnnl_forward_training : dnnl_forward_inference,
+                                            dnnl_pooling_max, &src->md, &dst, d.strides, kernel, d.pad, d.pad),
+             "pooling", name);
+    pool->forward = dn_make(dn, &op, NULL, false, dnnl_alg_kind_undef, name);
+    pool->dst = dn_layout_of(dn, dn_query(pool->forward, dnnl_query_dst_md));
+    dn_call_arg(dn, pool->forward, DNNL_ARG_DST, &pool->dst->md);
+    dn_call_arg(dn, pool->forward, DNNL_ARG_SRC, &src->md);
+    if (!train)
+        return pool;
+    const dnnl_memory_desc_t *index = dn_query(pool->forward, dnnl_query_workspace_md);
+    pool->index_bytes = (int64_t)dnnl_memory_desc_get_size(index);
+    dn_call_arg(dn, pool->forward, DNNL_ARG_WORKSPACE, index);
+    dn_check(dnnl_pooling_backward_desc_init(&op, dnnl_pooling_max, &src->md, &pool->dst->md, d.strides, kernel, d.pad,
+                                             d.pad),
+             "pooling gradient", name);
+    pool->backward = dn_make(dn, &op, pool->forward, false, dnnl_alg_kind_undef, name);
+    dn_call_arg(dn, pool->backward, DNNL_ARG_DIFF_SRC, &src->md);
+    dn_call_arg(dn, pool->backward, DNNL_ARG_DIFF_DST, &pool->dst->md);
+    dn_call_arg(dn, pool->backward, DNNL_ARG_WORKSPACE, index);
+    return pool;
+}
+
+const struct dn_layout *dn_pool_dst(const struct dn_pool *pool)
+{
+    return pool->dst;
+}
+
+int64_t dn_pool_index_bytes(const struct dn_pool *pool)
+{
+    return pool->index_bytes;
+}
+
+void dn_pool_forward(struct dn_pool *pool, void *dst, void *indices, const void *src)
+{
+    dn_call_run(pool->dn, pool->forward, (const void *[]){ dst, src, indices });
+}
+
+void dn_pool_backward(struct dn_pool *pool, void *diff_src, const void *diff_dst, const void *indices)
+{
+    dn_call_run(pool->dn, pool->backward, (const void *[]){ diff_src, diff_dst, indices });
+}
