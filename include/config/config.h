@@ -132,6 +132,7 @@ struct classify_config {
 struct explain_config {
     const char *split; /* test, val, train */
     int top, images;   /* concepts shown per image; images on the page */
+    const char *note;  /* about the collection, for readers of the page */
 };
 
 struct config {

@@ -316,6 +316,8 @@ static const struct key keys[] = {
       .doc = "Concepts shown per image." },
     { ROW(explain, images, KEY_INT, "24"), BETWEEN(1, 10000), .unit = "images",
       .doc = "Images on the report page." },
+    { ROW(explain, note, KEY_TEXT, ""),
+      .doc = "What readers of the page must know of these images: first of its limits. Paragraphs between \" | \"." },
 };
 /* clang-format on */
 

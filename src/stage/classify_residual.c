@@ -3,8 +3,9 @@
  * representation is fitted with the first one's logits as a fixed offset.
  * Method and the share reported: docs/methods/classify.md. */
 #include <math.h>
-#include <string.h>
 
+#include "concept/hybrid.h"
+#include "concept/omp.h"
 #include "image/corpus.h"
 #include "report/json.h"
 #include "stage/classify.h"
@@ -16,18 +17,12 @@ static void subtract_rebuilt(float *x, const struct classify *t, const struct cl
 {
     const struct features *f = t->features;
     int D = f->dim;
-    double *row = arena_array(t->job->scratch, double, D);
+    double *rebuilt = arena_array(t->job->scratch, double, D);
     for (int64_t i = 0; i < f->mine.count; i++) {
+        omp_reconstruct(rebuilt, codes->atom + i * t->S, codes->value + i * t->S, codes->constant[i], t->S, t->atoms,
+                        D);
         for (int d = 0; d < D; d++)
-            row[d] = (double)f->x[i * D + d] - codes->constant[i];
-        for (int s = 0; s < t->S && codes->atom[i * t->S + s] >= 0; s++) {
-            const float *atom = t->atoms + (int64_t)codes->atom[i * t->S + s] * D;
-            double value = codes->value[i * t->S + s];
-            for (int d = 0; d < D; d++)
-                row[d] -= value * (double)atom[d];
-        }
-        for (int d = 0; d < D; d++)
-            x[i * D + d] = (float)row[d];
+            x[i * D + d] = (float)((double)f->x[i * D + d] - rebuilt[d]);
     }
 }
 
@@ -59,79 +54,27 @@ struct classify_residual *classify_residual_fit(struct classify *t, const struct
 
 /* ---- what it carries ---- */
 
-/* Mean over the training rows of each class's logit [C]. */
-static void training_mean(double *mean, const struct classify *t, const float *logits)
-{
-    int C = t->features->classes;
-    memset(mean, 0, (size_t)C * sizeof *mean);
-    for (int64_t i = 0; i < t->train_rows; i++)
-        for (int c = 0; c < C; c++)
-            mean[c] += (double)logits[t->train[i] * C + c] / (double)t->train_rows;
-}
-
-/* Sum of |logit - its training mean| of one row; one label per image: of what differs between classes. */
-static double size_of(const float *logits, const double *mean, int C, bool multi_label)
-{
-    double middle = 0, sum = 0;
-    for (int c = 0; c < C && !multi_label; c++)
-        middle += ((double)logits[c] - mean[c]) / C;
-    for (int c = 0; c < C; c++)
-        sum += fabs((double)logits[c] - mean[c] - middle);
-    return sum;
-}
-
-/* The answer of a row differs: class, or any finding. */
-static bool differs(const float *a, const float *b, int C, bool multi_label)
-{
-    int best_a = 0, best_b = 0;
-    bool other = false;
-    for (int c = 0; c < C; c++) {
-        best_a = a[c] > a[best_a] ? c : best_a;
-        best_b = b[c] > b[best_b] ? c : best_b;
-        other |= (a[c] > 0) != (b[c] > 0);
-    }
-    return multi_label ? other : best_a != best_b;
-}
-
 struct carried {
-    double concepts, residual; /* mean |part of a logit| */
-    double changed;            /* share of images answered otherwise than by the concepts alone */
-    double score[2];           /* concepts, hybrid */
+    struct hybrid_parts parts;
+    double score[2]; /* concepts, hybrid */
 };
 
 static struct carried measure(const struct classify_residual_report *r, enum split split)
 {
     const struct classify *t = r->task;
     const struct features *f = t->features;
-    int C = f->classes;
+    const struct hybrid_logits logits = { r->concepts, r->residual->part, r->residual->hybrid, f->classes,
+                                          f->multi_label };
     struct arena_mark mark = arena_mark(t->job->scratch);
-    double *first = arena_array(t->job->scratch, double, C), *second = arena_array(t->job->scratch, double, C);
-    training_mean(first, t, r->concepts);
-    training_mean(second, t, r->residual->part);
-    struct carried out = { 0 };
-    double n = 0;
-    for (int64_t row = 0; row < f->rows; row++) {
-        if (f->split[row] != split)
-            continue;
-        const float *concepts = r->concepts + row * C;
-        n += 1;
-        out.concepts += size_of(concepts, first, C, f->multi_label);
-        out.residual += size_of(r->residual->part + row * C, second, C, f->multi_label);
-        out.changed += differs(concepts, r->residual->hybrid + row * C, C, f->multi_label);
-    }
-    out.concepts /= n * C;
-    out.residual /= n * C;
-    out.changed /= n;
-    out.score[0] = metrics_main(t->job, f, r->concepts, split);
-    out.score[1] = metrics_main(t->job, f, r->residual->hybrid, split);
+    int64_t *list = arena_array(t->job->scratch, int64_t, f->rows), count = 0;
+    for (int64_t row = 0; row < f->rows; row++)
+        if (f->split[row] == split)
+            list[count++] = row;
+    struct carried out = { hybrid_parts(&logits, list, count, t->train, t->train_rows, t->job->scratch),
+                           { metrics_main(t->job, f, r->concepts, split),
+                             metrics_main(t->job, f, r->residual->hybrid, split) } };
     arena_release(t->job->scratch, mark);
     return out;
-}
-
-static double share(const struct carried *c)
-{
-    double sum = c->concepts + c->residual;
-    return sum > 0 ? c->residual / sum : 0;
 }
 
 void classify_residual_write(struct json_writer *w, const void *data)
@@ -143,10 +86,10 @@ void classify_residual_write(struct json_writer *w, const void *data)
     for (int s = 0; s < 2; s++) {
         struct carried c = measure(r, MEASURED[s]);
         json_object(w, split_name(MEASURED[s]));
-        json_number(w, "share", share(&c));
-        json_number(w, "mean_absolute_concepts", c.concepts);
-        json_number(w, "mean_absolute_residual", c.residual);
-        json_number(w, "changed", c.changed);
+        json_number(w, "share", hybrid_share(&c.parts));
+        json_number(w, "mean_absolute_concepts", c.parts.first);
+        json_number(w, "mean_absolute_residual", c.parts.second);
+        json_number(w, "changed", c.parts.changed);
         json_number(w, "without", c.score[0]);
         json_number(w, "with", c.score[1]);
         json_end_object(w);
@@ -161,6 +104,6 @@ void classify_residual_print(const struct classify_residual_report *r)
     log_info(
         "residual, %s split: %.1f %% of the logits, other answers for %.1f %% of the images, %s %.3f with it, %.3f "
         "without",
-        split_name(MEASURED[s]), 100 * share(&c), 100 * c.changed,
+        split_name(MEASURED[s]), 100 * hybrid_share(&c.parts), 100 * c.parts.changed,
         r->task->features->multi_label ? "AUROC" : "accuracy", c.score[1], c.score[0]);
 }

@@ -259,25 +259,29 @@ static void audit_findings(struct page *page, struct text *out)
     }
 }
 
+/* explain.note, a line a paragraph. */
+static void own_notes(struct page *page, struct text *out)
+{
+    static const char between[] = " | ";
+    const char *at = page->job->config->explain.note;
+    while (*at) {
+        const char *end = strstr(at, between);
+        const int length = end ? (int)(end - at) : (int)strlen(at);
+        html_add(out, "<li>%s</li>\n", arena_printf(page->arena, "%.*s", length, at));
+        at += length + (end ? (int)strlen(between) : 0);
+    }
+}
+
 void page_limits(struct page *page, struct text *out)
 {
     text_add(out, "<section id=\"limits\">\n<h2>What this page can and cannot show</h2>\n<div class=\"note\"><ul>\n");
-    if (strcmp(page->job->config->run.data, "demo") == 0)
-        text_add(
-            out,
-            "<li><b>All images come from the head of one person.</b> The training images are slices of one half, "
-            "the test images slices of the other, and the two halves of a brain mirror each other. Good numbers "
-            "here show that the program works; they do not show that the model would work on another "
-            "person.</li>\n<li>The classes are places in a brain, not diseases: nothing here is a diagnosis.</li>\n"
-            "<li>Because an atlas says what is in every image, found concepts can be checked against ground "
-            "truth. Few medical collections allow that.</li>\n");
-    else
-        text_add(out, "<li>Numbers hold for images like those of this collection. Other scanners, hospitals, patients "
-                      "or labelling habits can give other numbers.</li>\n"
-                      "<li>A concept is what a neuron reacts to. It may be anatomy or disease, but also a ruler, a "
-                      "marker, a view or a scanner: look at the images before believing a name.</li>\n"
-                      "<li>Explanations describe how the concept model decides. They do not prove that the finding "
-                      "causes the disease, nor that the label is right.</li>\n");
+    own_notes(page, out);
+    text_add(out, "<li>Numbers hold for images like those of this collection. Other scanners, hospitals, patients "
+                  "or labelling habits can give other numbers.</li>\n"
+                  "<li>A concept is what a neuron reacts to. It may be anatomy or disease, but also a ruler, a "
+                  "marker, a view or a scanner: look at the images before believing a name.</li>\n"
+                  "<li>Explanations describe how the concept model decides. They do not prove that the finding "
+                  "causes the disease, nor that the label is right.</li>\n");
     text_add(out, "<li>Names are made from correlations with labels%s; nobody has checked them by eye.</li>\n",
              page->corpus->attributes > 0 ? " and measured attributes" : "");
     audit_findings(page, out);
