@@ -16,24 +16,7 @@
 #include "base/log.h"
 #include "dist/progress.h"
 #include "dist/world.h"
-
-static const char *self;
-static char said[1 << 15];
-
-/* Runs "<launch> <this program> <job>"; fills `said` with both outputs, returns the exit code. */
-static int run(const char *launch, const char *job)
-{
-    char command[8192];
-    snprintf(command, sizeof command, "%s '%s' %s 2>&1 </dev/null", launch, self, job);
-    fflush(NULL);
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    size_t length = fread(said, 1, sizeof said - 1, pipe);
-    said[length] = '\0';
-    int status = pclose(pipe);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
+#include "own_job.h"
 
 static int times(const char *text)
 {
@@ -80,39 +63,39 @@ static int job(const char *name, int argc, char **argv)
 static void agreed_ends_are_said_once(void **unused)
 {
     (void)unused;
-    assert_int_equal(run("mpirun -n 3", "agree"), EXIT_BAD_DATA);
+    assert_int_equal(run_job("mpirun -n 3", "agree"), EXIT_BAD_DATA);
     assert_int_equal(times("a.h5: found 1, expected 0\n  make it again\n"), 1);
     assert_int_equal(times("cfn: rank 1 ("), 1);
     assert_int_equal(times("cfn: "), 1);
     assert_int_equal(times("done"), 0);
-    assert_int_equal(run("mpirun -n 1", "agree"), EXIT_DONE);
+    assert_int_equal(run_job("mpirun -n 1", "agree"), EXIT_DONE);
     assert_int_equal(times("done 1"), 1);
 }
 
 static void one_rank_ends_all(void **unused)
 {
     (void)unused;
-    assert_int_equal(run("timeout 40 mpirun -n 3", "fatal"), EXIT_IO);
+    assert_int_equal(run_job("timeout 40 mpirun -n 3", "fatal"), EXIT_IO);
     assert_int_equal(times("cfn: rank 2 ("), 1);
     assert_int_equal(times("b.h5: rank 2 cannot write\n"), 1);
-    assert_int_equal(run("timeout 40 mpirun -n 1", "fatal"), EXIT_IO);
+    assert_int_equal(run_job("timeout 40 mpirun -n 1", "fatal"), EXIT_IO);
     assert_int_equal(times("cfn: b.h5: rank 0 cannot write\n"), 1);
-    assert_int_equal(run("", "fatal"), EXIT_IO); /* without mpirun */
+    assert_int_equal(run_job("", "fatal"), EXIT_IO); /* without mpirun */
     assert_string_equal(said, "cfn: b.h5: rank 0 cannot write\n");
 }
 
 static void a_killed_rank_ends_all(void **unused)
 {
     (void)unused;
-    int code = run("timeout 40 mpirun -n 3", "killed");
+    int code = run_job("timeout 40 mpirun -n 3", "killed");
     assert_true(code != 0 && code != 124);
 }
 
 static void other_codes_come_through(void **unused)
 {
     (void)unused;
-    assert_int_equal(run("mpirun -n 2", "stopped"), EXIT_STOPPED);
-    assert_int_equal(run("mpirun -n 2", "fine"), EXIT_DONE);
+    assert_int_equal(run_job("mpirun -n 2", "stopped"), EXIT_STOPPED);
+    assert_int_equal(run_job("mpirun -n 2", "fine"), EXIT_DONE);
     assert_int_equal(times("done 2"), 1);
 }
 
@@ -120,36 +103,36 @@ static void other_codes_come_through(void **unused)
 static void lone_copies_do_not_run(void **unused)
 {
     (void)unused;
-    assert_int_equal(run("SLURM_NTASKS=4", "fine"), EXIT_USAGE);
+    assert_int_equal(run_job("SLURM_NTASKS=4", "fine"), EXIT_USAGE);
     assert_int_equal(times("4 processes, but each copy started alone"), 1);
     assert_int_equal(times("srun --mpi=pmix"), 1);
     assert_int_equal(times("done"), 0);
-    assert_int_equal(run("SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=0", "fine"), EXIT_USAGE);
+    assert_int_equal(run_job("SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=0", "fine"), EXIT_USAGE);
     assert_int_equal(times("each copy started alone"), 1);
-    assert_int_equal(run("SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=3", "fine"), EXIT_USAGE);
+    assert_int_equal(run_job("SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=3", "fine"), EXIT_USAGE);
     assert_string_equal(said, "");
-    assert_int_equal(run("PMI_SIZE=2 PMI_RANK=0", "fine"), EXIT_USAGE); /* another MPI's mpirun */
+    assert_int_equal(run_job("PMI_SIZE=2 PMI_RANK=0", "fine"), EXIT_USAGE); /* another MPI's mpirun */
     assert_int_equal(times("another MPI's mpirun"), 1);
-    assert_int_equal(run("SLURM_NTASKS=1", "fine"), EXIT_DONE);
-    assert_int_equal(run("SLURM_NTASKS=4 mpirun -n 1", "fine"), EXIT_DONE); /* one rank on purpose */
-    assert_int_equal(run("SLURM_NTASKS=4 mpirun -n 2", "fine"), EXIT_DONE);
+    assert_int_equal(run_job("SLURM_NTASKS=1", "fine"), EXIT_DONE);
+    assert_int_equal(run_job("SLURM_NTASKS=4 mpirun -n 1", "fine"), EXIT_DONE); /* one rank on purpose */
+    assert_int_equal(run_job("SLURM_NTASKS=4 mpirun -n 2", "fine"), EXIT_DONE);
 }
 
 /* One line per node, and a word where cores are short. */
 static void the_banner_says_what_is_shared(void **unused)
 {
     (void)unused;
-    assert_int_equal(run("OMP_NUM_THREADS=1 mpirun -n 1", "banner"), EXIT_DONE);
+    assert_int_equal(run_job("OMP_NUM_THREADS=1 mpirun -n 1", "banner"), EXIT_DONE);
     assert_int_equal(times("1 rank, "), 1);
     assert_int_equal(times("has its cores: yes"), 1);
     assert_int_equal(times("warning"), 0);
-    assert_int_equal(run("OMP_NUM_THREADS= taskset -c 0 mpirun -n 2", "banner"), EXIT_DONE);
+    assert_int_equal(run_job("OMP_NUM_THREADS= taskset -c 0 mpirun -n 2", "banner"), EXIT_DONE);
     assert_int_equal(times("node "), 2);
     assert_int_equal(times("ranks share a core: 2 ranks on 1 core;"), 1);
     assert_int_equal(times("has its cores: no"), 1);
-    assert_int_equal(run("OMP_NUM_THREADS=3 taskset -c 0 mpirun -n 1", "banner"), EXIT_DONE);
+    assert_int_equal(run_job("OMP_NUM_THREADS=3 taskset -c 0 mpirun -n 1", "banner"), EXIT_DONE);
     assert_int_equal(times("1 rank has more threads than allowed cores: 3 threads on 1 cores"), 1);
-    assert_int_equal(run("OMP_NUM_THREADS= taskset -c 0 mpirun -n 1", "banner"), EXIT_DONE);
+    assert_int_equal(run_job("OMP_NUM_THREADS= taskset -c 0 mpirun -n 1", "banner"), EXIT_DONE);
     assert_int_equal(times("1 thread, "), 1); /* by itself: as many threads as cores */
 }
 
@@ -157,7 +140,7 @@ static void the_banner_says_what_is_shared(void **unused)
 static void progress_suits_its_reader(void **unused)
 {
     (void)unused;
-    assert_int_equal(run("mpirun -n 2", "progress"), EXIT_DONE);
+    assert_int_equal(run_job("mpirun -n 2", "progress"), EXIT_DONE);
     assert_int_equal(times("train epoch 1/2 "), 3); /* of rank 0 alone */
     assert_int_equal(times(" img/s eta 00:00:0"), 2);
     assert_int_equal(times("eta --:--:--"), 1); /* nothing done yet */

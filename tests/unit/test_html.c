@@ -7,23 +7,8 @@
 
 #include <cmocka.h>
 
-#include "base/arena.h"
 #include "report/html.h"
-
-static struct arena *arena;
-
-static int setup(void **state)
-{
-    (void)state;
-    arena = arena_create("test", 1 << 16);
-    return 0;
-}
-static int teardown(void **state)
-{
-    (void)state;
-    arena_destroy(arena);
-    return 0;
-}
+#include "test_arena.h"
 
 static const char *escaped(const char *value)
 {
@@ -96,5 +81,5 @@ int main(void)
         cmocka_unit_test(test_base64),
         cmocka_unit_test(test_page),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, open_arena, close_arena);
 }

@@ -18,12 +18,10 @@
 #include "formula.h"
 #include "math/adam.h"
 #include "nn/network.h"
+#include "own_job.h"
 #include "sanitized.h"
 
 enum { SIZE = 32, BATCH = 4, CLASSES = 3 };
-
-static const char *self;
-static char said[1 << 15];
 
 /* ---- the small jobs ---- */
 
@@ -85,20 +83,6 @@ static int job(const char *name, int argc, char **argv)
 
 /* ---- the tests ---- */
 
-static int run(int ranks, const char *name)
-{
-    char command[8192];
-    snprintf(command, sizeof command, "mpirun -n %d '%s' %s 2>&1 </dev/null", ranks, self, name);
-    fflush(NULL);
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    size_t length = fread(said, 1, sizeof said - 1, pipe);
-    said[length] = '\0';
-    int status = pclose(pipe);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
 static void says(const char *text)
 {
     if (!strstr(said, text))
@@ -109,7 +93,7 @@ static void says(const char *text)
 static void image_that_is_not_finite(void **state)
 {
     (void)state;
-    assert_int_equal(run(3, "image"), EXIT_INTERNAL);
+    assert_int_equal(run_job("mpirun -n 3", "image"), EXIT_INTERNAL);
     says("the loss is not finite");
     says("is input");
 }
@@ -117,14 +101,14 @@ static void image_that_is_not_finite(void **state)
 static void weight_that_is_not_finite(void **state)
 {
     (void)state;
-    assert_int_equal(run(2, "weight"), EXIT_INTERNAL);
+    assert_int_equal(run_job("mpirun -n 2", "weight"), EXIT_INTERNAL);
     says("is layer2.0.conv1");
 }
 
 static void rate_that_blows_up(void **state)
 {
     (void)state;
-    assert_int_equal(run(1, "blows-up"), EXIT_INTERNAL);
+    assert_int_equal(run_job("mpirun -n 1", "blows-up"), EXIT_INTERNAL);
     says("not finite");
     says("lower train.lr");
 }
@@ -132,7 +116,7 @@ static void rate_that_blows_up(void **state)
 static void unknown_backbone(void **state)
 {
     (void)state;
-    assert_int_equal(run(2, "unknown"), EXIT_BAD_CONFIG);
+    assert_int_equal(run_job("mpirun -n 2", "unknown"), EXIT_BAD_CONFIG);
     says("\"resnet19\" is not a backbone");
     says("did you mean \"resnet18\"?");
 }
@@ -140,7 +124,7 @@ static void unknown_backbone(void **state)
 static void more_ranks_than_shards(void **state)
 {
     (void)state;
-    assert_int_equal(run(2, "crowd"), EXIT_BAD_CONFIG);
+    assert_int_equal(run_job("mpirun -n 2", "crowd"), EXIT_BAD_CONFIG);
     says("train.shards: expected at least one for each of 2 ranks, found 1");
 }
 
@@ -150,7 +134,7 @@ static void steps_take_no_memory(void **state)
     long bytes = -1, pages = -1;
     if (SANITIZED)
         skip();
-    assert_int_equal(run(1, "step"), 0);
+    assert_int_equal(run_job("mpirun -n 1", "step"), 0);
     const char *line = strstr(said, "a step took");
     assert_non_null(line);
     assert_int_equal(sscanf(line, "a step took %ld bytes and %ld new pages", &bytes, &pages), 2);

@@ -9,13 +9,11 @@
 
 #include <cmocka.h>
 
-#include "base/arena.h"
 #include "concept/omp.h"
 #include "formula.h"
+#include "test_arena.h"
 
 enum { D = 48, M = 30, S = 9, ROWS = 11 };
-
-static struct arena *arena;
 
 static struct omp_codes make_codes(int rows, int nonzeros)
 {
@@ -328,20 +326,6 @@ static void lasso_keeps_the_largest(void **state)
         }
 }
 
-static int begin(void **state)
-{
-    (void)state;
-    arena = arena_create("test", 1 << 20);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    arena_destroy(arena);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,5 +335,5 @@ int main(void)
         cmocka_unit_test(positive_is_optimal),         cmocka_unit_test(lasso_is_optimal),
         cmocka_unit_test(lasso_keeps_the_largest),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, open_arena, close_arena);
 }

@@ -10,23 +10,8 @@
 
 #include <cmocka.h>
 
-#include "base/arena.h"
 #include "report/plot.h"
-
-static struct arena *arena;
-
-static int setup(void **state)
-{
-    (void)state;
-    arena = arena_create("test", 1 << 16);
-    return 0;
-}
-static int teardown(void **state)
-{
-    (void)state;
-    arena_destroy(arena);
-    return 0;
-}
+#include "test_arena.h"
 
 static int count_of(const char *hay, const char *needle)
 {
@@ -140,5 +125,5 @@ int main(void)
         cmocka_unit_test(test_xy),
         cmocka_unit_test(test_matrix),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, open_arena, close_arena);
 }

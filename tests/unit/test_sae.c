@@ -9,15 +9,14 @@
 
 #include <cmocka.h>
 
-#include "base/arena.h"
 #include "concept/sae.h"
 #include "concept/sae_codes.h"
 #include "formula.h"
+#include "test_arena.h"
 
 enum { D = 7, K = 19, ROWS = 13 };
 static const double L1 = 0.01;
 
-static struct arena *arena;
 static float x[ROWS * D];
 
 static struct sae make_sae(void)
@@ -183,20 +182,6 @@ static void census_of_codes(void **state)
     assert_true(value[2] == 5);
 }
 
-static int begin(void **state)
-{
-    (void)state;
-    arena = arena_create("test", 1 << 20);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    arena_destroy(arena);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,5 +191,5 @@ int main(void)
         cmocka_unit_test(replanted_neuron),
         cmocka_unit_test(census_of_codes),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, open_arena, close_arena);
 }

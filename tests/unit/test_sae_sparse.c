@@ -10,17 +10,16 @@
 
 #include <cmocka.h>
 
-#include "base/arena.h"
 #include "concept/sae_sparse.h"
 #include "concept/sae_top.h"
 #include "dist/tree.h"
 #include "dist/world.h"
 #include "formula.h"
+#include "test_arena.h"
 
 enum { D = 9, K = 24, ROWS = 13, LEAVES = 4, AUX = 3, DEAD = 5 };
 static const double PENALTY = 0.02, AUX_WEIGHT = 0.25;
 
-static struct arena *arena;
 static struct world world = { .size = 1 };
 static float x[ROWS * D];
 static const int32_t dead[DEAD] = { 1, 6, 7, 15, 22 };
@@ -297,20 +296,6 @@ static void rules_outside_training(void **state)
         assert_true(work.f[i] == (plain.f[i] > 0.25f ? plain.f[i] : 0));
 }
 
-static int begin(void **state)
-{
-    (void)state;
-    arena = arena_create("test", 1 << 20);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    arena_destroy(arena);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,5 +303,5 @@ int main(void)
         cmocka_unit_test(thresholds_follow_the_estimator), cmocka_unit_test(largest_of_a_row),
         cmocka_unit_test(rules_outside_training),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, open_arena, close_arena);
 }

@@ -8,24 +8,10 @@
 
 #include <cmocka.h>
 
-#include "base/arena.h"
 #include "report/sheet.h"
+#include "test_arena.h"
 
 enum { SIZE = 5, COUNT = 7 };
-static struct arena *arena;
-
-static int setup(void **state)
-{
-    (void)state;
-    arena = arena_create("test", 1 << 16);
-    return 0;
-}
-static int teardown(void **state)
-{
-    (void)state;
-    arena_destroy(arena);
-    return 0;
-}
 
 /* Tile t, pixel (y, x): a value of its own. */
 static void make_tiles(uint8_t *rgb, int coloured)
@@ -111,5 +97,5 @@ int main(void)
         cmocka_unit_test(test_frames),
         cmocka_unit_test(test_png),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, open_arena, close_arena);
 }

@@ -12,15 +12,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/arena.h"
 #include "base/output.h"
 #include "base/rng.h"
 #include "base/text.h"
 #include "store/tensors.h"
 #include "store/tensors_write.h"
+#include "test_arena.h"
 #include "torch_legacy.h"
 
-static struct arena *arena;
 static const char *why;
 
 struct file {
@@ -459,13 +458,6 @@ static void test_sha256(void **state)
     assert_string_equal(out, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
-static int start(void **state)
-{
-    (void)state;
-    arena = arena_create("test", 1 << 20);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -475,5 +467,5 @@ int main(void)
         cmocka_unit_test(test_hostile_tensors), cmocka_unit_test(test_hostile_numpy),
         cmocka_unit_test(test_mutations),       cmocka_unit_test(test_sha256),
     };
-    return cmocka_run_group_tests(tests, start, NULL);
+    return cmocka_run_group_tests(tests, open_arena, close_arena);
 }
