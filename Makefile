@@ -120,7 +120,7 @@ check-retention: deps-check all ## accuracy the concepts keep, beside random dir
 	@CFN="$(abspath $(BUILD))/cfn" scripts/check-retention $(CORPORA)
 check-sae: deps-check all ## defaults of the autoencoder: dead neurons, FVU beside relu's (minutes); SAE_CORPORA='FOLDER ...'
 	@CFN="$(abspath $(BUILD))/cfn" scripts/check-sae $(SAE_CORPORA)
-check-precision: deps-check all ## bf16 against fp32 on the demo corpus, three trials each (ten minutes)
+check-precision: deps-check all ## bf16 against fp32 on the demo corpus, six trials each (15 minutes)
 	@CFN="$(abspath $(BUILD))/cfn" scripts/check-precision
 bench: all $(BENCH_PROGS) ## throughput of this machine, beside its bounds
 	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(BUILD)" scripts/bench
