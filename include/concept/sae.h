@@ -16,7 +16,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dist/shard.h"
+
 struct arena;
+struct tree;
 
 enum sae_variant {
     SAE_RELU,      /* every p > 0 */
@@ -42,20 +45,33 @@ int sae_prefixes(const struct sae_rule *rule);
 /* Neurons of prefix g (from 0). */
 int sae_prefix(const struct sae_rule *rule, int neurons, int g);
 
-/* Parameters, or their gradients or moments: views of one flat buffer. */
+/* Parameters, or their gradients or moments: views of one flat buffer.
+ *
+ * Neurons are cut into blocks, and every sum over neurons - the reconstruction, the penalty, the gradient of b, norms -
+ * is formed block by block and added along a fixed tree whose leaves are the blocks. So it has the same bits whether
+ * one rank has all neurons or each some blocks of them (sae_part). */
 struct sae {
-    int dim, neurons;     /* D, K */
-    int64_t count;        /* floats of the buffer: 2 K D + 2 K + D */
-    struct sae_rule rule; /* sae_view: relu */
-    float *flat;          /* [count] borrowed; the fields below, in this order */
-    float *encoder;       /* [K x D] We */
-    float *encoder_bias;  /* [K] be */
-    float *decoder;       /* [K x D] Wd */
-    float *bias;          /* [D] b */
-    float *log_threshold; /* [K] jumprelu: log of each threshold; others 0 */
+    int dim, neurons;          /* D, K: those that are here */
+    int64_t count;             /* floats of the buffer: 2 K D + 2 K + D */
+    struct sae_rule rule;      /* sae_view: relu */
+    int whole, first;          /* neurons of the whole model, and the number there of the first one here */
+    const struct tree *blocks; /* borrowed; NULL (sae_view): all neurons are one block */
+    float *flat;               /* [count] borrowed; the fields below, in this order; NULL for a part */
+    float *encoder;            /* [K x D] We */
+    float *encoder_bias;       /* [K] be */
+    float *decoder;            /* [K x D] Wd */
+    float *bias;               /* [D] b */
+    float *log_threshold;      /* [K] jumprelu: log of each threshold; others 0 */
 };
 int64_t sae_count(int dim, int neurons);
 struct sae sae_view(float *flat, int dim, int neurons);
+/* The neurons of this rank's leaves of `blocks`, which becomes the tree of the view; b is shared. */
+struct sae sae_part(const struct sae *whole, const struct tree *blocks);
+
+/* Blocks of K neurons: the largest power of two up to `most` that leaves 32 neurons or more to each. */
+int sae_block_count(int neurons, int most);
+int sae_blocks(const struct sae *sae);                   /* those here */
+struct span sae_block(const struct sae *sae, int block); /* neurons of one of them, counted from the first one here */
 
 /* We uniform in +-sqrt(6 / (K D)), be uniform in +-1/sqrt(K), Wd rows unit and of random direction, b = 0. */
 void sae_init(struct sae *sae, uint64_t seed);
@@ -63,24 +79,28 @@ void sae_init(struct sae *sae, uint64_t seed);
 /* Buffers of the passes below, for up to `rows` rows at once. */
 struct sae_work {
     int64_t rows;
-    float *centred, *error; /* [rows x D] x - b; x^ - x */
-    float *f, *df;          /* [rows x K] activations; gradient before the rule */
-    float *cut;             /* [K] jumprelu: thresholds */
-    double *squared;        /* [rows] ||x^ - x||^2 */
-    double *sum;            /* [rows] sum of f */
-    int64_t *active;        /* [rows] number of f > 0 */
+    float *centred;  /* [rows x D] x - b */
+    float *error;    /* [rows x D] x^ - x; room for the folding stack over blocks */
+    float *f, *df;   /* [rows x K] activations; gradient before the rule */
+    float *cut;      /* [K] jumprelu: thresholds */
+    double *squared; /* [rows] ||x^ - x||^2 */
+    double *sum;     /* [rows x blocks] sum of max(p, 0) */
+    int64_t *active; /* [rows] number of f > 0 */
 };
-struct sae_work sae_work(struct arena *arena, int dim, int neurons, int64_t rows);
+/* blocks: the tree of the models it is for, NULL for a single block. */
+struct sae_work sae_work(struct arena *arena, int dim, int neurons, int64_t rows, const struct tree *blocks);
 
-/* centred [rows x D] = x - b; f [rows x K] = max(p, 0), a NaN stays one; sum, active of each row. 2 rows K D flops. */
+/* centred [rows x D] = x - b; f [rows x K] = max(p, 0), a NaN stays one; sum [rows x blocks]; active of each row.
+ * 2 rows K D flops. */
 void sae_project(float *f, float *centred, double *sum, int64_t *active, const struct sae *sae, const float *x,
                  int64_t rows);
-/* After sae_project: f, sum, active by the rule as it is outside training (topk: ties to the lowest neuron). cut [K]:
+/* After sae_project: f, active by the rule as it is outside training (topk: ties to the lowest neuron). cut [K]:
  * thresholds of jumprelu, which marks p that are below the threshold but in the window by -0.0: not active. */
-void sae_apply(float *f, double *sum, int64_t *active, const float *cut, const struct sae *sae, int64_t rows);
+void sae_apply(float *f, int64_t *active, const float *cut, const struct sae *sae, int64_t rows);
 /* x [rows x D] -> work's centred, f, sum, active: both of the above. */
 void sae_encode(struct sae_work *work, const struct sae *sae, const float *x, int64_t rows);
-/* After sae_encode of the same x: work's error, squared. 2 rows K D flops. */
+/* After sae_encode of the same x: work's error, squared. 2 rows K D flops. Collective when the blocks are spread over
+ * ranks. */
 void sae_decode(struct sae_work *work, const struct sae *sae, const float *x, int64_t rows);
 
 /* After both, relu and jumprelu: gradient of `scale` * sum of row losses into `grad` (added when `add`, else stored),
@@ -90,8 +110,11 @@ void sae_backward(struct sae *grad, int64_t *fired, struct sae_work *work, const
                   double penalty, double scale, bool add);
 
 /* Once per step on the summed gradient: grad->bias -= We' grad->encoder_bias, and the part of the decoder's
- * gradient parallel to its unit rows is removed. */
-void sae_finish_gradient(struct sae *grad, const struct sae *sae);
+ * gradient parallel to its unit rows is removed. part [blocks or 1, x D]: scratch. Collective when the blocks are
+ * spread over ranks. */
+void sae_finish_gradient(struct sae *grad, float *part, const struct sae *sae);
+/* Norm of the whole gradient; part [blocks or 1]: scratch. Collective likewise. */
+double sae_gradient_norm(const struct sae *grad, double *part, const struct sae *sae);
 /* Rows of the decoder to unit norm. */
 void sae_normalise(struct sae *sae);
 

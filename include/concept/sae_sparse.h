@@ -39,31 +39,38 @@ void sae_codes_add_largest_of(struct sae_codes *codes, float *gathered, const fl
 struct sae_entry;
 struct sae_sparse {
     int dim, neurons;
-    int64_t room;          /* rows at most */
-    int planes;            /* prefixes, and one more for the auxiliary loss */
-    float *centred;        /* [room x D] x - b */
-    float *error;          /* [planes x room x D] gradients with respect to the reconstructions */
+    int64_t room;   /* rows at most */
+    int planes;     /* prefixes, and one more for the auxiliary loss */
+    float *centred; /* [room x D] x - b */
+    float *error;   /* [planes x room x D] gradients with respect to the reconstructions */
+    int64_t
+        node_stride; /* floats to the parts of the next complete subtree of blocks of neurons, while they are sums */
     double *squared, *aux; /* [room] mean over the prefixes of ||x^ - x||^2; ||error - its auxiliary explanation||^2 */
     struct sae_codes codes;
     struct sae_codes dead; /* auxiliary codes of dead neurons; start NULL: none */
     int64_t *first;        /* [K + 1] entries of each neuron */
     struct sae_entry *entry;
-    float *stacks; /* folding stacks */
-    int64_t stack_floats;
+    float *stacks; /* folding stacks: of neurons' gradients over leaves, of rows' sums over blocks */
+    int64_t stack_floats, row_floats;
     float *threshold; /* [K] jumprelu: thresholds of the last sae_sparse_start */
 };
+/* Folding stacks it needs: over leaves of rows and over blocks of neurons; complete subtrees of blocks on this rank. */
+struct sae_depths {
+    int leaves, blocks, nodes;
+};
 /* aux_k = 0: without auxiliary loss. `entries`: most entries of a batch on this rank. */
-struct sae_sparse sae_sparse(struct arena *arena, const struct sae_rule *rule, const struct tree *tree, int dim,
+struct sae_sparse sae_sparse(struct arena *arena, const struct sae_rule *rule, const struct sae_depths *depths, int dim,
                              int neurons, int64_t rows, int64_t entries, int aux_k);
 /* For fewer neurons, and auxiliary codes or none, with the same memory. */
 void sae_sparse_fit(struct sae_sparse *s, int neurons, int aux_k);
-int64_t sae_sparse_bytes(const struct sae_rule *rule, int dim, int neurons, int64_t rows, int64_t entries, int aux_k,
-                         int depth);
+int64_t sae_sparse_bytes(const struct sae_rule *rule, const struct sae_depths *depths, int dim, int neurons,
+                         int64_t rows, int64_t entries, int aux_k);
 
 /* Empties both codes; thresholds of jumprelu from the parameters. */
 void sae_sparse_start(struct sae_sparse *s, const struct sae *sae);
 /* Reconstruction, errors and slopes of all rows; the loss counts `scale` times a row, its auxiliary part
- * `aux_weight` times that (when `aux`). 4 D flops an entry; each row of the decoder is read once per entry. */
+ * `aux_weight` times that (when `aux`). 4 D flops an entry; each row of the decoder is read once per entry. Collective
+ * when the blocks of neurons are spread over ranks. */
 void sae_sparse_forward(struct sae_sparse *s, const struct sae *sae, double penalty, double scale, double aux_weight,
                         bool aux);
 /* Gradient of all rows into rows 0..nodes-1 of the folding stack [nodes x stride], as sae_backward leaves it leaf by

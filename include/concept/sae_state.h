@@ -10,6 +10,8 @@ enum { SAE_EPOCH, SAE_ROW, SAE_STEP, SAE_ACTIVE, SAE_ACTIVE_ROWS, SAE_LOST, SAE_
 /* Loss of the rows taken in this epoch; moving average of the batch threshold and its weight. */
 enum { SAE_LOSS, SAE_THRESHOLD, SAE_THRESHOLD_WEIGHT, SAE_SUMS };
 enum { SAE_LEAF_SUMS = 2 }; /* of a leaf: loss, active neurons */
+/* Of a leaf and a block of neurons: sum of max(p, 0); 0, or NaN where it is not finite; active ones. */
+enum { SAE_SUM, SAE_CHECK, SAE_ON, SAE_NEURON_SUMS };
 
 /* A training row and its place in a weighted draw. */
 struct drawn {
@@ -26,17 +28,18 @@ struct sae_trainer {
     struct sae_source train, eval;
     int64_t batch, eval_batch;        /* rows of a global batch */
     struct sae sae, moment1, moment2; /* weights and Adam's moments, the same on every rank */
+    struct sae part;                  /* the neurons this rank has in a step */
     float *stack;                     /* [depth x stride] folding stack; row 0 ends as the gradient */
     int64_t stride;
     struct sae_work work;                /* one piece of a leaf */
     float *x;                            /* [piece x D] */
     struct sae_sparse sparse;            /* the whole of this rank's part of a batch */
     struct span *leaf;                   /* [own leaves] rows of each, from this rank's first row */
-    double *row_check;                   /* [own rows] 0, or NaN where an activation is not finite */
-    double *row_sum;                     /* [own rows] sum of f */
-    int64_t *row_active;                 /* [own rows] */
     int64_t *counts;                     /* [ranks] */
     double *leaf_sums;                   /* [own leaves x SAE_LEAF_SUMS] */
+    double *neuron_sums;                 /* [own blocks, or 1, x own leaves x SAE_NEURON_SUMS] */
+    float *bias_part;                    /* [own blocks, or 1, x D] of the gradient of b */
+    double *norm_part;                   /* [own blocks, or 1] of the gradient's norm */
     double *row_loss;                    /* [batch] losses of this rank's rows */
     double *cumulative;                  /* [train rows] for draws in proportion to loss^2 */
     struct drawn *drawn;                 /* [train rows] scratch of a resampling (sae_resample.c) */

@@ -10,6 +10,7 @@
 #ifndef DIST_TREE_H
 #define DIST_TREE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "dist/shard.h"
@@ -21,6 +22,7 @@ struct tree;
 /* Owned by the arena. Local, but must be made alike on all ranks. */
 struct tree *tree_create(struct arena *arena, struct world *world, int leaves);
 int tree_leaf_count(const struct tree *tree);
+bool tree_is_local(const struct tree *tree);      /* made for a world of one rank: its sums need no other one */
 struct span tree_leaves(const struct tree *tree); /* this rank's leaves: first and count */
 int tree_nodes(const struct tree *tree);          /* complete subtrees of this rank, >= 0 */
 int tree_depth(const struct tree *tree);          /* rows a folding stack needs, >= max(nodes, 1) */

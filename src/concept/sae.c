@@ -9,11 +9,12 @@
 #include "base/arena.h"
 #include "base/rng.h"
 #include "concept/sae_top.h"
+#include "dist/tree.h"
 #include "math/blas.h"
 #include "math/vec.h"
 
 /* Neurons a thread sweeps down all rows at a time, one kilobyte of each row; activations passed over twice in cache. */
-enum { COLUMNS = 256, BLOCK = 1024 };
+enum { COLUMNS = 256, PIECE = 1024 };
 
 bool sae_by_batch(const struct sae_rule *rule)
 {
@@ -46,6 +47,7 @@ struct sae sae_view(float *flat, int dim, int neurons)
     int64_t matrix = (int64_t)neurons * dim;
     return (struct sae){ .dim = dim,
                          .neurons = neurons,
+                         .whole = neurons,
                          .count = sae_count(dim, neurons),
                          .flat = flat,
                          .encoder = flat,
@@ -74,104 +76,104 @@ void sae_init(struct sae *sae, uint64_t seed)
     sae_normalise(sae);
 }
 
-struct sae_work sae_work(struct arena *arena, int dim, int neurons, int64_t rows)
+struct sae_work sae_work(struct arena *arena, int dim, int neurons, int64_t rows, const struct tree *blocks)
 {
+    const int depth = blocks ? tree_depth(blocks) : 1, leaves = blocks ? tree_leaf_count(blocks) : 1;
     return (struct sae_work){ .rows = rows,
                               .centred = arena_array(arena, float, rows *dim),
-                              .error = arena_array(arena, float, rows *dim),
+                              .error = arena_array(arena, float, depth *rows *dim),
                               .f = arena_array(arena, float, rows *neurons),
                               .df = arena_take_raw(arena, (size_t)(rows * neurons + 1), sizeof(float)),
                               .cut = arena_array(arena, float, neurons),
                               .squared = arena_array(arena, double, rows),
-                              .sum = arena_array(arena, double, rows),
+                              .sum = arena_array(arena, double, rows *leaves),
                               .active = arena_array(arena, int64_t, rows) };
 }
 
-/* f <- relu(f + bias); its sum and how many are positive. Block by block: once for the floats, once for the sum. */
-static void activate(float *restrict f, double *sum, int64_t *active, const float *restrict bias, int K)
+/* f <- relu(f + bias); its sum, and how many are positive. In pieces: once for the floats, once for the sum. */
+static double activate(float *restrict f, int64_t *active, const float *restrict bias, int64_t K)
 {
     double total = 0;
     int positive = 0;
-    for (int at = 0; at < K; at += BLOCK) {
-        const int end = at + BLOCK < K ? at + BLOCK : K;
+    for (int64_t at = 0; at < K; at += PIECE) {
+        const int64_t end = at + PIECE < K ? at + PIECE : K;
 #pragma omp simd reduction(+ : positive)
-        for (int k = at; k < end; k++) {
+        for (int64_t k = at; k < end; k++) {
             float p = f[k] + bias[k];
             f[k] = p <= 0 ? 0 : p; /* a NaN stays one */
             positive += p > 0;
         }
 #pragma omp simd reduction(+ : total)
-        for (int k = at; k < end; k++)
+        for (int64_t k = at; k < end; k++)
             total += (double)f[k];
     }
-    *sum = total;
-    *active = positive;
+    *active += positive;
+    return total;
 }
 
 void sae_project(float *f, float *centred, double *sum, int64_t *active, const struct sae *sae, const float *x,
                  int64_t rows)
 {
-    int D = sae->dim, K = sae->neurons;
+    const int D = sae->dim, K = sae->neurons, blocks = sae_blocks(sae);
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++)
         for (int d = 0; d < D; d++)
             centred[r * D + d] = x[r * D + d] - sae->bias[d];
-    blas_sgemm('N', 'T', rows, K, D, 1, centred, D, sae->encoder, D, 0, f, K);
+    for (int b = 0; b < blocks; b++) {
+        const struct span k = sae_block(sae, b);
+        blas_sgemm('N', 'T', rows, k.count, D, 1, centred, D, sae->encoder + k.first * D, D, 0, f + k.first, K);
+    }
 #pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < rows; r++)
-        activate(f + r * K, &sum[r], &active[r], sae->encoder_bias, K);
+    for (int64_t r = 0; r < rows; r++) {
+        active[r] = 0;
+        for (int b = 0; b < blocks; b++) {
+            const struct span k = sae_block(sae, b);
+            sum[r * blocks + b] = activate(f + r * K + k.first, &active[r], sae->encoder_bias + k.first, k.count);
+        }
+    }
 }
 
 /* f >= 0: what the neuron's own threshold leaves; p just below it is marked by -0.0. */
-static void jump(float *restrict f, double *sum, int64_t *active, const float *restrict cut, float half, int K)
+static void jump(float *restrict f, int64_t *active, const float *restrict cut, float half, int K)
 {
-    double total = 0;
     int positive = 0;
-#pragma omp simd reduction(+ : total, positive)
+#pragma omp simd reduction(+ : positive)
     for (int k = 0; k < K; k++) {
         float p = f[k], below = p > 0 && p > cut[k] - half ? -0.0f : 0.0f;
         f[k] = p <= cut[k] ? below : p; /* a NaN stays one */
         positive += f[k] > 0;
-        total += (double)f[k];
     }
-    *sum = total;
     *active = positive;
 }
 
 /* One threshold for all neurons. */
-static void cut_below(float *restrict f, double *sum, int64_t *active, float threshold, int K)
+static void cut_below(float *restrict f, int64_t *active, float threshold, int K)
 {
-    double total = 0;
     int positive = 0;
-#pragma omp simd reduction(+ : total, positive)
+#pragma omp simd reduction(+ : positive)
     for (int k = 0; k < K; k++) {
         f[k] = f[k] <= threshold ? 0 : f[k];
         positive += f[k] > 0;
-        total += (double)f[k];
     }
-    *sum = total;
     *active = positive;
 }
 
 /* The k largest; `active` holds how many are positive. */
-static void keep_largest(float *f, double *sum, int64_t *active, int k, int K)
+static void keep_largest(float *f, int64_t *active, int k, int K)
 {
     if (*active <= k)
         return;
     int64_t ties, kept = 0;
     const float threshold = sae_kth_largest(f, K, k, &ties);
-    double total = 0;
     for (int i = 0; i < K; i++) {
         bool keep = f[i] > threshold || (f[i] >= threshold && ties-- > 0) || f[i] != f[i];
         f[i] = keep ? f[i] : 0;
         kept += keep;
-        total += (double)f[i];
     }
-    *sum = total;
     *active = kept;
 }
 
-void sae_apply(float *f, double *sum, int64_t *active, const float *cut, const struct sae *sae, int64_t rows)
+void sae_apply(float *f, int64_t *active, const float *cut, const struct sae *sae, int64_t rows)
 {
     const int K = sae->neurons;
     const struct sae_rule *rule = &sae->rule;
@@ -180,11 +182,11 @@ void sae_apply(float *f, double *sum, int64_t *active, const float *cut, const s
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++) {
         if (rule->variant == SAE_JUMPRELU)
-            jump(f + r * K, &sum[r], &active[r], cut, (float)(rule->bandwidth / 2), K);
+            jump(f + r * K, &active[r], cut, (float)(rule->bandwidth / 2), K);
         else if (rule->variant == SAE_TOPK)
-            keep_largest(f + r * K, &sum[r], &active[r], rule->k, K);
+            keep_largest(f + r * K, &active[r], rule->k, K);
         else
-            cut_below(f + r * K, &sum[r], &active[r], (float)rule->threshold, K);
+            cut_below(f + r * K, &active[r], (float)rule->threshold, K);
     }
 }
 
@@ -193,13 +195,22 @@ void sae_encode(struct sae_work *work, const struct sae *sae, const float *x, in
     for (int k = 0; sae->rule.variant == SAE_JUMPRELU && k < sae->neurons; k++)
         work->cut[k] = expf(sae->log_threshold[k]);
     sae_project(work->f, work->centred, work->sum, work->active, sae, x, rows);
-    sae_apply(work->f, work->sum, work->active, work->cut, sae, rows);
+    sae_apply(work->f, work->active, work->cut, sae, rows);
 }
 
 void sae_decode(struct sae_work *work, const struct sae *sae, const float *x, int64_t rows)
 {
-    int D = sae->dim, K = sae->neurons;
-    blas_sgemm('N', 'N', rows, D, K, 1, work->f, K, sae->decoder, D, 0, work->error, D);
+    const int D = sae->dim, K = sae->neurons;
+    const int64_t stride = rows * D;
+    for (int b = 0; b < sae_blocks(sae); b++) {
+        const struct span k = sae_block(sae, b);
+        float *part = work->error + (sae->blocks ? tree_slot(sae->blocks, b) : 0) * stride;
+        blas_sgemm('N', 'N', rows, D, k.count, 1, work->f + k.first, K, sae->decoder + k.first * D, D, 0, part, D);
+        if (sae->blocks)
+            tree_fold_f32(sae->blocks, b, work->error, stride, stride);
+    }
+    if (sae->blocks)
+        tree_sum_nodes_f32(sae->blocks, work->error, work->error, stride, stride);
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++) {
         float *restrict error = work->error + r * D;
@@ -220,7 +231,10 @@ double sae_row_penalty(const struct sae_rule *rule, double penalty, double sum, 
 
 double sae_row_loss(const struct sae_work *work, const struct sae *sae, int64_t row, double penalty)
 {
-    return work->squared[row] / sae->dim + sae_row_penalty(&sae->rule, penalty, work->sum[row], work->active[row]);
+    double sum = 0;
+    for (int b = 0; b < sae_blocks(sae); b++)
+        sum += work->sum[row * sae_blocks(sae) + b];
+    return work->squared[row] / sae->dim + sae_row_penalty(&sae->rule, penalty, sum, work->active[row]);
 }
 
 float sae_jump_gradient(float df, float slope, float cut, const struct sae_rule *rule)
@@ -287,8 +301,12 @@ void sae_backward(struct sae *grad, int64_t *fired, struct sae_work *work, const
         memset(grad->log_threshold, 0, (size_t)K * sizeof(float));
     }
     output_gradient(grad->bias, work, rows, D, scale);
-    blas_sgemm('T', 'N', K, D, rows, 1, work->f, K, work->error, D, keep, grad->decoder, D);
-    blas_sgemm('N', 'T', rows, K, D, 1, work->error, D, sae->decoder, D, 0, work->df, K);
+    for (int b = 0; b < sae_blocks(sae); b++) {
+        const struct span k = sae_block(sae, b);
+        const int64_t at = k.first * D;
+        blas_sgemm('T', 'N', k.count, D, rows, 1, work->f + k.first, K, work->error, D, keep, grad->decoder + at, D);
+        blas_sgemm('N', 'T', rows, k.count, D, 1, work->error, D, sae->decoder + at, D, 0, work->df + k.first, K);
+    }
 #pragma omp parallel for schedule(static)
     for (int first = 0; first < K; first += COLUMNS) {
         int end = first + COLUMNS < K ? first + COLUMNS : K;
@@ -296,13 +314,23 @@ void sae_backward(struct sae *grad, int64_t *fired, struct sae_work *work, const
             jump_columns(grad->log_threshold, work, &sae->rule, rows, K, first, end, slope);
         mask_columns(grad->encoder_bias, fired, work, rows, K, first, end, has_thresholds ? 0 : slope);
     }
-    blas_sgemm('T', 'N', K, D, rows, 1, work->df, K, work->centred, D, keep, grad->encoder, D);
+    for (int b = 0; b < sae_blocks(sae); b++) {
+        const struct span k = sae_block(sae, b);
+        blas_sgemm('T', 'N', k.count, D, rows, 1, work->df + k.first, K, work->centred, D, keep,
+                   grad->encoder + k.first * D, D);
+    }
 }
 
-void sae_finish_gradient(struct sae *grad, const struct sae *sae)
+void sae_finish_gradient(struct sae *grad, float *part, const struct sae *sae)
 {
-    int D = sae->dim, K = sae->neurons;
-    blas_sgemv('T', K, D, -1, sae->encoder, D, grad->encoder_bias, 1, grad->bias);
+    const int D = sae->dim, K = sae->neurons;
+    for (int b = 0; b < sae_blocks(sae); b++) {
+        const struct span k = sae_block(sae, b);
+        blas_sgemv('T', k.count, D, 1, sae->encoder + k.first * D, D, grad->encoder_bias + k.first, 0, part + b * D);
+    }
+    if (sae->blocks)
+        tree_sum_f32(sae->blocks, part, part, D);
+    vec_axpy(grad->bias, -1, part, D);
 #pragma omp parallel for schedule(static)
     for (int k = 0; k < K; k++) { /* g <- g - (g . w) w */
         float *g = grad->decoder + (int64_t)k * D;

@@ -1,6 +1,7 @@
 /* Sparse passes of the autoencoder. Forward: a row of the reconstruction is a
- * sum of few decoder rows, which are still in cache when the slopes of the same
- * entries are formed from them. Backward: entries are sorted by neuron, and the
+ * sum of few decoder rows, block by block of neurons along their fixed tree;
+ * they are still in cache when the slopes of the same entries are formed from
+ * them, unless other ranks have a part in the sum. Backward: entries are sorted by neuron, and the
  * gradient of a neuron is a sum over its entries, leaf by leaf on a folding
  * stack of its own, so no full gradient per leaf is ever written. */
 #include "concept/sae_sparse.h"
@@ -12,7 +13,8 @@
 #include "dist/tree.h"
 #include "math/vec.h"
 
-enum { BLOCKS = 16 }; /* blocks of neurons or columns that threads share out */
+enum { SHARES = 16, ROW_SHARES = 64 }; /* of neurons or columns, and of rows, that threads share out */
+enum { DEEPEST = 40 };                 /* rows of a folding stack over blocks */
 
 /* One active neuron of one row. */
 struct sae_entry {
@@ -30,7 +32,15 @@ static bool has_cuts(const struct sae_rule *rule)
     return rule->variant == SAE_JUMPRELU;
 }
 
-struct sae_sparse sae_sparse(struct arena *arena, const struct sae_rule *rule, const struct tree *tree, int dim,
+/* Floats of the folding stacks, and of one of each kind. */
+static int64_t stack_room(const struct sae_depths *depths, int dim, int64_t *stack, int64_t *row)
+{
+    *stack = depths->leaves * stack_row(dim);
+    *row = depths->blocks * (int64_t)dim;
+    return SHARES * *stack > ROW_SHARES * *row ? SHARES * *stack : ROW_SHARES * *row;
+}
+
+struct sae_sparse sae_sparse(struct arena *arena, const struct sae_rule *rule, const struct sae_depths *depths, int dim,
                              int neurons, int64_t rows, int64_t entries, int aux_k)
 {
     const int64_t aux_entries = rows * aux_k;
@@ -41,13 +51,14 @@ struct sae_sparse sae_sparse(struct arena *arena, const struct sae_rule *rule, c
         s.planes++;
     }
     s.centred = arena_take_raw(arena, (size_t)(rows * dim + 1), sizeof(float));
-    s.error = arena_take_raw(arena, (size_t)(s.planes * rows * dim + 1), sizeof(float));
+    s.node_stride = s.planes * rows * dim;
+    s.error = arena_take_raw(arena, (size_t)(depths->nodes * s.node_stride + 1), sizeof(float));
     s.squared = arena_array(arena, double, rows + 1);
     s.aux = arena_array(arena, double, rows + 1);
     s.first = arena_array(arena, int64_t, neurons + 2);
     s.entry = arena_take_raw(arena, (size_t)(entries + aux_entries + 1), sizeof(struct sae_entry));
-    s.stack_floats = tree_depth(tree) * stack_row(dim);
-    s.stacks = arena_take_raw(arena, (size_t)(BLOCKS * s.stack_floats), sizeof(float));
+    const int64_t stacks = stack_room(depths, dim, &s.stack_floats, &s.row_floats);
+    s.stacks = arena_take_raw(arena, (size_t)stacks, sizeof(float));
     s.threshold = has_cuts(rule) ? arena_array(arena, float, neurons) : NULL;
     return s;
 }
@@ -61,12 +72,14 @@ void sae_sparse_fit(struct sae_sparse *s, int neurons, int aux_k)
     }
 }
 
-int64_t sae_sparse_bytes(const struct sae_rule *rule, int dim, int neurons, int64_t rows, int64_t entries, int aux_k,
-                         int depth)
+int64_t sae_sparse_bytes(const struct sae_rule *rule, const struct sae_depths *depths, int dim, int neurons,
+                         int64_t rows, int64_t entries, int aux_k)
 {
     const int64_t aux_entries = rows * aux_k, codes = has_cuts(rule) ? 16 : 12;
+    int64_t stack, row;
     return codes * (entries + aux_entries) + (entries + aux_entries) * (int64_t)sizeof(struct sae_entry) +
-           (2 + sae_prefixes(rule)) * rows * dim * 4 + 12 * (int64_t)neurons + BLOCKS * depth * stack_row(dim) * 4;
+           (1 + depths->nodes * (1 + sae_prefixes(rule))) * rows * dim * 4 + 12 * (int64_t)neurons +
+           4 * stack_room(depths, dim, &stack, &row);
 }
 
 void sae_sparse_start(struct sae_sparse *s, const struct sae *sae)
@@ -138,31 +151,78 @@ static float *plane(const struct sae_sparse *s, int g, int64_t row)
     return s->error + (g * s->room + row) * s->dim;
 }
 
-/* Errors x^ - x of each prefix, and of the auxiliary explanation. */
-static void reconstruct(struct sae_sparse *s, const struct sae *sae, int64_t r, int prefixes, bool aux)
+/* Stack rows from..from+1.. become one, `into`, which may hold nothing yet. */
+static void merge(float *stack, bool *empty, int into, int D)
 {
-    const int D = s->dim;
-    int64_t at = s->codes.start[r], end = s->codes.start[r + 1];
-    s->squared[r] = s->aux[r] = 0;
-    for (int g = 0; g < prefixes; g++) {
-        float *e = plane(s, g, r);
-        if (g > 0)
-            memcpy(e, plane(s, g - 1, r), (size_t)D * sizeof *e);
+    float *left = stack + into * D, *right = left + D;
+    if (!empty[into] && !empty[into + 1])
+        vec_add(left, right, D);
+    else if (empty[into] && !empty[into + 1])
+        memcpy(left, right, (size_t)D * sizeof *left);
+    empty[into] = empty[into] && empty[into + 1];
+}
+
+/* Sum of f_k d_k over entries from..end-1, block by block, into row r of plane g for each complete subtree of blocks.
+ * A block without entries adds nothing, as zeros would. */
+static void sum_entries(struct sae_sparse *s, float *stack, const struct sae *sae, int g, int64_t r,
+                        const struct sae_codes *c, int64_t from, int64_t end)
+{
+    const int D = s->dim, blocks = sae_blocks(sae), nodes = sae->blocks ? tree_nodes(sae->blocks) : 1;
+    bool empty[DEEPEST];
+    for (int b = 0; b < blocks; b++) {
+        int slot = sae->blocks ? tree_slot(sae->blocks, b) : 0;
+        const int next = b + 1 == blocks ? nodes : tree_slot(sae->blocks, b + 1);
+        const struct span k = sae_block(sae, b);
+        int64_t at = from;
+        while (from < end && c->index[from] < k.first + k.count)
+            from++;
+        empty[slot] = at == from;
+        if (!empty[slot]) {
+            memset(stack + slot * D, 0, (size_t)D * sizeof *stack);
+            add_entries(stack + slot * D, c, at, from, sae);
+        }
+        for (; slot >= next; slot--)
+            merge(stack, empty, slot - 1, D);
+    }
+    for (int node = 0; node < nodes; node++) {
+        float *out = plane(s, g, r) + node * s->node_stride;
+        if (empty[node])
+            memset(out, 0, (size_t)D * sizeof *out);
         else
-            for (int d = 0; d < D; d++)
-                e[d] = -s->centred[r * D + d];
-        const int limit = sae_prefix(&sae->rule, s->neurons, g);
-        int64_t from = at;
+            memcpy(out, stack + node * D, (size_t)D * sizeof *out);
+    }
+}
+
+/* What each prefix adds to the reconstruction of a row, and the auxiliary neurons to it: the part of the neurons here.
+ */
+static void sum_row(struct sae_sparse *s, float *stack, const struct sae *sae, int64_t r, int prefixes, bool aux)
+{
+    int64_t at = s->codes.start[r], end = s->codes.start[r + 1];
+    for (int g = 0; g < prefixes; g++) {
+        const int limit = sae_prefix(&sae->rule, sae->whole, g) - sae->first;
+        const int64_t from = at;
         while (at < end && s->codes.index[at] < limit)
             at++;
-        add_entries(e, &s->codes, from, at, sae);
-        s->squared[r] += squared_norm(e, D) / prefixes;
+        sum_entries(s, stack, sae, g, r, &s->codes, from, at);
     }
-    if (aux) {
-        float *e = plane(s, prefixes, r);
-        memcpy(e, plane(s, prefixes - 1, r), (size_t)D * sizeof *e);
-        add_entries(e, &s->dead, s->dead.start[r], s->dead.start[r + 1], sae);
-        s->aux[r] = squared_norm(e, D);
+    if (aux)
+        sum_entries(s, stack, sae, prefixes, r, &s->dead, s->dead.start[r], s->dead.start[r + 1]);
+}
+
+/* Sums over all neurons become errors x^ - x of each prefix, and of the auxiliary explanation. */
+static void form_errors(struct sae_sparse *s, int64_t r, int prefixes, bool aux)
+{
+    const int D = s->dim;
+    s->squared[r] = s->aux[r] = 0;
+    for (int g = 0; g < prefixes + aux; g++) {
+        float *restrict e = plane(s, g, r);
+        const float *restrict before = g > 0 ? plane(s, g - 1, r) : s->centred + r * D;
+        for (int d = 0; d < D; d++) /* + 0: a sum that is -0 where no rank had a part is 0 where another one had */
+            e[d] = (e[d] + 0.0f) + (g > 0 ? before[d] : -before[d]);
+        if (g < prefixes)
+            s->squared[r] += squared_norm(e, D) / prefixes;
+        else
+            s->aux[r] = squared_norm(e, D);
     }
 }
 
@@ -190,7 +250,7 @@ static void form_slopes(struct sae_sparse *s, const struct sae *sae, int64_t r, 
     int g = 0;
     for (int64_t at = c->start[r]; at < c->start[r + 1]; at++) {
         const int32_t k = c->index[at];
-        while (k >= sae_prefix(&sae->rule, s->neurons, g) && g + 1 < prefixes)
+        while (sae->first + k >= sae_prefix(&sae->rule, sae->whole, g) && g + 1 < prefixes)
             g++;
         const float df = dot(plane(s, g, r), sae->decoder + (int64_t)k * D, D), f = c->value[at];
         c->slope[at] = f > 0 ? df + (s->threshold ? 0 : slope) : 0;
@@ -209,11 +269,23 @@ void sae_sparse_forward(struct sae_sparse *s, const struct sae *sae, double pena
     const int prefixes = sae_prefixes(&sae->rule), D = s->dim;
     const float factor = (float)(2 * scale / D / prefixes), aux_factor = (float)(2 * scale * aux_weight / D);
     const float slope = sae->rule.variant == SAE_RELU || s->threshold ? (float)(scale * penalty) : 0;
-#pragma omp parallel for schedule(dynamic, 8)
-    for (int64_t r = 0; r < s->codes.rows; r++) {
-        reconstruct(s, sae, r, prefixes, aux);
-        scale_errors(s, r, prefixes, factor, aux_factor, aux);
-        form_slopes(s, sae, r, prefixes, slope, aux);
+    const bool alone = !sae->blocks || tree_is_local(sae->blocks);
+    for (int pass = alone ? 1 : 0; pass < 2; pass++) {
+#pragma omp parallel for schedule(dynamic, 1)
+        for (int share = 0; share < ROW_SHARES; share++) {
+            const struct span rows = shard_rows(s->codes.rows, ROW_SHARES, share);
+            for (int64_t r = rows.first; r < rows.first + rows.count; r++) {
+                if (alone || pass == 0)
+                    sum_row(s, s->stacks + share * s->row_floats, sae, r, prefixes, aux);
+                if (pass == 0)
+                    continue;
+                form_errors(s, r, prefixes, aux);
+                scale_errors(s, r, prefixes, factor, aux_factor, aux);
+                form_slopes(s, sae, r, prefixes, slope, aux);
+            }
+        }
+        for (int g = 0; pass == 0 && g < prefixes + aux; g++)
+            tree_sum_nodes_f32(sae->blocks, plane(s, g, 0), plane(s, g, 0), s->codes.rows * D, s->node_stride);
     }
 }
 
@@ -235,7 +307,7 @@ static void sort_entries(struct sae_sparse *s, int64_t *fired, const struct sae 
             int g = list == 1 ? prefixes : 0;
             for (int64_t at = c->start[r]; at < c->start[r + 1]; at++) {
                 const int32_t k = c->index[at];
-                while (list == 0 && k >= sae_prefix(&sae->rule, s->neurons, g) && g + 1 < prefixes)
+                while (list == 0 && sae->first + k >= sae_prefix(&sae->rule, sae->whole, g) && g + 1 < prefixes)
                     g++;
                 fired[k] += list == 0 && c->value[at] > 0;
                 s->entry[place[k]++] = (struct sae_entry){ .row = (int32_t)r,
@@ -335,11 +407,11 @@ void sae_sparse_gradient(float *stack, int64_t stride, int64_t *fired, struct sa
 {
     sort_entries(s, fired, sae, aux);
 #pragma omp parallel for schedule(dynamic, 1)
-    for (int block = 0; block < BLOCKS; block++) {
-        float *rows = s->stacks + block * s->stack_floats;
-        const struct span neurons = shard_rows(s->neurons, BLOCKS, block);
+    for (int share = 0; share < SHARES; share++) {
+        float *rows = s->stacks + share * s->stack_floats;
+        const struct span neurons = shard_rows(s->neurons, SHARES, share);
         for (int64_t k = neurons.first; k < neurons.first + neurons.count; k++)
             neuron_gradient(stack, stride, rows, s, sae, tree, leaf, (int)k);
-        bias_gradient(stack, stride, rows, s, sae, tree, leaf, shard_rows(s->dim, BLOCKS, block));
+        bias_gradient(stack, stride, rows, s, sae, tree, leaf, shard_rows(s->dim, SHARES, share));
     }
 }

@@ -54,37 +54,72 @@ static double rate(const struct sae_trainer *t)
 
 /* ---- dense ---- */
 
-/* Gradient of one leaf of the open batch into row `slot` of the stack; leaf_sums. */
+/* What the neurons here say of `leaf`: of `n` more rows. `active` NULL: it is counted later. */
+static void add_neuron_sums(struct sae_trainer *t, int leaf, const double *sum, const int64_t *active, int64_t n)
+{
+    const int64_t leaves = tree_leaves(t->tree).count;
+    const int blocks = sae_blocks(&t->part);
+    for (int b = 0; b < blocks; b++) {
+        double *out = t->neuron_sums + (b * leaves + leaf) * SAE_NEURON_SUMS;
+        for (int64_t r = 0; r < n; r++) {
+            out[SAE_SUM] += sum[r * blocks + b];
+            out[SAE_CHECK] += sum[r * blocks + b] - sum[r * blocks + b];
+            out[SAE_ON] += b == 0 && active ? (double)active[r] : 0;
+        }
+    }
+}
+
+static void clear_sums(struct sae_trainer *t)
+{
+    const int64_t leaves = tree_leaves(t->tree).count;
+    memset(t->neuron_sums, 0, (size_t)(sae_blocks(&t->part) * leaves * SAE_NEURON_SUMS) * sizeof(double));
+    memset(t->leaf_sums, 0, (size_t)(leaves * SAE_LEAF_SUMS) * sizeof(double));
+}
+
+/* leaf_sums: losses get what all neurons say. Collective when blocks are spread over ranks. */
+static void take_neuron_sums(struct sae_trainer *t, double penalty)
+{
+    const int64_t leaves = tree_leaves(t->tree).count;
+    double *all = t->neuron_sums;
+    tree_sum_f64(t->part.blocks, all, all, leaves * SAE_NEURON_SUMS);
+    for (int64_t leaf = 0; leaf < leaves; leaf++) {
+        const double *one = all + leaf * SAE_NEURON_SUMS;
+        t->leaf_sums[SAE_LEAF_SUMS * leaf] +=
+            sae_row_penalty(&t->sae.rule, penalty, one[SAE_SUM], (int64_t)one[SAE_ON]) + one[SAE_CHECK];
+        t->leaf_sums[SAE_LEAF_SUMS * leaf + 1] = one[SAE_ON];
+    }
+}
+
+/* Gradient of one leaf of the open batch into row `slot` of the stack; its sums. */
 static void dense_leaf(struct sae_trainer *t, int leaf, double penalty)
 {
     struct span rows = sae_leaf(&t->train, leaf);
-    struct sae grad = sae_view(t->stack + tree_slot(t->tree, leaf) * t->stride, t->sae.dim, t->sae.neurons);
-    double scale = 1 / (double)t->train.batch_rows, loss = 0, active = 0;
+    struct sae grad = sae_view(t->stack + tree_slot(t->tree, leaf) * t->stride, t->sae.dim, t->part.neurons);
+    double scale = 1 / (double)t->train.batch_rows;
     if (rows.count == 0)
         memset(grad.flat, 0, (size_t)grad.count * sizeof(float));
     for (int64_t at = 0; at < rows.count; at += t->work.rows) {
         int64_t n = rows.count - at < t->work.rows ? rows.count - at : t->work.rows;
         phase_enter(PHASE_FORWARD);
         sae_copy_rows(t->x, &t->train, rows.first + at, n);
-        sae_encode(&t->work, &t->sae, t->x, n);
-        sae_decode(&t->work, &t->sae, t->x, n);
-        for (int64_t r = 0; r < n; r++) {
-            loss += sae_row_loss(&t->work, &t->sae, r, penalty);
-            active += (double)t->work.active[r];
-        }
+        sae_encode(&t->work, &t->part, t->x, n);
+        sae_decode(&t->work, &t->part, t->x, n);
+        add_neuron_sums(t, leaf, t->work.sum, t->work.active, n);
+        for (int64_t r = 0; r < n; r++)
+            t->leaf_sums[SAE_LEAF_SUMS * leaf] += t->work.squared[r] / t->sae.dim;
         phase_enter(PHASE_BACKWARD);
-        sae_backward(&grad, t->fired, &t->work, &t->sae, n, penalty, scale, at > 0);
+        sae_backward(&grad, t->fired + t->part.first, &t->work, &t->part, n, penalty, scale, at > 0);
     }
-    t->leaf_sums[SAE_LEAF_SUMS * leaf] = loss;
-    t->leaf_sums[SAE_LEAF_SUMS * leaf + 1] = active;
 }
 
 static void dense_gradient(struct sae_trainer *t, double penalty)
 {
+    clear_sums(t);
     for (int leaf = 0; leaf < tree_leaves(t->tree).count; leaf++) {
         dense_leaf(t, leaf, penalty);
-        tree_fold_f32(t->tree, leaf, t->stack, t->sae.count, t->stride);
+        tree_fold_f32(t->tree, leaf, t->stack, t->part.count, t->stride);
     }
+    take_neuron_sums(t, penalty);
 }
 
 /* ---- sparse ---- */
@@ -94,7 +129,7 @@ static void add_codes(struct sae_trainer *t, int64_t n, double *bound)
 {
     struct sae_codes *codes = &t->sparse.codes;
     const struct sae_rule *rule = &t->sae.rule;
-    const int K = t->sae.neurons;
+    const int K = t->part.neurons;
     if (rule->variant == SAE_TOPK) {
         sae_codes_add_largest(codes, t->work.f, n, K, rule->k);
     } else if (!sae_by_batch(rule)) {
@@ -120,19 +155,19 @@ static void encode_all(struct sae_trainer *t)
 {
     double bound = 0;
     int64_t row = 0;
-    sae_sparse_start(&t->sparse, &t->sae);
+    sae_sparse_start(&t->sparse, &t->part);
+    clear_sums(t);
     for (int leaf = 0; leaf < tree_leaves(t->tree).count; leaf++) {
         struct span rows = sae_leaf(&t->train, leaf);
         t->leaf[leaf] = (struct span){ row, rows.count };
         for (int64_t at = 0; at < rows.count; at += t->work.rows) {
             int64_t n = rows.count - at < t->work.rows ? rows.count - at : t->work.rows;
             sae_copy_rows(t->x, &t->train, rows.first + at, n);
-            sae_project(t->work.f, t->sparse.centred + row * t->sae.dim, t->row_sum + row, t->row_active + row, &t->sae,
-                        t->x, n);
-            for (int64_t r = row; r < row + n; r++)
-                t->row_check[r] = t->row_sum[r] - t->row_sum[r];
+            sae_project(t->work.f, t->sparse.centred + row * t->sae.dim, t->work.sum, t->work.active, &t->part, t->x,
+                        n);
             if (t->sae.rule.variant == SAE_JUMPRELU)
-                sae_apply(t->work.f, t->row_sum + row, t->row_active + row, t->sparse.threshold, &t->sae, n);
+                sae_apply(t->work.f, t->work.active, t->sparse.threshold, &t->part, n);
+            add_neuron_sums(t, leaf, t->work.sum, sae_by_count(&t->sae.rule) ? NULL : t->work.active, n);
             add_codes(t, n, &bound);
             row += n;
         }
@@ -162,18 +197,15 @@ static void choose_over_batch(struct sae_trainer *t)
 static void sum_rows(struct sae_trainer *t, double penalty, bool aux)
 {
     const struct sae_sparse *s = &t->sparse;
-    const bool counted = sae_by_count(&t->sae.rule);
     for (int leaf = 0; leaf < tree_leaves(t->tree).count; leaf++) {
-        double loss = 0, active = 0;
-        for (int64_t r = t->leaf[leaf].first; r < t->leaf[leaf].first + t->leaf[leaf].count; r++) {
-            const int64_t on = counted ? s->codes.start[r + 1] - s->codes.start[r] : t->row_active[r];
-            loss += s->squared[r] / t->sae.dim + sae_row_penalty(&t->sae.rule, penalty, t->row_sum[r], on);
-            loss += t->row_check[r] + (aux ? t->options.aux_weight * s->aux[r] / t->sae.dim : 0);
-            active += (double)on;
-        }
-        t->leaf_sums[SAE_LEAF_SUMS * leaf] = loss;
-        t->leaf_sums[SAE_LEAF_SUMS * leaf + 1] = active;
+        const int64_t first = t->leaf[leaf].first, end = first + t->leaf[leaf].count;
+        double *loss = t->leaf_sums + SAE_LEAF_SUMS * leaf;
+        for (int64_t r = first; r < end; r++)
+            *loss += (s->squared[r] + (aux ? t->options.aux_weight * s->aux[r] : 0)) / t->sae.dim;
+        if (sae_by_count(&t->sae.rule) && t->part.neurons > 0)
+            t->neuron_sums[leaf * SAE_NEURON_SUMS + SAE_ON] = (double)(s->codes.start[end] - s->codes.start[first]);
     }
+    take_neuron_sums(t, penalty);
 }
 
 /* False, with nothing done, when far more neurons are active than expected. Collective. */
@@ -192,10 +224,10 @@ static bool sparse_gradient(struct sae_trainer *t, double penalty)
             return false;
     }
     const double scale = 1 / (double)t->train.batch_rows;
-    sae_sparse_forward(s, &t->sae, penalty, scale, t->options.aux_weight, aux);
+    sae_sparse_forward(s, &t->part, penalty, scale, t->options.aux_weight, aux);
     sum_rows(t, penalty, aux);
     phase_enter(PHASE_BACKWARD);
-    sae_sparse_gradient(t->stack, t->stride, t->fired, s, &t->sae, t->tree, t->leaf, aux);
+    sae_sparse_gradient(t->stack, t->stride, t->fired + t->part.first, s, &t->part, t->tree, t->leaf, aux);
     return true;
 }
 
@@ -236,16 +268,23 @@ static bool check_finite(struct sae_trainer *t, double loss, const struct sae *g
     return true;
 }
 
-/* The same step on every rank. */
+/* The neurons here, and b, which every rank holds, take their step. */
 static void update(struct sae_trainer *t, struct sae *grad)
 {
-    sae_finish_gradient(grad, &t->sae);
-    double norm = t->options.clip > 0 ? vec_norm(grad->flat, grad->count) : 0;
+    const struct sae w = t->part, m = sae_part(&t->moment1, w.blocks), v = sae_part(&t->moment2, w.blocks);
+    const int64_t matrix = (int64_t)w.neurons * w.dim, step = ++t->at[SAE_STEP];
+    sae_finish_gradient(grad, t->bias_part, &w);
+    double norm = t->options.clip > 0 ? sae_gradient_norm(grad, t->norm_part, &w) : 0;
     if (norm > t->options.clip)
         vec_scale(grad->flat, (float)(t->options.clip / norm), grad->count);
-    struct adam adam = { rate(t), 0.9, 0.999, 1e-8, 0 };
-    adam_step(t->sae.flat, t->moment1.flat, t->moment2.flat, grad->flat, t->sae.count, &adam, ++t->at[SAE_STEP]);
-    sae_normalise(&t->sae);
+    const struct adam adam = { rate(t), 0.9, 0.999, 1e-8, 0 };
+    adam_step(w.encoder, m.encoder, v.encoder, grad->encoder, matrix, &adam, step);
+    adam_step(w.encoder_bias, m.encoder_bias, v.encoder_bias, grad->encoder_bias, w.neurons, &adam, step);
+    adam_step(w.decoder, m.decoder, v.decoder, grad->decoder, matrix, &adam, step);
+    adam_step(w.bias, m.bias, v.bias, grad->bias, w.dim, &adam, step);
+    adam_step(w.log_threshold, m.log_threshold, v.log_threshold, grad->log_threshold, w.neurons, &adam, step);
+    struct sae here = w;
+    sae_normalise(&here);
 }
 
 double sae_step(struct sae_trainer *t)
@@ -263,7 +302,7 @@ double sae_step(struct sae_trainer *t)
         dense_gradient(t, penalty);
     /* Sum over the leaves of all ranks. */
     phase_enter(PHASE_COMM);
-    struct sae grad = sae_view(t->stack, t->sae.dim, t->sae.neurons);
+    struct sae grad = sae_view(t->stack, t->sae.dim, t->part.neurons);
     tree_sum_nodes_f32(t->tree, grad.flat, t->stack, grad.count, t->stride);
     tree_sum_f64(t->tree, sums, t->leaf_sums, SAE_LEAF_SUMS);
     phase_enter(PHASE_OPTIMISER);

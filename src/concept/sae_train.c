@@ -12,6 +12,9 @@
 #include "dist/progress.h"
 #include "dist/world.h"
 
+/* Sums that need no other rank go along trees made for this one. */
+static struct world alone = { .size = 1 };
+
 /* Floats between rows of the folding stack: whole cache lines. */
 static int64_t stack_stride(int64_t count)
 {
@@ -63,6 +66,7 @@ static struct sae_trainer shared_parts(struct arena *arena, struct world *world,
     int most = neurons[0];
     for (int i = 1; i < count; i++)
         most = neurons[i] > most ? neurons[i] : most;
+    const int blocks = sae_block_count(most, options->leaves);
     t.batch = options->batch < train.rows ? options->batch : train.rows;
     t.eval_batch = t.batch < eval.rows ? t.batch : eval.rows;
     t.train = sae_source(arena, world, t.tree, train, dim, t.batch, options->resident_bytes);
@@ -71,14 +75,14 @@ static struct sae_trainer shared_parts(struct arena *arena, struct world *world,
     int64_t piece = sae_piece_rows(options, train.rows), stride = stack_stride(sae_count(dim, most));
     t.stack = arena_take_raw(arena, (size_t)(tree_depth(t.tree) * stride), sizeof(float));
     memset(t.stack, 0, (size_t)stride * sizeof(float)); /* a rank without leaves never writes it */
-    t.work = sae_work(arena, dim, most, piece);
+    t.work = sae_work(arena, dim, most, piece, tree_create(arena, &alone, blocks));
     t.x = arena_array(arena, float, piece *dim);
-    int64_t leaves = tree_leaves(t.tree).count, own = sae_own_positions(t.tree, t.batch).count;
+    int64_t leaves = tree_leaves(t.tree).count;
     t.leaf = arena_array(arena, struct span, leaves + 1);
     t.leaf_sums = arena_array(arena, double, SAE_LEAF_SUMS *(leaves + 1));
-    t.row_check = arena_array(arena, double, own + 1);
-    t.row_sum = arena_array(arena, double, own + 1);
-    t.row_active = arena_array(arena, int64_t, own + 1);
+    t.neuron_sums = arena_array(arena, double, blocks *(leaves + 1) * SAE_NEURON_SUMS);
+    t.bias_part = arena_array(arena, float, blocks *dim);
+    t.norm_part = arena_array(arena, double, blocks);
     t.counts = arena_array(arena, int64_t, world->size);
     t.row_loss = arena_array(arena, double, t.batch);
     t.order = arena_array(arena, int64_t, train.rows);
@@ -126,6 +130,15 @@ static int first_alike(const struct sae_options *options, int i)
     return first;
 }
 
+/* Rows of a folding stack over all blocks. */
+static int block_depth(int neurons, int leaves)
+{
+    int depth = 1;
+    for (int blocks = sae_block_count(neurons, leaves); blocks > 1; blocks /= 2)
+        depth++;
+    return depth;
+}
+
 /* Weights, moments, counts: what outlasts a step. */
 static void own_parts(struct sae_trainer *t, struct arena *arena, const struct sae_options *options, int dim,
                       int neurons)
@@ -143,6 +156,8 @@ static void own_parts(struct sae_trainer *t, struct arena *arena, const struct s
     t->fired_epoch = arena_array(arena, int64_t, neurons);
     t->fired_before = arena_array(arena, int64_t, neurons);
     t->sae.rule = options->rule;
+    t->sae.blocks = tree_create(arena, &alone, sae_block_count(neurons, options->leaves));
+    t->part = sae_part(&t->sae, t->sae.blocks);
 }
 
 void sae_trainers_create(struct sae_trainer **out, struct arena *arena, struct world *world,
@@ -158,7 +173,8 @@ void sae_trainers_create(struct sae_trainer **out, struct arena *arena, struct w
         own_parts(t, arena, &options[i], dim, neurons[i]);
         if (first == i) {
             struct most most = most_of(options, neurons, i, count, t->batch, own, piece);
-            t->sparse = sae_sparse(arena, &options[i].rule, t->tree, dim, most.neurons, own, most.entries, most.aux_k);
+            const struct sae_depths depths = { tree_depth(t->tree), block_depth(most.neurons, options->leaves), 1 };
+            t->sparse = sae_sparse(arena, &options[i].rule, &depths, dim, most.neurons, own, most.entries, most.aux_k);
         } else {
             t->sparse = out[first]->sparse;
         }
@@ -194,12 +210,14 @@ int64_t sae_trainers_bytes(const struct sae_options *options, int dim, const int
             struct most m = most_of(options, neurons, i, count, batch, own, piece);
             if (sae_by_batch(&options[i].rule)) /* of a piece that nothing is dropped from, half is above 0 */
                 m.entries -= piece * m.neurons / 2;
-            bytes += sae_sparse_bytes(&options[i].rule, dim, m.neurons, own, m.entries, m.aux_k, (int)depth);
+            const struct sae_depths depths = { (int)depth, block_depth(m.neurons, options->leaves), 1 };
+            bytes += sae_sparse_bytes(&options[i].rule, &depths, dim, m.neurons, own, m.entries, m.aux_k);
         }
     }
     bytes += train_rows * row <= options->resident_bytes ? train_rows * row : (batch / ranks + 1) * row;
     bytes += eval_rows * row <= options->resident_bytes ? eval_rows * row : (batch / ranks + 1) * row;
-    return bytes + depth * 4 * sae_count(dim, most) + piece * (8 * (int64_t)most + 12 * dim) + train_rows * 32 +
+    const int64_t error = 4 * block_depth(most, options->leaves) * (int64_t)dim;
+    return bytes + depth * 4 * sae_count(dim, most) + piece * (8 * (int64_t)most + 8 * dim + error) + train_rows * 32 +
            8 * (int64_t)most;
 }
 

@@ -129,6 +129,11 @@ double tree_sum_bytes(int leaves, int ranks, double bytes)
     return bytes * (ranks - 1) / ranks * ((double)nodes / ranks + 1);
 }
 
+bool tree_is_local(const struct tree *tree)
+{
+    return tree->world->size == 1;
+}
+
 int tree_leaf_count(const struct tree *tree)
 {
     return tree->leaves;

@@ -22,7 +22,7 @@ static void take_census(struct sae_stage *s)
     s->census = sae_census_create(job->run, s->neurons, s->config->top);
     s->is_train = arena_array(job->run, bool, f->mine.count + 1);
     s->active = arena_array(job->run, int64_t, f->mine.count + 1);
-    s->work = sae_work(job->run, f->dim, s->neurons, FEATURES_CHUNK);
+    s->work = sae_work(job->run, f->dim, s->neurons, FEATURES_CHUNK, sae_model(s->trainer)->blocks);
     for (int64_t i = 0; i < f->mine.count; i++)
         s->is_train[i] = f->split[f->mine.first + i] == SPLIT_TRAIN;
     for (int64_t at = 0; at < f->mine.count; at += FEATURES_CHUNK) {

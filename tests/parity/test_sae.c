@@ -17,6 +17,7 @@
 struct run {
     struct sae sae, grad, m, v;
     struct sae_work work;
+    float *part;
     int64_t *fired;
 };
 
@@ -35,7 +36,7 @@ static double step(struct run *run, const float *x, int rows, double l1, double 
             loss += sae_row_loss(&run->work, &run->sae, r, l1);
         sae_backward(&run->grad, run->fired, &run->work, &run->sae, n, l1, 1.0 / rows, piece > 0);
     }
-    sae_finish_gradient(&run->grad, &run->sae);
+    sae_finish_gradient(&run->grad, run->part, &run->sae);
     adam_step(run->sae.flat, run->m.flat, run->v.flat, run->grad.flat, run->sae.count, &adam, number);
     sae_normalise(&run->sae);
     return loss / rows;
@@ -55,7 +56,8 @@ static void same_loss_curve_as_pytorch(void **state)
                        .grad = sae_view(arena_array(arena, float, count), D, K),
                        .m = sae_view(arena_array(arena, float, count), D, K),
                        .v = sae_view(arena_array(arena, float, count), D, K),
-                       .work = sae_work(arena, D, K, batch),
+                       .work = sae_work(arena, D, K, batch, NULL),
+                       .part = arena_array(arena, float, D),
                        .fired = arena_array(arena, int64_t, K) };
     float *x = arena_array(arena, float, rows *D);
     formula_fill(x, rows * D, 1, 1, 0);

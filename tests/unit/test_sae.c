@@ -54,7 +54,7 @@ static void gradient_is_that_of_the_loss(void **state)
 {
     (void)state;
     struct sae sae = make_sae(), grad = sae_view(arena_array(arena, float, sae.count), D, K);
-    struct sae_work work = sae_work(arena, D, K, ROWS);
+    struct sae_work work = sae_work(arena, D, K, ROWS, NULL);
     int64_t fired[K] = { 0 };
     double loss = 0;
     formula_fill(x, ROWS * D, 9, 1, 0);
@@ -70,7 +70,8 @@ static void gradient_is_that_of_the_loss(void **state)
     assert_true(fabs(loss - plain_loss(&sae)) < 1e-6);
     struct sae full = sae_view(arena_array(arena, float, sae.count), D, K);
     memcpy(full.flat, grad.flat, (size_t)sae.count * sizeof(float));
-    sae_finish_gradient(&full, &sae);
+    float part[D];
+    sae_finish_gradient(&full, part, &sae);
     for (int64_t i = 0; i < sae.count; i++) {
         float keep = sae.flat[i], step = 1e-3f;
         sae.flat[i] = keep + step;
@@ -96,7 +97,7 @@ static void counts_and_sums_of_activations(void **state)
 {
     (void)state;
     struct sae sae = make_sae();
-    struct sae_work work = sae_work(arena, D, K, ROWS);
+    struct sae_work work = sae_work(arena, D, K, ROWS, NULL);
     formula_fill(x, ROWS * D, 10, 1, 0);
     sae_encode(&work, &sae, x, ROWS);
     for (int r = 0; r < ROWS; r++) {
