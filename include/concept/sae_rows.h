@@ -28,6 +28,10 @@ struct sae_source {
  */
 struct sae_source sae_source(struct arena *arena, const struct world *world, const struct tree *tree,
                              struct sae_set set, int dim, int64_t batch, int64_t resident_bytes);
+/* The same rows where this rank takes all positions: `tree` is made for a world of one rank. Memory for the batch is
+ * taken when the set is not resident. Local. */
+struct sae_source sae_source_whole(struct arena *arena, const struct sae_source *source, const struct tree *tree,
+                                   int64_t batch);
 /* Opens the batch of rows order[start..start+rows-1] (order NULL: start..start+rows-1); nothing is fetched when it is
  * the last one that was opened, here or in a copy. Collective. */
 void sae_open_batch(struct sae_source *source, const int64_t *order, int64_t start, int64_t rows);

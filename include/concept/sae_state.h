@@ -1,4 +1,4 @@
-/* What the parts of SAE training share: src/concept/sae_train.c and sae_resample.c only. */
+/* What the parts of SAE training share: src/concept/sae_*.c only. */
 #ifndef CONCEPT_SAE_STATE_H
 #define CONCEPT_SAE_STATE_H
 
@@ -13,6 +13,19 @@ enum { SAE_LEAF_SUMS = 2 }; /* of a leaf: loss, active neurons */
 /* Of a leaf and a block of neurons: sum of max(p, 0); 0, or NaN where it is not finite; active ones. */
 enum { SAE_SUM, SAE_CHECK, SAE_ON, SAE_NEURON_SUMS };
 
+/* What one rank may keep of a row when all choose its largest activations together: those above the threshold, and so
+ * many that equal it. */
+struct sae_verdict {
+    float threshold;
+    int32_t ties;
+};
+/* Scratch of that choice, for batches of B rows and up to `most` activations a row on P ranks. */
+struct sae_offers {
+    float *mine, *all;             /* [B x most] of this rank; [B / P rows x P x most] of all, of the rows it decides */
+    struct sae_verdict *out, *own; /* [B / P rows x P] on those rows; [B] on its own activations */
+    int64_t *wanted;               /* [the larger of B and B / P rows x P] */
+};
+
 /* A training row and its place in a weighted draw. */
 struct drawn {
     double key;
@@ -23,14 +36,18 @@ struct drawn {
  */
 struct sae_trainer {
     struct world *world;
-    struct tree *tree;
+    struct tree *tree; /* over leaves of rows, spread over the ranks */
     struct sae_options options;
     struct sae_source train, eval;
-    int64_t batch, eval_batch;        /* rows of a global batch */
-    struct sae sae, moment1, moment2; /* weights and Adam's moments, the same on every rank */
-    struct sae part;                  /* the neurons this rank has in a step */
-    float *stack;                     /* [depth x stride] folding stack; row 0 ends as the gradient */
-    int64_t stride;
+    /* A step: leaves of rows and their batch as the ranks share them out; = tree, train unless they share neurons. */
+    struct tree *step_tree;
+    struct sae_source step;
+    struct sae_offers offers;
+    int64_t batch, eval_batch;           /* rows of a global batch */
+    struct sae sae, moment1, moment2;    /* weights and Adam's moments, the same on every rank */
+    struct sae part;                     /* the neurons this rank has in a step */
+    float *stack;                        /* [depth x stride] folding stack; row 0 ends as the gradient */
+    int64_t stride, step_stride;         /* of all parameters; of those here in a step */
     struct sae_work work;                /* one piece of a leaf */
     float *x;                            /* [piece x D] */
     struct sae_sparse sparse;            /* the whole of this rank's part of a batch */
@@ -47,9 +64,10 @@ struct sae_trainer {
     int64_t *fired;                      /* [K] this rank, since the last sae_settle */
     int64_t *fired_epoch, *fired_before; /* [K] all ranks: in this epoch; from the last resampling to its start */
     int64_t *silent;                     /* [K] whole epochs since a neuron fired */
-    int32_t *dead_list;                  /* [dead_count] silent for dead_after epochs, at the start of this one */
-    int64_t dead_count;
-    int64_t *dead, *picked; /* [K] neurons, [piece] rows: scratch of a resampling */
+    int32_t *dead_list;                  /* [dead_here] silent for dead_after epochs, at the start of this one; from
+                                            part.first on */
+    int64_t dead_count, dead_here;       /* of all neurons; of those here */
+    int64_t *dead, *picked;              /* [K] neurons, [piece] rows: scratch of a resampling */
     int64_t at[SAE_COUNTERS];
     double sums[SAE_SUMS];
     double *history; /* [epochs x SAE_HISTORY] */
@@ -64,8 +82,9 @@ void sae_first_weights(struct sae_trainer *trainer, struct arena *arena);
 int sae_aux_k(const struct sae_options *options);
 /* Rows of one product. Local. */
 int64_t sae_piece_rows(const struct sae_options *options, int64_t train_rows);
-/* Most entries of sparse codes on a rank with `own` of `batch` rows, pieces of `piece`. Local. */
-int64_t sae_code_room(const struct sae_options *options, int neurons, int64_t batch, int64_t own, int64_t piece);
+/* Most entries of sparse codes on a rank with `own` of `batch` rows and `here` neurons, pieces of `piece`. Local. */
+int64_t sae_code_room(const struct sae_options *options, int neurons, int here, int64_t batch, int64_t own,
+                      int64_t piece);
 /* Adam steps of the whole training. Local. */
 int64_t sae_total_steps(const struct sae_trainer *trainer);
 

@@ -3,6 +3,11 @@
  * (dist/tree.h) and each leaf into pieces of SAE_ROWS rows, so the weights are
  * the same bits at any rank count up to V.
  *
+ * Or the ranks share out the neurons (enum sae_way): each takes all rows of a
+ * batch and the neurons of some leaves of the tree over blocks (concept/sae.h),
+ * forms and updates their parameters only, and no gradient crosses the network.
+ * All gather the weights at the end of an epoch. The same bits again.
+ *
  * Rows of a batch live anywhere. When a set takes no more than `resident_bytes`
  * every rank keeps all of it; otherwise the rows of each batch are fetched from
  * their owners (world_fetch_rows). Both give the same bits. */
@@ -29,8 +34,15 @@ enum sae_start {
     SAE_START_DATA       /* the same with directions of training rows, 0.8, and random ones, 0.2 */
 };
 
+/* What the ranks share out in a step; the results are the same bits. */
+enum sae_way {
+    SAE_BY_ROWS,   /* data-parallel: each takes some rows of the batch; gradients cross the network */
+    SAE_BY_NEURONS /* feature-parallel: each takes some blocks of neurons; reconstructions cross the network */
+};
+
 struct sae_options {
-    struct sae_rule rule;   /* how neurons become active */
+    struct sae_rule rule; /* how neurons become active */
+    enum sae_way way;
     double penalty, lr;     /* of activations: relu L1, jumprelu L0 */
     double warmup, decay;   /* shares of all steps: the rate rises at the start, falls to 0 at the end */
     double penalty_warmup;  /* share of all steps in which the penalty rises */
@@ -87,7 +99,7 @@ double sae_sparse_share(double l0, int neurons);
 
 /* One step on the next batch of the epoch; returns its mean loss. Loss or gradient not finite: all ranks end with
  * EXIT_INTERNAL, or with may_be_lost the training only passes over its rows from then on and all its metrics are NaN.
- * Collective: one gradient sum, rows fetched when not resident. */
+ * Collective: one gradient sum, or those of the reconstructions; rows fetched when not resident. */
 double sae_step(struct sae_trainer *trainer);
 bool sae_epoch_done(const struct sae_trainer *trainer); /* all batches of the epoch taken */
 /* Compares the weights of all ranks (a difference ends the job with EXIT_INTERNAL), evaluates, resamples when due,

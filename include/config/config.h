@@ -72,6 +72,7 @@ struct sae_config {
     double threshold, bandwidth;       /* jumprelu: first thresholds; window of the estimator */
     int batch, epochs, resample_every; /* epochs; 0 = never */
     double resample_scale;
+    const char *parallel; /* auto, data, feature */
     int shards;
     int stability;          /* trainings with other seeds */
     int top;                /* T of /top */

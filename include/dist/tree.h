@@ -22,10 +22,11 @@ struct tree;
 /* Owned by the arena. Local, but must be made alike on all ranks. */
 struct tree *tree_create(struct arena *arena, struct world *world, int leaves);
 int tree_leaf_count(const struct tree *tree);
-bool tree_is_local(const struct tree *tree);      /* made for a world of one rank: its sums need no other one */
-struct span tree_leaves(const struct tree *tree); /* this rank's leaves: first and count */
-int tree_nodes(const struct tree *tree);          /* complete subtrees of this rank, >= 0 */
-int tree_depth(const struct tree *tree);          /* rows a folding stack needs, >= max(nodes, 1) */
+bool tree_is_local(const struct tree *tree);        /* made for a world of one rank: its sums need no other one */
+struct span tree_leaves(const struct tree *tree);   /* this rank's leaves: first and count */
+int tree_nodes(const struct tree *tree);            /* complete subtrees of this rank, >= 0 */
+int tree_nodes_of(int leaves, int ranks, int rank); /* those of a rank before there is a tree; local */
+int tree_depth(const struct tree *tree);            /* rows a folding stack needs, >= max(nodes, 1) */
 
 /* Folding: the leaves of a rank are formed one after another, each into row
  * tree_slot(leaf) of a stack [depth x stride], followed by tree_fold, which
@@ -39,8 +40,8 @@ void tree_fold_f64(const struct tree *tree, int leaf, double *stack, int64_t n, 
  * `out` may be nodes' first row. Collective: 2 n bytes-of-type per rank for ranks > 1. */
 void tree_sum_nodes_f32(const struct tree *tree, float *out, const float *nodes, int64_t n, int64_t stride);
 void tree_sum_nodes_f64(const struct tree *tree, double *out, const double *nodes, int64_t n, int64_t stride);
-/* Bytes a rank sends for a sum of long vectors of `bytes`, mean over `ranks`. Local. */
-double tree_sum_bytes(int leaves, int ranks, double bytes);
+/* Bytes a rank sends for a sum of vectors of n values of `width` bytes, mean over `ranks`. Local. */
+double tree_sum_bytes(int leaves, int ranks, int64_t n, int width);
 int64_t tree_scratch_bytes(const struct tree *tree, int64_t n); /* what the first takes besides; local */
 
 /* Convenience for small vectors: leaves [own leaves x n] are overwritten; out [n]. Collective. */

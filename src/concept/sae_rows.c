@@ -43,6 +43,18 @@ struct sae_source sae_source(struct arena *arena, const struct world *world, con
     return source;
 }
 
+struct sae_source sae_source_whole(struct arena *arena, const struct sae_source *of, const struct tree *tree,
+                                   int64_t batch)
+{
+    struct sae_source source = *of;
+    source.tree = tree;
+    source.opened = arena_array(arena, struct sae_opened, 1);
+    source.wanted = arena_array(arena, int64_t, batch + 1);
+    if (!of->all)
+        source.fetched = arena_take_raw(arena, (size_t)batch + 1, (size_t)of->dim * sizeof(float));
+    return source;
+}
+
 void sae_open_batch(struct sae_source *source, const int64_t *order, int64_t start, int64_t rows)
 {
     struct span own = sae_own_positions(source->tree, rows);

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "concept/sae_state.h"
+#include "concept/sae_feature.h"
 #include "concept/sae_top.h"
 #include "dist/progress.h"
 #include "dist/world.h"
@@ -29,13 +29,13 @@ static int64_t entry_limit(int neurons, int64_t rows)
     return rows * neurons / SAE_SPARSE_COST * 3 / 2;
 }
 
-int64_t sae_code_room(const struct sae_options *o, int neurons, int64_t batch, int64_t own, int64_t piece)
+int64_t sae_code_room(const struct sae_options *o, int neurons, int here, int64_t batch, int64_t own, int64_t piece)
 {
     if (o->rule.variant == SAE_TOPK)
         return own * o->rule.k;
     if (sae_by_batch(&o->rule))
-        return batch * o->rule.k + batch * o->rule.k / 4 + piece * neurons;
-    return entry_limit(neurons, batch) < own * neurons ? entry_limit(neurons, batch) : own * neurons;
+        return batch * o->rule.k + batch * o->rule.k / 4 + piece * here;
+    return entry_limit(neurons, batch) < own * here ? entry_limit(neurons, batch) : own * here;
 }
 
 /* From 0 to 1 over the first `share` of all steps. */
@@ -57,7 +57,7 @@ static double rate(const struct sae_trainer *t)
 /* What the neurons here say of `leaf`: of `n` more rows. `active` NULL: it is counted later. */
 static void add_neuron_sums(struct sae_trainer *t, int leaf, const double *sum, const int64_t *active, int64_t n)
 {
-    const int64_t leaves = tree_leaves(t->tree).count;
+    const int64_t leaves = tree_leaves(t->step_tree).count;
     const int blocks = sae_blocks(&t->part);
     for (int b = 0; b < blocks; b++) {
         double *out = t->neuron_sums + (b * leaves + leaf) * SAE_NEURON_SUMS;
@@ -71,7 +71,7 @@ static void add_neuron_sums(struct sae_trainer *t, int leaf, const double *sum, 
 
 static void clear_sums(struct sae_trainer *t)
 {
-    const int64_t leaves = tree_leaves(t->tree).count;
+    const int64_t leaves = tree_leaves(t->step_tree).count;
     memset(t->neuron_sums, 0, (size_t)(sae_blocks(&t->part) * leaves * SAE_NEURON_SUMS) * sizeof(double));
     memset(t->leaf_sums, 0, (size_t)(leaves * SAE_LEAF_SUMS) * sizeof(double));
 }
@@ -79,7 +79,7 @@ static void clear_sums(struct sae_trainer *t)
 /* leaf_sums: losses get what all neurons say. Collective when blocks are spread over ranks. */
 static void take_neuron_sums(struct sae_trainer *t, double penalty)
 {
-    const int64_t leaves = tree_leaves(t->tree).count;
+    const int64_t leaves = tree_leaves(t->step_tree).count;
     double *all = t->neuron_sums;
     tree_sum_f64(t->part.blocks, all, all, leaves * SAE_NEURON_SUMS);
     for (int64_t leaf = 0; leaf < leaves; leaf++) {
@@ -93,15 +93,15 @@ static void take_neuron_sums(struct sae_trainer *t, double penalty)
 /* Gradient of one leaf of the open batch into row `slot` of the stack; its sums. */
 static void dense_leaf(struct sae_trainer *t, int leaf, double penalty)
 {
-    struct span rows = sae_leaf(&t->train, leaf);
-    struct sae grad = sae_view(t->stack + tree_slot(t->tree, leaf) * t->stride, t->sae.dim, t->part.neurons);
-    double scale = 1 / (double)t->train.batch_rows;
+    struct span rows = sae_leaf(&t->step, leaf);
+    struct sae grad = sae_view(t->stack + tree_slot(t->step_tree, leaf) * t->step_stride, t->sae.dim, t->part.neurons);
+    double scale = 1 / (double)t->step.batch_rows;
     if (rows.count == 0)
         memset(grad.flat, 0, (size_t)grad.count * sizeof(float));
     for (int64_t at = 0; at < rows.count; at += t->work.rows) {
         int64_t n = rows.count - at < t->work.rows ? rows.count - at : t->work.rows;
         phase_enter(PHASE_FORWARD);
-        sae_copy_rows(t->x, &t->train, rows.first + at, n);
+        sae_copy_rows(t->x, &t->step, rows.first + at, n);
         sae_encode(&t->work, &t->part, t->x, n);
         sae_decode(&t->work, &t->part, t->x, n);
         add_neuron_sums(t, leaf, t->work.sum, t->work.active, n);
@@ -115,14 +115,20 @@ static void dense_leaf(struct sae_trainer *t, int leaf, double penalty)
 static void dense_gradient(struct sae_trainer *t, double penalty)
 {
     clear_sums(t);
-    for (int leaf = 0; leaf < tree_leaves(t->tree).count; leaf++) {
+    for (int leaf = 0; leaf < tree_leaves(t->step_tree).count; leaf++) {
         dense_leaf(t, leaf, penalty);
-        tree_fold_f32(t->tree, leaf, t->stack, t->part.count, t->stride);
+        tree_fold_f32(t->step_tree, leaf, t->stack, t->part.count, t->step_stride);
     }
     take_neuron_sums(t, penalty);
 }
 
 /* ---- sparse ---- */
+
+/* Dead neurons that explain what is left of a row. */
+static int dead_k(const struct sae_trainer *t)
+{
+    return t->options.aux_k < t->dead_count ? t->options.aux_k : (int)t->dead_count;
+}
 
 /* Codes of one piece whose activations are in work.f. */
 static void add_codes(struct sae_trainer *t, int64_t n, double *bound)
@@ -136,7 +142,7 @@ static void add_codes(struct sae_trainer *t, int64_t n, double *bound)
         sae_codes_add(codes, t->work.f, n, K, 0);
     } else {
         /* Only the k x rows largest of this rank can be among those of the batch: drop the others early. */
-        const int64_t limit = rule->k * t->train.batch_rows;
+        const int64_t limit = rule->k * t->step.batch_rows;
         int64_t ties;
         sae_codes_add(codes, t->work.f, n, K, (float)*bound);
         if (codes->start[codes->rows] > limit + limit / 4) {
@@ -146,23 +152,22 @@ static void add_codes(struct sae_trainer *t, int64_t n, double *bound)
         }
     }
     if (t->sparse.dead.start && t->dead_count > 0)
-        sae_codes_add_largest_of(&t->sparse.dead, t->work.df, t->work.f, t->dead_list, t->dead_count, n, K,
-                                 t->options.aux_k < t->dead_count ? t->options.aux_k : (int)t->dead_count);
+        sae_codes_add_largest_of(&t->sparse.dead, t->work.df, t->work.f, t->dead_list, t->dead_here, n, K, dead_k(t));
 }
 
-/* Codes of all rows of this rank. */
+/* Codes of all rows of this rank. Collective when neurons are split. */
 static void encode_all(struct sae_trainer *t)
 {
     double bound = 0;
     int64_t row = 0;
     sae_sparse_start(&t->sparse, &t->part);
     clear_sums(t);
-    for (int leaf = 0; leaf < tree_leaves(t->tree).count; leaf++) {
-        struct span rows = sae_leaf(&t->train, leaf);
+    for (int leaf = 0; leaf < tree_leaves(t->step_tree).count; leaf++) {
+        struct span rows = sae_leaf(&t->step, leaf);
         t->leaf[leaf] = (struct span){ row, rows.count };
         for (int64_t at = 0; at < rows.count; at += t->work.rows) {
             int64_t n = rows.count - at < t->work.rows ? rows.count - at : t->work.rows;
-            sae_copy_rows(t->x, &t->train, rows.first + at, n);
+            sae_copy_rows(t->x, &t->step, rows.first + at, n);
             sae_project(t->work.f, t->sparse.centred + row * t->sae.dim, t->work.sum, t->work.active, &t->part, t->x,
                         n);
             if (t->sae.rule.variant == SAE_JUMPRELU)
@@ -172,6 +177,10 @@ static void encode_all(struct sae_trainer *t)
             row += n;
         }
     }
+    if (sae_is_split(t) && t->sae.rule.variant == SAE_TOPK)
+        sae_choose_rows(t, &t->sparse.codes, t->sae.rule.k);
+    if (sae_is_split(t) && t->sparse.dead.start && t->dead_count > 0)
+        sae_choose_rows(t, &t->sparse.dead, dead_k(t));
 }
 
 /* The k x rows largest activations of the batch stay; the smallest of them goes into the moving average. Collective. */
@@ -180,9 +189,10 @@ static void choose_over_batch(struct sae_trainer *t)
     struct sae_codes *codes = &t->sparse.codes;
     int64_t n = codes->start[codes->rows], ties;
     double least = INFINITY;
-    float kth =
-        sae_kth_largest_of_all(t->world, t->counts, codes->value, n, t->sae.rule.k * t->train.batch_rows, &ties);
-    if (kth > 0)
+    float kth = sae_kth_largest_of_all(t->world, t->counts, codes->value, n, t->sae.rule.k * t->step.batch_rows, &ties);
+    if (kth > 0 && sae_is_split(t))
+        sae_cut_batch(t, kth, ties);
+    else if (kth > 0)
         sae_codes_cut(codes, kth, ties);
     for (int64_t i = 0; !(kth > 0) && i < n; i++)
         least = fmin(least, (double)codes->value[i]);
@@ -197,7 +207,7 @@ static void choose_over_batch(struct sae_trainer *t)
 static void sum_rows(struct sae_trainer *t, double penalty, bool aux)
 {
     const struct sae_sparse *s = &t->sparse;
-    for (int leaf = 0; leaf < tree_leaves(t->tree).count; leaf++) {
+    for (int leaf = 0; leaf < tree_leaves(t->step_tree).count; leaf++) {
         const int64_t first = t->leaf[leaf].first, end = first + t->leaf[leaf].count;
         double *loss = t->leaf_sums + SAE_LEAF_SUMS * leaf;
         for (int64_t r = first; r < end; r++)
@@ -220,14 +230,14 @@ static bool sparse_gradient(struct sae_trainer *t, double penalty)
     } else if (!sae_by_count(&t->sae.rule)) {
         int64_t entries = s->codes.start[s->codes.rows];
         world_sum_i64(t->world, &entries, 1);
-        if (entries > entry_limit(t->sae.neurons, t->train.batch_rows))
+        if (entries > entry_limit(t->sae.neurons, t->step.batch_rows))
             return false;
     }
-    const double scale = 1 / (double)t->train.batch_rows;
+    const double scale = 1 / (double)t->step.batch_rows;
     sae_sparse_forward(s, &t->part, penalty, scale, t->options.aux_weight, aux);
     sum_rows(t, penalty, aux);
     phase_enter(PHASE_BACKWARD);
-    sae_sparse_gradient(t->stack, t->stride, t->fired + t->part.first, s, &t->part, t->tree, t->leaf, aux);
+    sae_sparse_gradient(t->stack, t->step_stride, t->fired + t->part.first, s, &t->part, t->step_tree, t->leaf, aux);
     return true;
 }
 
@@ -297,14 +307,14 @@ double sae_step(struct sae_trainer *t)
         return NAN;
     }
     enum phase before = phase_enter(PHASE_FORWARD);
-    sae_open_batch(&t->train, t->order, start, rows);
+    sae_open_batch(&t->step, t->order, start, rows);
     if (!sparse_is_cheaper(t) || !sparse_gradient(t, penalty))
         dense_gradient(t, penalty);
     /* Sum over the leaves of all ranks. */
     phase_enter(PHASE_COMM);
     struct sae grad = sae_view(t->stack, t->sae.dim, t->part.neurons);
-    tree_sum_nodes_f32(t->tree, grad.flat, t->stack, grad.count, t->stride);
-    tree_sum_f64(t->tree, sums, t->leaf_sums, SAE_LEAF_SUMS);
+    tree_sum_nodes_f32(t->step_tree, grad.flat, t->stack, grad.count, t->step_stride);
+    tree_sum_f64(t->step_tree, sums, t->leaf_sums, SAE_LEAF_SUMS);
     phase_enter(PHASE_OPTIMISER);
     if (check_finite(t, sums[0], &grad))
         update(t, &grad);

@@ -168,6 +168,8 @@ static const struct key keys[] = {
       .doc = "Encoder norm of a restarted neuron, relative to the mean of the alive ones; many share it." },
     { ROW(sae, shards, KEY_INT, "8"), SHARDS,
       .doc = "Virtual shards of a batch: at least as many as ranks." },
+    { ROW(sae, parallel, KEY_CHOICE, "auto"), CHOICES("auto", "data", "feature"), .neutral = true,
+      .doc = "What ranks share out: data: rows; feature: neurons; auto: what sends fewer bytes. The same bits." },
     { ROW(sae, stability, KEY_INT, "0"), BETWEEN(0, 64), .unit = "trainings",
       .doc = "Trainings with other seeds; neurons are matched one to one and their mean cosine is reported." },
     { ROW(sae, top, KEY_INT, "16"), BETWEEN(1, 1024), .unit = "images",

@@ -19,7 +19,7 @@ struct setting_values {
 /* Keys that are about all trainings at once: the batches they share, and what is done with the chosen one. */
 static bool is_shared(const char *name)
 {
-    static const char *const shared[] = { "batch", "epochs", "shards", "stability", "top" };
+    static const char *const shared[] = { "batch", "epochs", "parallel", "shards", "stability", "top" };
     for (size_t i = 0; i < sizeof shared / sizeof *shared; i++)
         if (strcmp(name, shared[i]) == 0)
             return true;

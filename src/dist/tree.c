@@ -120,11 +120,25 @@ static int nodes_in(struct span block)
     return count;
 }
 
-double tree_sum_bytes(int leaves, int ranks, double bytes)
+int tree_nodes_of(int leaves, int ranks, int rank)
 {
+    return nodes_in(shard_rows(leaves, ranks, rank));
+}
+
+/* Are the nodes of all ranks gathered, rather than slices exchanged? */
+static bool is_small(int64_t n, int all_nodes, size_t width)
+{
+    return n <= SMALL_BYTES && (size_t)n * (size_t)all_nodes * width <= SMALL_BYTES;
+}
+
+double tree_sum_bytes(int leaves, int ranks, int64_t n, int width)
+{
+    const double bytes = (double)n * width;
     int nodes = 0;
     for (int r = 0; r < ranks; r++)
         nodes += nodes_in(shard_rows(leaves, ranks, r));
+    if (is_small(n, nodes, (size_t)width))
+        return bytes * (ranks - 1) * nodes / ranks;
     /* Each node but the own slice of it; then the own slice to every other rank. */
     return bytes * (ranks - 1) / ranks * ((double)nodes / ranks + 1);
 }
@@ -300,7 +314,7 @@ static void sum_nodes(const struct tree *tree, struct kind kind, char *out, cons
             memcpy(out, nodes, (size_t)n * kind.width);
         return;
     }
-    if (n <= SMALL_BYTES && (size_t)n * (size_t)tree->all_nodes * kind.width <= SMALL_BYTES) {
+    if (is_small(n, tree->all_nodes, kind.width)) {
         struct arena_mark mark = arena_mark(dist_scratch());
         sum_small(tree, kind, out, nodes, n, stride);
         arena_release(dist_scratch(), mark);

@@ -86,28 +86,42 @@ static double repeat_bytes(const struct sae_stage *s, const struct sae_options *
     return most;
 }
 
-/* What a step sends; rows are fetched once for all trainings. */
-static struct sae_traffic traffic(const struct sae_stage *s)
+/* What a step of all trainings sends when ranks share out rows or neurons. */
+static struct sae_traffic traffic(const struct sae_stage *s, enum sae_way way)
 {
-    struct sae_traffic sum = { 0 };
-    for (int p = 0; p < s->points; p++) {
-        struct sae_traffic one = sae_traffic(&s->point[p].options, s->features->dim, s->point[p].neurons, s->train.rows,
-                                             s->job->world->size);
-        sum.gradients += one.gradients;
-        sum.choice += one.choice;
-        sum.rows = one.rows;
-    }
-    return sum;
+    int neurons[SWEEP_POINTS];
+    const struct sae_options *options = all_options(s, neurons);
+    return sae_traffic_of(options, way, s->features->dim, neurons, s->points, s->train.rows, s->job->world->size);
+}
+
+/* All trainings go one way: as asked for, or the one that sends less. */
+static void choose_way(struct sae_stage *s)
+{
+    int neurons[SWEEP_POINTS];
+    const struct sae_options *options = all_options(s, neurons);
+    const char *asked = s->config->parallel;
+    const enum sae_way way =
+        strcmp(asked, "feature") == 0 ? SAE_BY_NEURONS
+        : strcmp(asked, "data") == 0
+            ? SAE_BY_ROWS
+            : sae_cheaper_way(options, s->features->dim, neurons, s->points, s->train.rows, s->job->world->size);
+    for (int p = 0; p < s->points; p++)
+        s->point[p].options.way = way;
 }
 
 static void say_traffic(const struct sae_stage *s)
 {
     struct arena *arena = s->job->run;
-    const struct sae_traffic t = traffic(s);
-    if (s->job->world->size > 1)
-        log_info("sae: a rank sends %s a step: sums of gradients %s, rows %s, choice over the batch %s",
-                 text_bytes(arena, sae_traffic_all(&t)), text_bytes(arena, t.gradients), text_bytes(arena, t.rows),
-                 text_bytes(arena, t.choice));
+    const enum sae_way way = s->point[0].options.way;
+    const struct sae_traffic t = traffic(s, way), data = traffic(s, SAE_BY_ROWS), feature = traffic(s, SAE_BY_NEURONS);
+    if (s->job->world->size == 1)
+        return;
+    log_info("sae: a rank sends %s a step data-parallel, %s feature-parallel: %s-parallel (sae.parallel: %s)",
+             text_bytes(arena, sae_traffic_all(&data)), text_bytes(arena, sae_traffic_all(&feature)),
+             way == SAE_BY_NEURONS ? "feature" : "data", s->config->parallel);
+    log_info("sae: a rank sends %s a step: sums of %s %s, rows %s, choice of the largest %s",
+             text_bytes(arena, sae_traffic_all(&t)), way == SAE_BY_NEURONS ? "reconstructions" : "gradients",
+             text_bytes(arena, t.gradients + t.sums), text_bytes(arena, t.rows), text_bytes(arena, t.choice));
 }
 
 static int dry_run(const struct sae_stage *s)
@@ -252,6 +266,7 @@ static bool train(struct sae_stage *s)
     s->last_save = timer_seconds();
     resume(s);
     say_products(s);
+    say_traffic(s);
     begin = timer_seconds();
     while (go && sae_epoch(s->trainer) < s->config->epochs) {
         rows -= (double)sae_rows_done(s->trainer);
@@ -266,8 +281,11 @@ static bool train(struct sae_stage *s)
     progress_end();
     for (int p = 0; p < s->points; p++)
         all_neurons += neurons[p];
-    const struct sae_traffic sent = traffic(s);
-    phase_count("step_bytes", sae_traffic_all(&sent) / s->job->world->size);
+    const struct sae_traffic data = traffic(s, SAE_BY_ROWS), feature = traffic(s, SAE_BY_NEURONS);
+    const bool by_neurons = s->point[0].options.way == SAE_BY_NEURONS;
+    phase_count("step_bytes", sae_traffic_all(by_neurons ? &feature : &data) / s->job->world->size);
+    phase_count("step_bytes_data", sae_traffic_all(&data) / s->job->world->size);
+    phase_count("step_bytes_feature", sae_traffic_all(&feature) / s->job->world->size);
     phase_count("rows", rows / s->job->world->size);
     phase_count("gemm_flops", 10 * rows * all_neurons * s->features->dim / s->job->world->size);
     if (rows > 0)
@@ -305,6 +323,7 @@ int stage_sae(struct job *job)
         return EXIT_DONE;
     phase_start("sae");
     setup(&s, job);
+    choose_way(&s);
     if (job->dry_run)
         return dry_run(&s);
     bool whole = train(&s);

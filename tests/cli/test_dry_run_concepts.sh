@@ -31,8 +31,12 @@ dry() { # what, stage, ranks, settings...: a dry run, a run, their memory
     say $? "$stage${what:+, $what}, $ranks ranks: memory within 15 %, nothing written"
     echo "# $stage $what $ranks: said ${said:-nothing}, took ${found:-nothing}"
 }
-dry "a sweep" sae 2 --set "sae.sweep=neurons=1000,2000 k=16,32"
+dry "a sweep" sae 2 --set sae.parallel=data --set "sae.sweep=neurons=1000,2000 k=16,32"
 # Room for the auxiliary codes of dead neurons counts, but no neuron dies in two epochs.
+dry "rows shared out" sae 2 --set sae.parallel=data
+# Moments of the neurons of other ranks are there only once a checkpoint has gathered them.
+dry "neurons shared out" sae 2 --set sae.parallel=feature --set sae.aux_weight=0
+dry "relu, neurons shared out" sae 4 --set sae.parallel=feature --set sae.variant=relu
 dry "trained again" sae 1 --set sae.stability=1 --set sae.neurons=1000 --set sae.aux_weight=0
 dry "relu" sae 1 --set sae.variant=relu
 for ranks in 1 4; do
