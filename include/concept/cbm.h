@@ -45,6 +45,8 @@ struct head_rows {
     int64_t total;              /* training rows of all ranks */
     double *mean, *gram;        /* [D], [D x D] of all centred rows, once prepared */
     bool prepared;
+    double *curved_mean, *curved_gram; /* the same with each row counted as often as it curved the objective */
+    double curved;                     /* sum of those weights; 0 = not formed yet */
 };
 /* Which of `rows` training rows this rank holds; the caller then fills x and label(s). Owned by the arena. */
 struct head_rows *head_rows_create(struct arena *arena, struct world *world, int64_t rows, int classes, int dim,
@@ -52,16 +54,18 @@ struct head_rows *head_rows_create(struct arena *arena, struct world *world, int
 
 /* Mean and Gram matrix of the inputs; after x has been filled, before the first fit. Collective. */
 void head_rows_prepare(struct head_rows *rows, struct arena *scratch);
+/* The same with weights h [mine.count] >= 0; beside the first. Fits do it where they need it. Collective. */
+void head_rows_curve(struct head_rows *rows, const double *h, struct arena *scratch);
 
 /* The objective at `head`, and its gradient (same layout; may be NULL). Collective: one sum of C (D + 1) + 1 doubles.
  */
 double head_objective(double *gradient, const struct head *head, const struct head_rows *rows, double c,
                       struct arena *scratch);
 
-/* Minimises from `head` as it stands, in the coordinates of concept/cbm_scale.h; stops when the largest |gradient|
- * there is at most `tolerance` (the objective is then within about C D tolerance^2 / 2 of its minimum) or after
- * max_iter iterations. Returns iterations. Collective. */
-int head_fit(struct head *head, const struct head_rows *rows, double c, double tolerance, int max_iter,
+/* Minimises from `head` as it stands, in the coordinates of concept/cbm_scale.h, formed anew where the curvature has
+ * changed; stops when the objective, judged by its gradient, is within tolerance^2 of it from its minimum, or after
+ * max_iter iterations. Returns iterations. The products of head_rows_curve stay for the next fit. Collective. */
+int head_fit(struct head *head, struct head_rows *rows, double c, double tolerance, int max_iter,
              struct arena *scratch);
 
 /* How good a head is on the validation split: larger is better, the same on every rank. May be collective. */
@@ -80,12 +84,12 @@ struct head_search {
  * between a tenth and ten times of it, keeping the better end (the left one on a tie); C is the left end left over.
  * Each C is fitted once, from the solution with the nearest C so far, the grid from its smallest. Their three seeds
  * change nothing and are run once. `head` out. Collective. */
-struct head_search head_search(struct head *head, const struct head_rows *rows, double tolerance, int max_iter,
+struct head_search head_search(struct head *head, struct head_rows *rows, double tolerance, int max_iter,
                                head_validate *validate, void *data, struct arena *arena, struct arena *scratch);
 
 /* For a head that should do as little as it can: C over 1e-6, 1e-5, ... 1e4, each from the one before; the smallest C
  * of those with the best score. Otherwise as head_search. Collective. */
-struct head_search head_search_smallest(struct head *head, const struct head_rows *rows, double tolerance, int max_iter,
+struct head_search head_search_smallest(struct head *head, struct head_rows *rows, double tolerance, int max_iter,
                                         head_validate *validate, void *data, struct arena *arena,
                                         struct arena *scratch);
 

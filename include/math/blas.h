@@ -23,6 +23,8 @@ void blas_sgemm_alone(char transa, char transb, int64_t m, int64_t n, int64_t k,
                       int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
 void blas_dgemm(char transa, char transb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
                 const double *b, int64_t ldb, double beta, double *c, int64_t ldc);
+void blas_dgemm_alone(char transa, char transb, int64_t m, int64_t n, int64_t k, double alpha, const double *a,
+                      int64_t lda, const double *b, int64_t ldb, double beta, double *c, int64_t ldc);
 /* y = alpha * op(a) x + beta * y; a [m x n]. */
 void blas_sgemv(char trans, int64_t m, int64_t n, float alpha, const float *a, int64_t lda, const float *x, float beta,
                 float *y);

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "concept/cbm_scale.h"
 #include "concept/head_loss.h"
+#include "concept/head_newton.h"
 #include "dist/progress.h"
 #include "dist/tree.h"
 #include "dist/world.h"
@@ -18,6 +19,8 @@
 
 /* Rows multiplied together, which keeps them in cache; leaves formed by the threads between two folds. */
 enum { BLOCK = 128, AT_ONCE = 32 };
+/* Coordinates serve where the mean curvature is within NEAR of theirs, and are a start within FAR. */
+static const double NEAR = 2, FAR = 4;
 
 static int64_t parameters(int classes, int dim)
 {
@@ -93,6 +96,8 @@ struct head_rows *head_rows_create(struct arena *arena, struct world *world, int
         (struct head_rows){ .world = world, .classes = classes, .dim = dim, .multi_label = multi_label, .total = rows };
     r->mean = arena_array(arena, double, dim);
     r->gram = arena_array(arena, double, (int64_t)dim *dim);
+    r->curved_mean = arena_array(arena, double, dim);
+    r->curved_gram = arena_array(arena, double, (int64_t)dim *dim);
     int leaves = leaf_count(rows);
     r->tree = tree_create(arena, world, leaves);
     struct span own = tree_leaves(r->tree);
@@ -105,14 +110,31 @@ struct head_rows *head_rows_create(struct arena *arena, struct world *world, int
     return r;
 }
 
-/* sum [C (D + 1) + 1] = gradient, then loss, of rows from..from+count-1 of this rank; z [BLOCK x C]. */
-static void leaf_sums(double *sum, const double *weight, const double *mean, const struct head_rows *r, double *z,
-                      int64_t from, int64_t count)
+/* What a row adds to the curvature along a direction: weight p (1 - p), of the class where it is most; of several
+ * labels the mean. */
+static double row_curvature(const double *p, const double *weight, int C, bool multi_label)
+{
+    double most = 0, sum = 0;
+    for (int c = 0; c < C; c++) {
+        double h = weight[c] * p[c] * (1 - p[c]);
+        most = fmax(most, h);
+        sum += h;
+    }
+    return multi_label ? sum / C : most;
+}
+
+enum { TOTALS = 2 }; /* after the gradient: loss, curvature */
+
+/* sum [C (D + 1) + TOTALS] = gradient, loss and curvature of rows from..from+count-1 of this rank; z [(BLOCK + 2) x C];
+ * h [mine.count] curvature of each row, or NULL. */
+static void leaf_sums(double *sum, double *h, const double *weight, const double *mean, const struct head_rows *r,
+                      double *z, int64_t from, int64_t count)
 {
     int C = r->classes, D = r->dim;
     const double *bias = weight + (int64_t)C * D;
-    double *bias_gradient = sum + (int64_t)C * D, *loss = sum + parameters(C, D);
-    memset(sum, 0, (size_t)(parameters(C, D) + 1) * sizeof *sum);
+    double *bias_gradient = sum + (int64_t)C * D, *loss = sum + parameters(C, D), *curvature = loss + 1;
+    double *p = z + (int64_t)BLOCK * C, *weights = p + C;
+    memset(sum, 0, (size_t)(parameters(C, D) + TOTALS) * sizeof *sum);
     for (int64_t first = from; first < from + count; first += BLOCK) {
         int rows = block_rows(from + count - first);
         skinny_forward(z, r->x + first * D, mean, weight, rows, C, D);
@@ -120,7 +142,11 @@ static void leaf_sums(double *sum, const double *weight, const double *mean, con
             double *row = z + (int64_t)i * C;
             for (int c = 0; c < C; c++)
                 row[c] += bias[c] + (r->offset ? (double)r->offset[(first + i) * C + c] : 0);
-            *loss += head_loss(row, NULL, NULL, r, first + i);
+            *loss += head_loss(row, p, weights, r, first + i);
+            double own = row_curvature(p, weights, C, r->multi_label);
+            *curvature += own;
+            if (h)
+                h[first + i] = own;
             for (int c = 0; c < C; c++)
                 bias_gradient[c] += row[c];
         }
@@ -131,13 +157,17 @@ static void leaf_sums(double *sum, const double *weight, const double *mean, con
 /* What an evaluation needs, taken once per fit. */
 struct problem {
     const struct head_rows *rows;
-    const struct head_scale *scale; /* NULL: in the weights themselves, inputs not centred */
+    const struct head_scale *scale; /* of L-BFGS */
+    const double *mean;             /* [D] taken off the inputs */
     double penalty;                 /* factor of |w|^2 / 2 */
     int threads;
-    double *z;                 /* [AT_ONCE x BLOCK x C] */
-    double *leaves;            /* [AT_ONCE x (C (D + 1) + 1)] leaves formed at once */
-    double *stack;             /* [depth x (C (D + 1) + 1)] */
-    double *zeros;             /* [D] */
+    double tolerance;
+    double *origin,
+        unit; /* [C (D + 1)] scaled weights at the start of a stretch, and the length of one; 0 = not known */
+    bool converged;
+    double *z;                 /* [AT_ONCE x (BLOCK + 2) x C] */
+    double *leaves;            /* [AT_ONCE x (C (D + 1) + TOTALS)] leaves formed at once */
+    double *stack;             /* [depth x (C (D + 1) + TOTALS)] */
     double *weight, *gradient; /* [C (D + 1)] of a scaled problem */
 };
 
@@ -148,29 +178,28 @@ static struct problem problem_take(const struct head_rows *rows, double c, struc
     return (struct problem){
         .rows = rows,
         .threads = threads,
-        .zeros = arena_array(scratch, double, rows->dim),
-        .z = arena_take_raw(scratch, (size_t)(AT_ONCE * BLOCK) * (size_t)rows->classes, sizeof(double)),
-        .leaves = arena_take_raw(scratch, (size_t)AT_ONCE * (size_t)(n + 1), sizeof(double)),
+        .mean = arena_array(scratch, double, rows->dim),
+        .z = arena_take_raw(scratch, (size_t)(AT_ONCE * (BLOCK + 2)) * (size_t)rows->classes, sizeof(double)),
+        .leaves = arena_take_raw(scratch, (size_t)AT_ONCE * (size_t)(n + TOTALS), sizeof(double)),
         .penalty = (!rows->multi_label && rows->classes == 2 ? 2 : 1) / c,
-        .stack = arena_take_raw(scratch, (size_t)tree_depth(rows->tree) * (size_t)(n + 1), sizeof(double)),
+        .stack = arena_take_raw(scratch, (size_t)tree_depth(rows->tree) * (size_t)(n + TOTALS), sizeof(double)),
         .weight = arena_array(scratch, double, n),
         .gradient = arena_array(scratch, double, n)
     };
 }
 
-/* Loss and gradient summed over leaves and ranks, then the penalty. */
-static double objective(struct problem *p, const double *weight, double *gradient)
+/* Loss and gradient summed over leaves and ranks, then the penalty; h [mine.count] as in leaf_sums. */
+static double objective(struct problem *p, const double *weight, double *gradient, double *h)
 {
     const struct head_rows *r = p->rows;
-    int64_t n = parameters(r->classes, r->dim), weights = (int64_t)r->classes * r->dim, stride = n + 1;
-    const double *mean = p->scale ? p->scale->mean : p->zeros;
+    int64_t n = parameters(r->classes, r->dim), weights = (int64_t)r->classes * r->dim, stride = n + TOTALS;
     struct span own = tree_leaves(r->tree);
     int leaves = (int)own.count;
     for (int first = 0; first < leaves; first += AT_ONCE) { /* formed by the threads, folded in their order */
         int count = leaves - first < AT_ONCE ? leaves - first : AT_ONCE;
 #pragma omp parallel for num_threads(p->threads) schedule(static)
         for (int k = 0; k < count; k++)
-            leaf_sums(p->leaves + k * stride, weight, mean, r, p->z + (int64_t)k * BLOCK * r->classes,
+            leaf_sums(p->leaves + k * stride, h, weight, p->mean, r, p->z + (int64_t)k * (BLOCK + 2) * r->classes,
                       r->leaf[first + k].first - r->mine.first, r->leaf[first + k].count);
         for (int k = 0; k < count; k++) {
             memcpy(p->stack + tree_slot(r->tree, first + k) * stride, p->leaves + k * stride,
@@ -186,14 +215,20 @@ static double objective(struct problem *p, const double *weight, double *gradien
     return p->stack[n] + 0.5 * p->penalty * vec_ddot(weight, weight, weights);
 }
 
-/* The same in scaled coordinates, for L-BFGS. */
-static double scaled_objective(void *data, const double *u, double *gradient, int64_t n)
+/* The same in scaled coordinates, for L-BFGS, which first tries a step of length 1: with |gradient| as the unit that is
+ * the right one where curvature is 1. Steps are counted from the origin. */
+static double scaled_objective(void *data, const double *v, double *gradient, int64_t n)
 {
-    (void)n;
     struct problem *p = data;
-    head_scale_weight(p->weight, u, p->scale);
-    double value = objective(p, p->weight, p->gradient);
+    memcpy(gradient, p->origin, (size_t)n * sizeof *gradient);
+    vec_daxpy(gradient, p->unit, v, n);
+    head_scale_weight(p->weight, gradient, p->scale);
+    double value = objective(p, p->weight, p->gradient, NULL);
     head_scale_gradient(gradient, p->gradient, p->scale);
+    if (p->unit <= 0)
+        p->unit = fmax(sqrt(vec_ddot(gradient, gradient, n)), 1e-300);
+    for (int64_t i = 0; i < n; i++)
+        gradient[i] *= p->unit;
     return value;
 }
 
@@ -202,7 +237,7 @@ double head_objective(double *gradient, const struct head *head, const struct he
 {
     struct arena_mark mark = arena_mark(scratch);
     struct problem problem = problem_take(rows, c, scratch);
-    double value = objective(&problem, head->weight, gradient ? gradient : problem.gradient);
+    double value = objective(&problem, head->weight, gradient ? gradient : problem.gradient, NULL);
     arena_release(scratch, mark);
     return value;
 }
@@ -214,19 +249,130 @@ static void shift_bias(struct head *head, const double *mean, double sign)
         head->bias[c] += sign * vec_ddot(head->weight + (int64_t)c * head->dim, mean, head->dim);
 }
 
-int head_fit(struct head *head, const struct head_rows *rows, double c, double tolerance, int max_iter,
-             struct arena *scratch)
+static double mean_curvature(const struct problem *p)
+{
+    return p->stack[parameters(p->rows->classes, p->rows->dim) + 1] / (double)p->rows->total;
+}
+
+/* In coordinates of unit curvature the minimum is about |gradient|^2 / 2 below. */
+static bool near_enough(void *data, const double *gradient, double value, int64_t n)
+{
+    struct problem *p = data;
+    double length = sqrt(vec_ddot(gradient, gradient, n)) / p->unit;
+    p->converged = 0.5 * length * length <= p->tolerance * p->tolerance * value;
+    return p->converged;
+}
+
+/* Mean curvature of a row at the head, and that of each row of this rank in h. One evaluation. */
+static double curvature_at(double *h, struct problem *p, struct head *head)
+{
+    p->mean = p->rows->mean;
+    shift_bias(head, p->mean, 1);
+    objective(p, head->weight, p->gradient, h);
+    shift_bias(head, p->mean, -1);
+    return mean_curvature(p);
+}
+
+/* One stretch of L-BFGS in the coordinates at hand. Returns iterations; converged: the stopping rule holds there. */
+static int stretch(struct head *head, struct problem *p, bool curved, int max_iter, struct arena *scratch)
 {
     struct arena_mark mark = arena_mark(scratch);
-    int64_t n = parameters(rows->classes, rows->dim);
+    const struct head_rows *r = p->rows;
+    int64_t n = parameters(head->classes, head->dim);
+    struct head_scale *scale = head_scale_create(scratch, r, p->penalty, curved);
+    double *v = arena_array(scratch, double, n);
+    p->scale = scale;
+    p->mean = scale->mean;
+    p->origin = arena_array(scratch, double, n);
+    p->unit = 0;
+    p->converged = false;
+    shift_bias(head, scale->mean, 1);
+    head_scale_start(p->origin, head->weight, scale, r);
+    int iterations = lbfgs_minimise(v, n, scaled_objective, p,
+                                    &(struct lbfgs_stop){ .done = near_enough, .max_iter = max_iter }, NULL, NULL);
+    vec_daxpy(p->origin, p->unit, v, n);
+    head_scale_weight(head->weight, p->origin, scale);
+    shift_bias(head, scale->mean, -1);
+    arena_release(scratch, mark);
+    return iterations;
+}
+
+/* Newton's method with steps halved until they fall. Returns iterations. */
+static int newton(struct head *head, struct problem *p, int max_iter, struct arena *scratch)
+{
+    struct arena_mark mark = arena_mark(scratch);
+    int64_t n = parameters(head->classes, head->dim);
+    double *step = arena_array(scratch, double, n), *gradient = arena_array(scratch, double, n);
+    p->mean = p->rows->mean;
+    shift_bias(head, p->mean, 1);
+    double value = objective(p, head->weight, gradient, NULL);
+    int iterations = 0;
+    for (bool falls = true; iterations < max_iter && falls; iterations++) {
+        double promise = head_newton_step(step, head->weight, gradient, p->rows, p->penalty, scratch);
+        if (!(0.5 * promise > p->tolerance * p->tolerance * value))
+            break;
+        falls = false;
+        for (double t = 1; t > 1e-9 && !falls; t /= 2) {
+            memcpy(p->weight, head->weight, (size_t)n * sizeof *step);
+            vec_daxpy(p->weight, -t, step, n);
+            double next = objective(p, p->weight, p->gradient, NULL);
+            falls = next < value - 1e-4 * t * promise;
+            value = falls ? next : value;
+        }
+        if (falls) {
+            memcpy(head->weight, p->weight, (size_t)n * sizeof *step);
+            memcpy(gradient, p->gradient, (size_t)n * sizeof *step);
+        }
+    }
+    shift_bias(head, p->mean, -1);
+    arena_release(scratch, mark);
+    return iterations;
+}
+
+static double ratio(double a, double b)
+{
+    return a > b ? a / b : b / a;
+}
+
+/* Iterations after which new coordinates, or a Hessian, cost less than going on: products of all rows take 2 n D^2
+ * flops, a Hessian n C^2 D^2, fast ones; an iteration 4 n C D. */
+static int patience(const struct head_rows *r)
+{
+    return 15 + (head_newton_fits(r) ? r->classes * r->dim / 16 : 2 * r->dim / (3 * r->classes));
+}
+
+int head_fit(struct head *head, struct head_rows *rows, double c, double tolerance, int max_iter, struct arena *scratch)
+{
+    struct arena_mark mark = arena_mark(scratch);
     struct problem problem = problem_take(rows, c, scratch);
-    problem.scale = head_scale_create(scratch, rows, problem.penalty);
-    double *u = arena_array(scratch, double, n);
-    shift_bias(head, rows->mean, 1);
-    head_scale_start(u, head->weight, problem.scale, rows);
-    int iterations = lbfgs_minimise(u, n, scaled_objective, &problem, tolerance, max_iter, NULL);
-    head_scale_weight(head->weight, u, problem.scale);
-    shift_bias(head, rows->mean, -1);
+    problem.tolerance = tolerance;
+    double *h = arena_take_raw(scratch, (size_t)rows->mine.count, sizeof *h), n = (double)rows->total;
+    const bool small = head_newton_fits(rows);
+    int iterations = 0, stretches = 0, took = 0;
+    while (iterations < max_iter) {
+        /* The coordinates whose curvature is nearest to what it is here. */
+        double here = curvature_at(h, &problem, head);
+        double plain = ratio(here, HEAD_CURVATURE),
+               curved = rows->curved > 0 ? ratio(here, rows->curved / n) : INFINITY;
+        bool fresh = stretches > 0 || fmin(plain, curved) > FAR;
+        if (stretches > 0 && problem.converged && fmin(plain, curved) <= NEAR)
+            break;
+        if (stretches > 0 && small && took >= patience(rows)) {
+            iterations += newton(head, &problem, max_iter - iterations, scratch);
+            break;
+        }
+        if (fresh) {
+            head_rows_curve(rows, h, scratch);
+            curved = 1;
+        }
+        bool use = curved <= plain;
+        int left = max_iter - iterations, most = patience(rows);
+        took = stretch(head, &problem, use, most < left ? most : left, scratch);
+        iterations += took;
+        stretches++;
+        if (took == 0 && fresh)
+            break;
+    }
     arena_release(scratch, mark);
     return iterations;
 }

@@ -1,5 +1,6 @@
 /* The coordinates a head is fitted in: mean and Gram matrix of the training
- * rows over the fixed tree, a blocked Cholesky factor and its inverse. */
+ * rows, as they are or weighted by their curvature, over the fixed tree; a
+ * blocked Cholesky factor and its inverse. */
 #include "concept/cbm_scale.h"
 
 #include <assert.h>
@@ -13,30 +14,39 @@
 #include "math/blas.h"
 #include "math/vec.h"
 
-enum { ROWS = 128, COLUMNS = 256, BLOCK = 64 };
-/* Mean of p (1 - p): 0.11 for eight equally likely classes. Between 0.03 and 0.25 the steps needed hardly change. */
-static const double CURVATURE = 0.1;
+enum { ROWS = 128, COLUMNS = 256, BLOCK = 64, SHARED = 192 }; /* columns from which threads share a product */
+static const double RIDGE = 1e-12;                            /* of the trace: above rounding */
 
-/* Rows from..from+count-1 of this rank in double. */
-static void widen(double *out, const struct head_rows *r, int64_t from, int count)
+/* Rows of this rank as they are, or minus a mean and each counted h times. */
+struct weighted {
+    const double *mean, *h; /* [D], [mine.count]; or both NULL */
+};
+
+/* Rows from..from+count-1 of this rank in double, times the root of their weight; their sum is added to out [D], that
+ * of their weights to out[D]. */
+static void widen(double *x, double *out, const struct head_rows *r, const struct weighted *w, int64_t from, int count)
 {
-    const float *x = r->x + from * r->dim;
-    for (int64_t i = 0; i < (int64_t)count * r->dim; i++)
-        out[i] = (double)x[i];
+    int D = r->dim;
+    for (int i = 0; i < count; i++) {
+        const float *row = r->x + (from + i) * D;
+        double *to = x + (int64_t)i * D, h = w->h ? w->h[from + i] : 1, root = w->h ? sqrt(h) : 1;
+        for (int d = 0; d < D; d++)
+            to[d] = w->h ? root * ((double)row[d] - w->mean[d]) : (double)row[d];
+        if (out)
+            vec_daxpy(out, root, to, D);
+        if (out)
+            out[D] += h;
+    }
 }
 
-static void add_columns(double *out, const double *x, int rows, int dim)
-{
-    for (int i = 0; i < rows; i++)
-        vec_daxpy(out, 1, x + (int64_t)i * dim, dim);
-}
-
-/* Rows first..first+count-1 of the sum of x x' into gram; with first = 0 the sum of x goes into mean. The Gram matrix
- * is formed a few rows at a time, so that the stack of the tree stays small. */
-static void sum_rows(struct head_rows *r, int first, int count, struct arena *scratch)
+/* Rows first..first+count-1 of the sum of x x', up to the diagonal, into gram; with first = 0 the sum of x and of the
+ * weights goes into mean [D + 1]. The Gram matrix is formed a few rows at a time, so that the stack of the tree stays
+ * small. */
+static void sum_rows(double *gram, double *mean, const struct head_rows *r, const struct weighted *w, int first,
+                     int count, struct arena *scratch)
 {
     struct arena_mark mark = arena_mark(scratch);
-    int64_t n = (int64_t)count * r->dim, stride = n + r->dim;
+    int64_t width = first + count, n = count * width, stride = n + r->dim + 1;
     double *stack = arena_take_raw(scratch, (size_t)tree_depth(r->tree) * (size_t)stride, sizeof *stack);
     double *x = arena_take_raw(scratch, (size_t)ROWS * (size_t)r->dim, sizeof *x);
     struct span own = tree_leaves(r->tree);
@@ -46,30 +56,53 @@ static void sum_rows(struct head_rows *r, int first, int count, struct arena *sc
         for (int64_t at = 0; at < r->leaf[l].count; at += ROWS) {
             int64_t left = r->leaf[l].count - at;
             int rows = left < ROWS ? (int)left : ROWS;
-            widen(x, r, r->leaf[l].first - r->mine.first + at, rows);
-            blas_dgemm('T', 'N', count, r->dim, rows, 1, x + first, r->dim, x, r->dim, 1, sum, r->dim);
-            if (first == 0)
-                add_columns(sum + n, x, rows, r->dim);
+            widen(x, first == 0 ? sum + n : NULL, r, w, r->leaf[l].first - r->mine.first + at, rows);
+            (width < SHARED ? blas_dgemm_alone : blas_dgemm)('T', 'N', count, (int)width, rows, 1, x + first, r->dim, x,
+                                                             r->dim, 1, sum, (int)width);
         }
         tree_fold_f64(r->tree, l, stack, stride, stride);
     }
     tree_sum_nodes_f64(r->tree, stack, stack, stride, stride);
-    memcpy(r->gram + (int64_t)first * r->dim, stack, (size_t)n * sizeof *stack);
+    for (int i = 0; i < count; i++)
+        memcpy(gram + (int64_t)(first + i) * r->dim, stack + i * width, (size_t)width * sizeof *stack);
     if (first == 0)
-        memcpy(r->mean, stack + n, (size_t)r->dim * sizeof *stack);
+        memcpy(mean, stack + n, (size_t)(r->dim + 1) * sizeof *stack);
     arena_release(scratch, mark);
+}
+
+/* Gram matrix about the mean of the rows; returns the sum of their weights. */
+static double products(double *gram, double *mean, const struct head_rows *r, const struct weighted *w,
+                       struct arena *scratch)
+{
+    int D = r->dim;
+    struct arena_mark mark = arena_mark(scratch);
+    double *sum = arena_array(scratch, double, D + 1);
+    for (int first = 0; first < D; first += COLUMNS)
+        sum_rows(gram, sum, r, w, first, D - first < COLUMNS ? D - first : COLUMNS, scratch);
+    double total = sum[D];
+    for (int d = 0; d < D; d++)
+        mean[d] = sum[d] / total;
+    for (int64_t d = 0; d < D; d++) {
+        vec_daxpy(gram + d * D, -total * mean[d], mean, d + 1);
+        for (int64_t e = 0; e < d; e++)
+            gram[e * D + d] = gram[d * D + e];
+    }
+    arena_release(scratch, mark);
+    return total;
 }
 
 void head_rows_prepare(struct head_rows *r, struct arena *scratch)
 {
-    int D = r->dim;
-    for (int first = 0; first < D; first += COLUMNS)
-        sum_rows(r, first, D - first < COLUMNS ? D - first : COLUMNS, scratch);
-    for (int d = 0; d < D; d++)
-        r->mean[d] /= (double)r->total;
-    for (int d = 0; d < D; d++)
-        vec_daxpy(r->gram + (int64_t)d * D, -(double)r->total * r->mean[d], r->mean, D);
+    products(r->gram, r->mean, r, &(struct weighted){ NULL, NULL }, scratch);
     r->prepared = true;
+    r->curved = 0;
+}
+
+void head_rows_curve(struct head_rows *r, const double *h, struct arena *scratch)
+{
+    assert(r->prepared);
+    r->curved = products(r->curved_gram, r->curved_mean, r, &(struct weighted){ r->mean, h }, scratch);
+    vec_daxpy(r->curved_mean, 1, r->mean, r->dim);
 }
 
 /* Cholesky factor of one diagonal block, in place. */
@@ -86,14 +119,14 @@ static void factor_block(double *a, int n, int ld)
     }
 }
 
-/* a <- its Cholesky factor, lower triangle, by blocks of columns. */
-static void factor(double *a, int n)
+void head_scale_factor(double *a, int n)
 {
     for (int k = 0; k < n; k += BLOCK) {
         int b = n - k < BLOCK ? n - k : BLOCK;
         double *block = a + (int64_t)k * n + k;
         if (k > 0) /* take off what the columns to the left explain */
-            blas_dgemm('N', 'T', n - k, b, k, -1, a + (int64_t)k * n, n, a + (int64_t)k * n, n, 1, block, n);
+            (n < SHARED ? blas_dgemm_alone : blas_dgemm)('N', 'T', n - k, b, k, -1, a + (int64_t)k * n, n,
+                                                         a + (int64_t)k * n, n, 1, block, n);
         factor_block(block, b, n);
         for (int i = b; i < n - k; i++) {
             double *row = block + (int64_t)i * n;
@@ -111,7 +144,8 @@ static void invert(double *out, const double *l, int n)
         int b = n - k < BLOCK ? n - k : BLOCK;
         double *rows = out + (int64_t)k * n;
         if (k > 0)
-            blas_dgemm('N', 'N', b, k, k, -1, l + (int64_t)k * n, n, out, n, 0, rows, n);
+            (n < SHARED ? blas_dgemm_alone : blas_dgemm)('N', 'N', b, k, k, -1, l + (int64_t)k * n, n, out, n, 0, rows,
+                                                         n);
         for (int i = 0; i < b; i++) {
             const double *coef = l + (int64_t)(k + i) * n + k;
             double *row = rows + (int64_t)i * n;
@@ -124,28 +158,31 @@ static void invert(double *out, const double *l, int n)
     }
 }
 
-struct head_scale *head_scale_create(struct arena *arena, const struct head_rows *r, double penalty)
+struct head_scale *head_scale_create(struct arena *arena, const struct head_rows *r, double penalty, bool curved)
 {
-    assert(r->prepared);
+    assert(r->prepared && (!curved || r->curved > 0));
+    const double *gram = curved ? r->curved_gram : r->gram, share = curved ? 1 : HEAD_CURVATURE;
     int D = r->dim;
     struct head_scale *s = arena_array(arena, struct head_scale, 1);
-    *s = (struct head_scale){
-        .classes = r->classes, .dim = D, .mean = r->mean, .bias = sqrt(CURVATURE * (double)r->total)
-    };
+    *s = (struct head_scale){ .classes = r->classes,
+                              .dim = D,
+                              .threads = r->world->threads > 0 ? r->world->threads : 1,
+                              .mean = curved ? r->curved_mean : r->mean,
+                              .bias = sqrt(curved ? r->curved : HEAD_CURVATURE * (double)r->total) };
     size_t size = (size_t)D * (size_t)D;
     s->inverse = arena_take_raw(arena, size, sizeof(double));
     if (r->world->rank == 0) {
         s->factor = arena_take_raw(arena, size, sizeof(double));
         double trace = 0;
         for (int d = 0; d < D; d++)
-            trace += r->gram[(int64_t)d * D + d];
+            trace += share * gram[(int64_t)d * D + d];
         /* Inputs may fill few directions: the ridge keeps the factor well above rounding. */
-        double ridge = fmax(penalty, 1e-9 * CURVATURE * trace);
+        double ridge = fmax(penalty, RIDGE * trace);
         for (size_t i = 0; i < size; i++)
-            s->factor[i] = CURVATURE * r->gram[i];
+            s->factor[i] = share * gram[i];
         for (int d = 0; d < D; d++)
             s->factor[(int64_t)d * D + d] += ridge;
-        factor(s->factor, D);
+        head_scale_factor(s->factor, D);
         invert(s->inverse, s->factor, D);
     }
     world_broadcast(r->world, s->inverse, size * sizeof(double), 0);
@@ -157,9 +194,12 @@ void head_scale_weight(double *w, const double *u, const struct head_scale *s)
 {
     int64_t D = s->dim, weights = s->classes * D;
     memset(w, 0, (size_t)weights * sizeof *w);
-    for (int64_t i = 0; i < D; i++)
-        for (int c = 0; c < s->classes; c++)
-            vec_daxpy(w + c * D, u[c * D + i], s->inverse + i * D, i + 1);
+#pragma omp parallel for num_threads(s->threads) schedule(static, 1)
+    for (int64_t first = 0; first < D; first += BLOCK) /* columns of one block: the same order whoever takes it */
+        for (int64_t i = first; i < D; i++)
+            for (int c = 0; c < s->classes; c++)
+                vec_daxpy(w + c * D + first, u[c * D + i], s->inverse + i * D + first,
+                          i - first < BLOCK ? i - first + 1 : BLOCK);
     for (int c = 0; c < s->classes; c++)
         w[weights + c] = u[weights + c] / s->bias;
 }
@@ -167,6 +207,7 @@ void head_scale_weight(double *w, const double *u, const struct head_scale *s)
 void head_scale_gradient(double *gradient_u, const double *gradient_w, const struct head_scale *s)
 {
     int64_t D = s->dim, weights = s->classes * D;
+#pragma omp parallel for num_threads(s->threads) schedule(static, 16)
     for (int64_t i = 0; i < D; i++)
         for (int c = 0; c < s->classes; c++)
             gradient_u[c * D + i] = vec_ddot(s->inverse + i * D, gradient_w + c * D, i + 1);

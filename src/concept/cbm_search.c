@@ -11,7 +11,7 @@ enum { GRID = 7, STEPS = 8, MOST_TRIALS = GRID + 2 + STEPS, FIRST = -6, LAST = 4
 static const double GRID_LOG10[GRID] = { 6, 4, 2, 0, -2, -4, -6 };
 
 struct search {
-    const struct head_rows *rows;
+    struct head_rows *rows;
     double tolerance;
     int max_iter;
     head_validate *validate;
@@ -73,7 +73,7 @@ static struct head_search answer(struct head *head, const struct search *s, int 
     };
 }
 
-struct head_search head_search(struct head *head, const struct head_rows *rows, double tolerance, int max_iter,
+struct head_search head_search(struct head *head, struct head_rows *rows, double tolerance, int max_iter,
                                head_validate *validate, void *data, struct arena *arena, struct arena *scratch)
 {
     struct search s = { rows, tolerance, max_iter, validate, data, arena, scratch, .most = GRID + 2 + STEPS };
@@ -90,7 +90,7 @@ struct head_search head_search(struct head *head, const struct head_rows *rows, 
     return answer(head, &s, trial(&s, left));
 }
 
-struct head_search head_search_smallest(struct head *head, const struct head_rows *rows, double tolerance, int max_iter,
+struct head_search head_search_smallest(struct head *head, struct head_rows *rows, double tolerance, int max_iter,
                                         head_validate *validate, void *data, struct arena *arena, struct arena *scratch)
 {
     struct search s = { rows, tolerance, max_iter, validate, data, arena, scratch, .most = LAST - FIRST + 1 };

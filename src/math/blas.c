@@ -154,6 +154,16 @@ void blas_dgemm(char transa, char transb, int64_t m, int64_t n, int64_t k, doubl
               ldc, 1);
 }
 
+void blas_dgemm_alone(char transa, char transb, int64_t m, int64_t n, int64_t k, double alpha, const double *a,
+                      int64_t lda, const double *b, int64_t ldb, double beta, double *c, int64_t ldc)
+{
+    rntm_t how;
+    bli_rntm_init(&how);
+    bli_rntm_set_num_threads(1, &how);
+    bli_dgemm_ex(transposed(transa), transposed(transb), m, n, k, &alpha, in_f64(a), lda, 1, in_f64(b), ldb, 1, &beta,
+                 c, ldc, 1, NULL, &how);
+}
+
 /* m and n are those of a as it is stored. */
 void blas_sgemv(char trans, int64_t m, int64_t n, float alpha, const float *a, int64_t lda, const float *x, float beta,
                 float *y)

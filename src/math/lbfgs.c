@@ -15,11 +15,11 @@ enum { MEMORY = 10, LINE_SEARCH_TRIALS = 50, RESTARTS = 5 };
 struct search {
     lbfgs_objective *objective;
     void *data;
-    double tolerance;
+    const struct lbfgs_stop *stop;
     double *best; /* [n] point of the lowest value seen */
     double best_value;
     int64_t n;
-    int iterations, max_iter;
+    int iterations;
     bool converged;
 };
 
@@ -29,6 +29,11 @@ static double largest(const double *g, int64_t n)
     for (int64_t i = 0; i < n; i++)
         most = fabs(g[i]) > most ? fabs(g[i]) : most;
     return most;
+}
+
+static bool enough(const struct search *s, const double *g, double value)
+{
+    return s->stop->done ? s->stop->done(s->data, g, value, s->n) : largest(g, s->n) <= s->stop->tolerance;
 }
 
 static void keep(struct search *s, const double *x, double value)
@@ -55,11 +60,11 @@ static int progress_made(void *instance, const lbfgsfloatval_t *x, const lbfgsfl
     (void)xnorm, (void)gnorm, (void)step, (void)n, (void)k, (void)ls;
     struct search *s = instance;
     s->iterations++;
-    if (largest(g, s->n) <= s->tolerance) {
+    if (enough(s, g, fx)) {
         keep(s, x, fx);
         s->converged = true;
     }
-    return s->converged || s->iterations >= s->max_iter;
+    return s->converged || s->iterations >= s->stop->max_iter;
 }
 
 /* Value and gradient at the start; true when nothing is to be done. */
@@ -69,16 +74,17 @@ static bool start_is_minimum(struct search *s, const double *x, double *g)
     require(isfinite(value), EXIT_INTERNAL, "L-BFGS: the objective is %g at the start\ncheck the inputs for NaN",
             value);
     keep(s, x, value);
-    return s->max_iter <= 0 || largest(g, s->n) <= s->tolerance;
+    s->converged = enough(s, g, value);
+    return s->stop->max_iter <= 0 || s->converged;
 }
 
-int lbfgs_minimise(double *x, int64_t n, lbfgs_objective *objective, void *data, double tolerance, int max_iter,
-                   double *value)
+int lbfgs_minimise(double *x, int64_t n, lbfgs_objective *objective, void *data, const struct lbfgs_stop *stop,
+                   double *value, bool *done)
 {
     require(n > 0 && n <= INT_MAX - 64, EXIT_INTERNAL, "L-BFGS: %lld variables; 1 to 2^31 are possible", (long long)n);
     double *point = lbfgs_malloc((int)n), *best = lbfgs_malloc((int)n); /* aligned as the library's vector code needs */
     require(point && best, EXIT_INTERNAL, "L-BFGS: no memory for %lld variables", (long long)n);
-    struct search s = { objective, data, tolerance, best, INFINITY, n, 0, max_iter, false };
+    struct search s = { objective, data, stop, best, INFINITY, n, 0, false };
     lbfgs_parameter_t parameter;
     lbfgs_parameter_init(&parameter);
     parameter.m = MEMORY;
@@ -86,16 +92,18 @@ int lbfgs_minimise(double *x, int64_t n, lbfgs_objective *objective, void *data,
     parameter.max_linesearch = LINE_SEARCH_TRIALS;
 
     memcpy(point, x, (size_t)n * sizeof *x);
-    bool done = start_is_minimum(&s, point, x); /* x serves as the first gradient */
-    for (int attempt = 0; !done && attempt <= RESTARTS; attempt++) {
+    bool over = start_is_minimum(&s, point, x); /* x serves as the first gradient */
+    for (int attempt = 0; !over && attempt <= RESTARTS; attempt++) {
         const double before = s.best_value;
         memcpy(point, s.best, (size_t)n * sizeof *point);
         lbfgs((int)n, point, NULL, evaluate, progress_made, &s, &parameter);
-        done = s.converged || s.iterations >= max_iter || !(s.best_value < before);
+        over = s.converged || s.iterations >= stop->max_iter || !(s.best_value < before);
     }
     memcpy(x, s.best, (size_t)n * sizeof *x);
     if (value)
         *value = s.best_value;
+    if (done)
+        *done = s.converged;
     lbfgs_free(point);
     lbfgs_free(best);
     return s.iterations;

@@ -6,8 +6,8 @@
 #include "image/corpus.h"
 #include "stage/classify.h"
 
-/* Largest |gradient| at the end of a fit, in coordinates of unit curvature (concept/cbm_scale.h). */
-static const double TOLERANCE = 1e-5;
+/* Its square is how far above its minimum an objective may end, as a share of it. */
+static const double TOLERANCE = 5e-5;
 
 struct fitting {
     struct classify *task;

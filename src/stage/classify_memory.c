@@ -4,13 +4,14 @@
 #include <string.h>
 
 #include "concept/head_loss.h"
+#include "concept/head_newton.h"
 #include "dist/tree.h"
 #include "stage/classify.h"
 
-/* Rows a head of `width` columns is fitted on, and their product. */
+/* Rows a head of `width` columns is fitted on, and their products. */
 static double rows_bytes(double train, double width)
 {
-    return 4 * train * width + 8 * width * width;
+    return 4 * train * width + 16 * width * width;
 }
 
 double classify_memory(const struct classify *t)
@@ -29,7 +30,8 @@ double classify_memory(const struct classify *t)
     const double dense = 4 * mine * width + (sparse ? 0 : rows_bytes(train, width));
     const bool other = t->rebuild && config->path; /* sparse heads see the codes: inputs and rows of their own */
     const double path = other || sparse ? rows_bytes(train, M) : 0;
-    const double fit = fmax((levels + 1) * 8 * width * width, 3 * 8 * width * width) + 24 * 8 * C * (width + 1);
+    const double fit = fmax((levels + 1) * 8 * width * width, 3 * 8 * width * width) + 24 * 8 * C * (width + 1) +
+                       8 * train + head_newton_bytes(C * (width + 1), levels);
     const double codes = other ? 4 * mine * M : 0;
     const double pursuit = M * M * 12 + M * D * 16 + mine * t->S * 12 + 4 * M * D; /* random vectors and their codes */
     const double residual = config->residual ? 4 * mine * D + rows_bytes(train, D) + 4 * train * C + 8 * all : 0;

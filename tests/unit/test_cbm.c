@@ -16,6 +16,7 @@
 #include "concept/cbm_scale.h"
 #include "concept/head_calibrate.h"
 #include "concept/head_loss.h"
+#include "concept/head_newton.h"
 #include "concept/head_sparse.h"
 #include "dist/world.h"
 #include "math/blas.h"
@@ -154,7 +155,7 @@ static void scaled_coordinates_are_consistent(void **state)
     (void)state;
     enum { P = C * (D + 1) };
     struct head_rows *rows = make_rows(C, false);
-    struct head_scale *scale = head_scale_create(arena, rows, 0.3);
+    struct head_scale *scale = head_scale_create(arena, rows, 0.3, false);
     double w[P], u[P], back[P], gu[P], gw[P], v[P];
     for (int i = 0; i < P; i++)
         w[i] = rng_normal(&RNG, 80, (uint64_t)i);
@@ -199,7 +200,7 @@ static void large_factors_are_inverted(void **state)
         x[i] = (float)rng_normal(&RNG, 90, (uint64_t)i);
     rows->x = x;
     head_rows_prepare(rows, arena);
-    struct head_scale *s = head_scale_create(arena, rows, 0.01);
+    struct head_scale *s = head_scale_create(arena, rows, 0.01, false);
     for (int a = 0; a < DIM; a++)
         for (int b = 0; b < DIM; b++) {
             double sum = 0;
@@ -207,6 +208,47 @@ static void large_factors_are_inverted(void **state)
                 sum += (i <= a ? s->factor[a * DIM + i] : 0) * s->inverse[i * DIM + b];
             assert_true(fabs(sum - (a == b)) < 1e-10);
         }
+    arena_reset(arena);
+}
+
+/* Rows that can be separated, next to no penalty: columns of zeros change nothing of the minimum but make the head too
+ * large for a Hessian, so that both ways of finishing a fit must meet. Several ways in: from nothing, and from the
+ * last. */
+static void separable_rows_are_solved_to_the_end(void **state)
+{
+    (void)state;
+    enum { ROWS = 150, DIM = 100, WIDE = 200 };
+    for (int multi = 0; multi < 2; multi++) {
+        struct head_rows *rows[2];
+        for (int wide = 0; wide < 2; wide++) {
+            int dim = wide ? WIDE : DIM;
+            float *x = arena_array(arena, float, ROWS *dim);
+            int32_t *label = arena_array(arena, int32_t, ROWS);
+            int8_t *labels = arena_array(arena, int8_t, ROWS * C);
+            for (int i = 0; i < ROWS; i++) {
+                for (int d = 0; d < DIM; d++)
+                    x[i * dim + d] = (float)rng_normal(&RNG, 300 + (uint64_t)i, (uint64_t)d);
+                label[i] = (int32_t)rng_below(&RNG, 500, (uint64_t)i, C);
+                for (int c = 0; c < C; c++)
+                    labels[i * C + c] = (int8_t)((int)rng_below(&RNG, 501 + (uint64_t)c, (uint64_t)i, 3) - 1);
+            }
+            rows[wide] = head_rows_create(arena, world, ROWS, C, dim, multi);
+            rows[wide]->x = x;
+            rows[wide]->label = multi ? NULL : label;
+            rows[wide]->labels = multi ? labels : NULL;
+            head_rows_prepare(rows[wide], arena);
+        }
+        assert_true(head_newton_fits(rows[0]) && !head_newton_fits(rows[1]));
+        struct head head[2] = { head_create(arena, C, DIM), head_create(arena, C, WIDE) };
+        for (double c = 1; c < 2e6; c *= 1000) {
+            int least = head_fit(&head[0], rows[0], c, 1e-7, 1000, arena);
+            int steps = head_fit(&head[1], rows[1], c, 5e-5, 1000, arena);
+            double least_value = head_objective(NULL, &head[0], rows[0], c, arena);
+            double value = head_objective(NULL, &head[1], rows[1], c, arena);
+            if (!(fabs(value - least_value) <= 1e-6 * least_value && least < 1000 && steps < 1000))
+                fail_msg("C %g: %.10g after %d steps instead of %.10g after %d", c, value, steps, least_value, least);
+        }
+    }
     arena_reset(arena);
 }
 
@@ -225,7 +267,7 @@ static double nearness(void *data, const struct head *head)
     return judge->wanted < 0 ? 0.5 : -fabs(sqrt(norm) - judge->wanted);
 }
 
-static double norm_at(const struct head_rows *rows, double c)
+static double norm_at(struct head_rows *rows, double c)
 {
     struct head head = head_create(arena, C, D);
     head_fit(&head, rows, c, 1e-9, 10000, arena);
@@ -476,6 +518,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_basis_keeps_what_concepts_can_rebuild),
         cmocka_unit_test(scaled_coordinates_are_consistent),
         cmocka_unit_test(large_factors_are_inverted),
+        cmocka_unit_test(separable_rows_are_solved_to_the_end),
         cmocka_unit_test(the_search_finds_the_best_c),
         cmocka_unit_test(ties_go_as_published),
         cmocka_unit_test(the_smallest_c_is_kept),

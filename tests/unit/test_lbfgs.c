@@ -33,7 +33,8 @@ static void finds_the_minimum(void **state)
     double x[101] = { 0 }, g[101], value = -1; /* odd length: no padding may leak in */
     for (int i = 0; i < 100; i += 2)
         x[i] = -1.2, x[i + 1] = 1;
-    const int iterations = lbfgs_minimise(x, 101, rosenbrock, NULL, 1e-8, 1000, &value);
+    const int iterations =
+        lbfgs_minimise(x, 101, rosenbrock, NULL, &(struct lbfgs_stop){ NULL, 1e-8, 1000 }, &value, NULL);
     assert_in_range(iterations, 5, 200);
     for (int i = 0; i < 100; i++)
         assert_true(fabs(x[i] - 1) < 1e-7);
@@ -48,14 +49,16 @@ static void stops_when_told(void **state)
     (void)state;
     double x[2] = { -1.2, 1 }, g[2], value;
     const double first = rosenbrock(NULL, x, g, 2);
-    assert_int_equal(lbfgs_minimise(x, 2, rosenbrock, NULL, 1e-12, 3, &value), 3);
+    assert_int_equal(lbfgs_minimise(x, 2, rosenbrock, NULL, &(struct lbfgs_stop){ NULL, 1e-12, 3 }, &value, NULL), 3);
     assert_true(value < first && value == rosenbrock(NULL, x, g, 2));
     double at[2] = { 1, 1 };
     calls = 0;
-    assert_int_equal(lbfgs_minimise(at, 2, rosenbrock, NULL, 1e-8, 100, NULL), 0); /* at the minimum already */
+    assert_int_equal(lbfgs_minimise(at, 2, rosenbrock, NULL, &(struct lbfgs_stop){ NULL, 1e-8, 100 }, NULL, NULL),
+                     0); /* at the minimum already */
     assert_int_equal(calls, 1);
     double start[2] = { -1.2, 1 };
-    assert_int_equal(lbfgs_minimise(start, 2, rosenbrock, NULL, 1e-8, 0, &value), 0);
+    assert_int_equal(lbfgs_minimise(start, 2, rosenbrock, NULL, &(struct lbfgs_stop){ NULL, 1e-8, 0 }, &value, NULL),
+                     0);
     assert_true(start[0] == -1.2 && value == first);
 }
 
@@ -91,13 +94,13 @@ static void survives_failed_line_searches(void **state)
 {
     (void)state;
     double x[3] = { 3, 0, 0 }, value;
-    lbfgs_minimise(x, 1, uphill, NULL, 1e-6, 100, &value);
+    lbfgs_minimise(x, 1, uphill, NULL, &(struct lbfgs_stop){ NULL, 1e-6, 100 }, &value, NULL);
     assert_true(value <= 9 && value == x[0] * x[0]);
     double y[3] = { 3, -2, 0.7 };
-    lbfgs_minimise(y, 3, kink, NULL, 1e-6, 100, &value);
+    lbfgs_minimise(y, 3, kink, NULL, &(struct lbfgs_stop){ NULL, 1e-6, 100 }, &value, NULL);
     assert_true(value < 5.7 && value == fabs(y[0]) + fabs(y[1]) + fabs(y[2]));
     double z[1] = { -100 };
-    lbfgs_minimise(z, 1, wall, NULL, 1e-9, 100, &value);
+    lbfgs_minimise(z, 1, wall, NULL, &(struct lbfgs_stop){ NULL, 1e-9, 100 }, &value, NULL);
     assert_true(isfinite(value) && isfinite(z[0]) && value < 101.9 * 101.9);
 }
 
