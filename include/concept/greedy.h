@@ -58,8 +58,8 @@ struct greedy_cost {
     struct greedy_traffic {
         int64_t calls, bytes; /* collectives, and what this rank sent in them */
     } start, picks;           /* for gains before the first pick, and from then on */
-    double bytes;        /* of stored similarities, this rank */
-    bool naive_instead;  /* gains can grow, so that lazy was not run */
+    double bytes;             /* of stored similarities, this rank */
+    bool naive_instead;       /* gains can grow, so that lazy was not run */
 };
 
 /* picks [count], gains [count] out, in the order taken, the same on every rank. Returns how many: fewer than count

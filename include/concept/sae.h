@@ -19,6 +19,7 @@
 #include "dist/shard.h"
 
 struct arena;
+struct sae_half;
 struct tree;
 
 enum sae_variant {
@@ -79,25 +80,27 @@ void sae_init(struct sae *sae, uint64_t seed);
 /* Buffers of the passes below, for up to `rows` rows at once. */
 struct sae_work {
     int64_t rows;
-    float *centred;  /* [rows x D] x - b */
-    float *error;    /* [rows x D] x^ - x; room for the folding stack over blocks */
-    float *f, *df;   /* [rows x K] activations; gradient before the rule */
-    float *cut;      /* [K] jumprelu: thresholds */
-    double *squared; /* [rows] ||x^ - x||^2 */
-    double *sum;     /* [rows x blocks] sum of max(p, 0) */
-    int64_t *active; /* [rows] number of f > 0 */
+    float *centred;        /* [rows x D] x - b */
+    float *error;          /* [rows x D] x^ - x; room for the folding stack over blocks */
+    float *f, *df;         /* [rows x K] activations; gradient before the rule */
+    float *cut;            /* [K] jumprelu: thresholds */
+    double *squared;       /* [rows] ||x^ - x||^2 */
+    double *sum;           /* [rows x blocks] sum of max(p, 0) */
+    int64_t *active;       /* [rows] number of f > 0 */
+    struct sae_half *half; /* products in bf16 (concept/sae_half.h), or NULL */
 };
 /* blocks: the tree of the models it is for, NULL for a single block. */
 struct sae_work sae_work(struct arena *arena, int dim, int neurons, int64_t rows, const struct tree *blocks);
 
-/* centred [rows x D] = x - b; f [rows x K] = max(p, 0), a NaN stays one; sum [rows x blocks]; active of each row.
- * 2 rows K D flops. */
-void sae_project(float *f, float *centred, double *sum, int64_t *active, const struct sae *sae, const float *x,
-                 int64_t rows);
-/* After sae_project: f, active by the rule as it is outside training (topk: ties to the lowest neuron). cut [K]:
+/* centred [rows x D] = x - b; f [rows x K] = centred We'. With `half` (or NULL) f has room for the rows of a full
+ * piece. 2 rows K D flops. */
+void sae_project(float *f, float *centred, struct sae_half *half, const struct sae *sae, const float *x, int64_t rows);
+/* After it, also row by row: f = max(f + be, 0), a NaN stays one; sum [rows x blocks]; active of each row. */
+void sae_activate(float *f, double *sum, int64_t *active, const struct sae *sae, int64_t rows);
+/* After sae_activate: f, active by the rule as it is outside training (topk: ties to the lowest neuron). cut [K]:
  * thresholds of jumprelu, which marks p that are below the threshold but in the window by -0.0: not active. */
 void sae_apply(float *f, int64_t *active, const float *cut, const struct sae *sae, int64_t rows);
-/* x [rows x D] -> work's centred, f, sum, active: both of the above. */
+/* x [rows x D] -> work's centred, f, sum, active: all of the above. */
 void sae_encode(struct sae_work *work, const struct sae *sae, const float *x, int64_t rows);
 /* After sae_encode of the same x: work's error, squared. 2 rows K D flops. Collective when the blocks are spread over
  * ranks. */

@@ -40,9 +40,11 @@ struct sae_entry;
 struct sae_sparse {
     int dim, neurons;
     int64_t room;   /* rows at most */
+    bool half;      /* rows that products read are bf16 */
     int planes;     /* prefixes, and one more for the auxiliary loss */
     float *centred; /* [room x D] x - b */
     float *error;   /* [planes x room x D] gradients with respect to the reconstructions */
+    uint16_t *half_decoder, *half_centred, *half_error; /* with half: the weights and the two above, rounded */
     int64_t
         node_stride; /* floats to the parts of the next complete subtree of blocks of neurons, while they are sums */
     double *squared, *aux; /* [room] mean over the prefixes of ||x^ - x||^2; ||error - its auxiliary explanation||^2 */
@@ -60,14 +62,16 @@ struct sae_depths {
 };
 /* aux_k = 0: without auxiliary loss. `entries`: most entries of a batch on this rank. */
 struct sae_sparse sae_sparse(struct arena *arena, const struct sae_rule *rule, const struct sae_depths *depths, int dim,
-                             int neurons, int64_t rows, int64_t entries, int aux_k);
+                             int neurons, int64_t rows, int64_t entries, int aux_k, bool half);
 /* For fewer neurons, and auxiliary codes or none, with the same memory. */
 void sae_sparse_fit(struct sae_sparse *s, int neurons, int aux_k);
 int64_t sae_sparse_bytes(const struct sae_rule *rule, const struct sae_depths *depths, int dim, int neurons,
-                         int64_t rows, int64_t entries, int aux_k);
+                         int64_t rows, int64_t entries, int aux_k, bool half);
 
-/* Empties both codes; thresholds of jumprelu from the parameters. */
+/* Empties both codes; thresholds of jumprelu from the parameters; with half, the decoder is rounded. */
 void sae_sparse_start(struct sae_sparse *s, const struct sae *sae);
+/* With half: the rows of centred from `first` on are rounded. */
+void sae_sparse_round(struct sae_sparse *s, int64_t first, int64_t rows);
 /* Reconstruction, errors and slopes of all rows; the loss counts `scale` times a row, its auxiliary part
  * `aux_weight` times that (when `aux`). 4 D flops an entry; each row of the decoder is read once per entry. Collective
  * when the blocks of neurons are spread over ranks. */

@@ -2,6 +2,7 @@
 #ifndef CONCEPT_SAE_STATE_H
 #define CONCEPT_SAE_STATE_H
 
+#include "concept/sae_half.h"
 #include "concept/sae_rows.h"
 #include "concept/sae_sparse.h"
 
@@ -48,7 +49,8 @@ struct sae_trainer {
     struct sae part;                     /* the neurons this rank has in a step */
     float *stack;                        /* [depth x stride] folding stack; row 0 ends as the gradient */
     int64_t stride, step_stride;         /* of all parameters; of those here in a step */
-    struct sae_work work;                /* one piece of a leaf */
+    struct sae_work work;                /* one piece of a leaf, in single precision */
+    struct sae_half *half;               /* products of a step in bf16, or NULL */
     float *x;                            /* [piece x D] */
     struct sae_sparse sparse;            /* the whole of this rank's part of a batch */
     struct span *leaf;                   /* [own leaves] rows of each, from this rank's first row */

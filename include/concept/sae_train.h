@@ -26,7 +26,8 @@ struct sae_trainer;
 
 enum { SAE_ROWS = 512, SAE_FIELDS = 9 }; /* rows of one product; fields of a checkpoint */
 enum { SAE_TRAINERS = 64 };              /* most trainings on the same batches */
-enum { SAE_SPARSE_COST = 12 }; /* an active neuron in a sparse product costs as much as so many in a dense one */
+/* An active neuron in sparse products costs as much as so many in dense ones, of single precision and of bf16. */
+enum { SAE_SPARSE_COST = 8, SAE_SPARSE_COST_HALF = 14 };
 
 enum sae_start {
     SAE_START_PUBLISHED, /* as sae_init leaves them */
@@ -59,6 +60,7 @@ struct sae_options {
     int leaves; /* V, a power of two */
     uint64_t seed;
     int64_t resident_bytes;
+    bool half;        /* dense products of the training in bf16 */
     bool may_be_lost; /* loss or gradient not finite: this training is given up, not the job */
 };
 
@@ -90,12 +92,14 @@ struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world,
 void sae_trainers_create(struct sae_trainer **out, struct arena *arena, struct world *world,
                          const struct sae_options *options, int dim, const int *neurons, int count,
                          struct sae_set train, struct sae_set eval);
+/* After the last step: ends what a library holds for them; memory goes with the arena. Local. */
+void sae_trainers_end(struct sae_trainer *const *trainers, int count);
 /* Bytes a rank of `ranks` takes for them, for --dry-run. Local. */
 int64_t sae_trainers_bytes(const struct sae_options *options, int dim, const int *neurons, int count,
                            int64_t train_rows, int64_t eval_rows, int ranks);
 
 /* Cost of the sparse products beside the dense ones' when l0 of K neurons are active: sparse below 1. Local. */
-double sae_sparse_share(double l0, int neurons);
+double sae_sparse_share(const struct sae_options *options, double l0, int neurons);
 
 /* One step on the next batch of the epoch; returns its mean loss. Loss or gradient not finite: all ranks end with
  * EXIT_INTERNAL, or with may_be_lost the training only passes over its rows from then on and all its metrics are NaN.

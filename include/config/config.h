@@ -76,6 +76,7 @@ struct sae_config {
     int shards;
     int stability;          /* trainings with other seeds */
     int top;                /* T of /top */
+    const char *precision;  /* fp32 bf16: dense products of the training */
     const char *sweep;      /* trainings on the same batches (config/sweep.h); empty = one */
     const char *sweep_rule; /* which of them is kept: knee, fvu, l0 */
     double sweep_max_dead, sweep_max_l0, sweep_max_fvu;

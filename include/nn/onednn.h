@@ -40,7 +40,6 @@ void dn_ask_staging(struct dn *dn, int64_t bytes);
 void *dn_staging(const struct dn *dn);
 const char *dn_library(void); /* "oneDNN 2.6.3" */
 const char *dn_isa(void);     /* "avx512_core_bf16" */
-bool dn_has_bf16(void);       /* in instructions of the processor, not emulated */
 
 const struct dn_layout *dn_plain(struct dn *dn, int rank, const int64_t *dims); /* row-major, single precision */
 /* images x channels x height x width with the channels last. */

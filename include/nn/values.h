@@ -7,7 +7,8 @@
 #define NN_VALUES_H
 
 #include <stdint.h>
-#include <string.h>
+
+#include "math/bf16.h"
 
 enum value_type { VALUE_F32, VALUE_BF16 };
 
@@ -23,23 +24,6 @@ enum value_type { VALUE_F32, VALUE_BF16 };
 static inline int64_t value_bytes(enum value_type type)
 {
     return type == VALUE_BF16 ? 2 : 4;
-}
-
-static inline float bf16_to_float(uint16_t half)
-{
-    uint32_t bits = (uint32_t)half << 16;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-/* To nearest, ties to even; a NaN stays one. */
-static inline uint16_t bf16_from_float(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
-    return (uint16_t)(x == x ? rounded : (bits >> 16) | 0x40u);
 }
 
 static inline float value_load(const void *values, int64_t i, enum value_type type)

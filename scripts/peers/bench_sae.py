@@ -2,7 +2,8 @@
 """`make bench-peers PEERS=sae`: training the sparse autoencoder beside PyTorch, one epoch of each in turn.
 
 Usage: bench_sae.py [THREADS [SECONDS]]    measures for SECONDS (45) after the warm-up; medians; build/peers/sae.json
-N = K = 8192, D = 1024, batch 4096. PyTorch runs plain and under bf16 autocast; its better mode counts.
+N = K = 8192, D = 1024, batch 4096. Both run in single precision and with products in bf16 (PyTorch: autocast); the
+better mode of each counts.
 """
 import json
 import os
@@ -85,28 +86,33 @@ print(f"PyTorch {torch.__version__}, {THREADS} threads, ours {ours.ready}; N {N}
 mine, theirs, active = {}, {}, {}
 for row in rows:
     ours.epoch(row[1])
+    ours.epoch(row[1] + "-bf16")
 start = time.time()
 while not mine or time.time() - start < LIMIT:
     for name in ("relu", "relu bf16"):
         theirs.setdefault(name, []).append(peers[name].epoch())
-    for case in ("relu-dense", "relu-sparse", "topk", "batchtopk"):
-        seconds, active[case] = ours.epoch(case)
-        mine.setdefault(case, []).append(seconds)
+    for _, case, _, _ in rows:
+        for mode in (case, case + "-bf16"):
+            seconds, active[mode] = ours.epoch(mode)
+            mine.setdefault(mode, []).append(seconds)
     for name in ("topk", "topk bf16"):
         theirs.setdefault(name, []).append(peers[name].epoch())
 score = ours.epoch("score")[0]
 own, middle = ({name: statistics.median(v) for name, v in of.items()} for of in (mine, theirs))
 print(f"medians of {len(mine['topk'])} epochs each, in turn\n")
-print("| what | L0 | ours | PyTorch (its modes) | ratio | wanted |\n| --- | --- | --- | --- | --- | --- |")
+print("| what | L0 | ours | PyTorch | fp32 beside fp32 | best beside best | wanted |")
+print("| --- | --- | --- | --- | --- | --- | --- |")
 out = []
 for what, case, peer, wanted in rows:
     best = min((peer, peer + " bf16"), key=middle.get)
-    ratio = middle[best] / own[case]
+    half = own[case + "-bf16"]
+    ratio, single = middle[best] / half, middle[peer] / own[case]
     modes = f"fp32 {middle[peer]:.2f} s, bf16 {middle[peer + ' bf16']:.2f} s"
-    print(f"| {what} | {active[case]:.0f} | {own[case]:.2f} s | {modes} | {ratio:.2f} | {wanted} |")
-    out.append({"what": what, "l0": active[case], "ours": own[case], "peer": middle[best], "mode": best,
-                "ratio": ratio, "wanted": wanted})
-print(f"| monosemanticity, {K} neurons, {N} rows | | {score:.2f} s | | | under 10 s |")
+    print(f"| {what} | {active[case]:.0f} | fp32 {own[case]:.2f} s, bf16 {half:.2f} s | {modes} | {single:.1f} | "
+          f"{ratio:.2f} | {wanted} |")
+    out.append({"what": what, "l0": active[case], "ours": half, "ours_fp32": own[case], "peer": middle[best],
+                "mode": best, "ratio": ratio, "ratio_fp32": single, "wanted": wanted})
+print(f"| monosemanticity, {K} neurons, {N} rows | | {score:.2f} s | | | | under 10 s |")
 out.append({"what": "monosemanticity", "ours": score, "wanted": "under 10 s"})
 os.makedirs("build/peers", exist_ok=True)
 with open("build/peers/sae.json", "w", encoding="utf-8") as f:

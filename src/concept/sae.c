@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/rng.h"
+#include "concept/sae_half.h"
 #include "concept/sae_top.h"
 #include "dist/tree.h"
 #include "math/blas.h"
@@ -111,18 +112,24 @@ static double activate(float *restrict f, int64_t *active, const float *restrict
     return total;
 }
 
-void sae_project(float *f, float *centred, double *sum, int64_t *active, const struct sae *sae, const float *x,
-                 int64_t rows)
+void sae_project(float *f, float *centred, struct sae_half *half, const struct sae *sae, const float *x, int64_t rows)
 {
-    const int D = sae->dim, K = sae->neurons, blocks = sae_blocks(sae);
+    const int D = sae->dim, K = sae->neurons;
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++)
         for (int d = 0; d < D; d++)
             centred[r * D + d] = x[r * D + d] - sae->bias[d];
-    for (int b = 0; b < blocks; b++) {
+    if (half)
+        sae_half_encode(f, half, centred, rows);
+    for (int b = 0; !half && b < sae_blocks(sae); b++) {
         const struct span k = sae_block(sae, b);
         blas_sgemm('N', 'T', rows, k.count, D, 1, centred, D, sae->encoder + k.first * D, D, 0, f + k.first, K);
     }
+}
+
+void sae_activate(float *f, double *sum, int64_t *active, const struct sae *sae, int64_t rows)
+{
+    const int K = sae->neurons, blocks = sae_blocks(sae);
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++) {
         active[r] = 0;
@@ -194,11 +201,13 @@ void sae_encode(struct sae_work *work, const struct sae *sae, const float *x, in
 {
     for (int k = 0; sae->rule.variant == SAE_JUMPRELU && k < sae->neurons; k++)
         work->cut[k] = expf(sae->log_threshold[k]);
-    sae_project(work->f, work->centred, work->sum, work->active, sae, x, rows);
+    sae_project(work->f, work->centred, work->half, sae, x, rows);
+    sae_activate(work->f, work->sum, work->active, sae, rows);
     sae_apply(work->f, work->active, work->cut, sae, rows);
 }
 
-void sae_decode(struct sae_work *work, const struct sae *sae, const float *x, int64_t rows)
+/* work's error = f Wd: of each block, then along their tree. */
+static void sum_over_neurons(struct sae_work *work, const struct sae *sae, int64_t rows)
 {
     const int D = sae->dim, K = sae->neurons;
     const int64_t stride = rows * D;
@@ -211,6 +220,15 @@ void sae_decode(struct sae_work *work, const struct sae *sae, const float *x, in
     }
     if (sae->blocks)
         tree_sum_nodes_f32(sae->blocks, work->error, work->error, stride, stride);
+}
+
+void sae_decode(struct sae_work *work, const struct sae *sae, const float *x, int64_t rows)
+{
+    const int D = sae->dim;
+    if (work->half)
+        sae_half_decode(work->error, work->half, work->f, rows);
+    else
+        sum_over_neurons(work, sae, rows);
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++) {
         float *restrict error = work->error + r * D;
@@ -301,7 +319,9 @@ void sae_backward(struct sae *grad, int64_t *fired, struct sae_work *work, const
         memset(grad->log_threshold, 0, (size_t)K * sizeof(float));
     }
     output_gradient(grad->bias, work, rows, D, scale);
-    for (int b = 0; b < sae_blocks(sae); b++) {
+    if (work->half)
+        sae_half_backward(grad->decoder, work->df, work->half, work->error, rows, add);
+    for (int b = 0; !work->half && b < sae_blocks(sae); b++) {
         const struct span k = sae_block(sae, b);
         const int64_t at = k.first * D;
         blas_sgemm('T', 'N', k.count, D, rows, 1, work->f + k.first, K, work->error, D, keep, grad->decoder + at, D);
@@ -314,7 +334,9 @@ void sae_backward(struct sae *grad, int64_t *fired, struct sae_work *work, const
             jump_columns(grad->log_threshold, work, &sae->rule, rows, K, first, end, slope);
         mask_columns(grad->encoder_bias, fired, work, rows, K, first, end, has_thresholds ? 0 : slope);
     }
-    for (int b = 0; b < sae_blocks(sae); b++) {
+    if (work->half)
+        sae_half_encoder_gradient(grad->encoder, work->half, work->df, rows, add);
+    for (int b = 0; !work->half && b < sae_blocks(sae); b++) {
         const struct span k = sae_block(sae, b);
         blas_sgemm('T', 'N', k.count, D, rows, 1, work->df + k.first, K, work->centred, D, keep,
                    grad->encoder + k.first * D, D);

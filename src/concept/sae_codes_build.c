@@ -6,7 +6,7 @@
 #include "concept/sae_sparse.h"
 #include "concept/sae_top.h"
 
-enum { BLOCK = 64, SMALL = 16 }; /* values passed over at once when none counts */
+enum { BLOCK = 64 }; /* values passed over at once when none counts */
 
 struct sae_codes sae_codes(struct arena *arena, int64_t rows, int64_t room, bool cut)
 {
@@ -92,27 +92,6 @@ void sae_codes_cut(struct sae_codes *c, float threshold, int64_t ties)
     }
 }
 
-/* The values of one row above the threshold and the first `ties` that equal it; returns how many there are. */
-static int64_t largest_of_row(int32_t *restrict index, float *restrict value, const float *restrict f, int64_t K,
-                              float threshold, int64_t ties)
-{
-    int64_t n = 0;
-    for (int64_t at = 0; at < K; at += SMALL) {
-        const int count = K - at < SMALL ? (int)(K - at) : SMALL;
-        const float *restrict block = f + at;
-        int some = 0;
-#pragma omp simd reduction(+ : some)
-        for (int k = 0; k < count; k++)
-            some += block[k] >= threshold;
-        for (int k = 0; some > 0 && k < count; k++)
-            if (block[k] > 0 && (block[k] > threshold || (block[k] >= threshold && ties-- > 0))) {
-                index[n] = (int32_t)at + k;
-                value[n++] = block[k];
-            }
-    }
-    return n;
-}
-
 /* Rows fill k places each, then move together. */
 static void add_largest(struct sae_codes *c, const float *f, int64_t rows, int64_t width, int k, const int32_t *list)
 {
@@ -120,9 +99,8 @@ static void add_largest(struct sae_codes *c, const float *f, int64_t rows, int64
     int64_t *start = c->start + c->rows;
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++) {
-        int64_t ties, place = base + r * k;
-        const float threshold = sae_kth_largest(f + r * width, width, k, &ties);
-        start[r + 1] = largest_of_row(c->index + place, c->value + place, f + r * width, width, threshold, ties);
+        const int64_t place = base + r * k;
+        start[r + 1] = sae_largest(c->index + place, c->value + place, f + r * width, width, k);
         for (int64_t i = 0; list && i < start[r + 1]; i++)
             c->index[place + i] = list[c->index[place + i]];
     }

@@ -137,7 +137,7 @@ static struct sae_trainer shared_parts(struct arena *arena, struct world *world,
 
 static bool same_rule(const struct sae_options *a, const struct sae_options *b)
 {
-    return a->rule.variant == b->rule.variant && sae_prefixes(&a->rule) == sae_prefixes(&b->rule);
+    return a->rule.variant == b->rule.variant && sae_prefixes(&a->rule) == sae_prefixes(&b->rule) && a->half == b->half;
 }
 
 /* Rows of a batch, of a rank and of a product; which rank of how many. */
@@ -199,6 +199,21 @@ static void deepen(struct sae_depths *depths, const struct tree *blocks)
     depths->nodes = tree_nodes(blocks) > depths->nodes ? tree_nodes(blocks) : depths->nodes;
 }
 
+/* Can trainings i and j share their products in bf16? */
+static bool half_alike(const struct sae_options *options, const int *neurons, int i, int j)
+{
+    return options[i].half && options[j].half && neurons[i] == neurons[j] &&
+           sae_by_count(&options[i].rule) == sae_by_count(&options[j].rule);
+}
+/* The first training that shares those of training i, which has such. */
+static int first_half(const struct sae_options *options, const int *neurons, int i)
+{
+    int first = 0;
+    while (!half_alike(options, neurons, first, i))
+        first++;
+    return first;
+}
+
 /* Weights, moments, counts: what outlasts a step. */
 static void own_parts(struct sae_trainer *t, struct arena *arena, const struct sae_options *options, int dim,
                       int neurons)
@@ -216,7 +231,7 @@ static void own_parts(struct sae_trainer *t, struct arena *arena, const struct s
     t->fired_epoch = arena_array(arena, int64_t, neurons);
     t->fired_before = arena_array(arena, int64_t, neurons);
     t->sae.rule = options->rule;
-    t->sae.blocks = tree_create(arena, &alone, sae_block_count(neurons, options->leaves));
+    t->sae.blocks = tree_create(arena, &alone, options->half ? 1 : sae_block_count(neurons, options->leaves));
     t->part = sae_part(&t->sae, t->sae.blocks);
     if (by_neurons(options, t->world->size)) {
         t->part = sae_part(&t->sae, tree_create(arena, t->world, sae_block_count(neurons, options->leaves)));
@@ -242,16 +257,32 @@ void sae_trainers_create(struct sae_trainer **out, struct arena *arena, struct w
         const int first = first_alike(options, i);
         if (first == i) {
             const struct most most = most_of(options, neurons, i, count, dealt);
-            out[i]->sparse =
-                sae_sparse(arena, &options[i].rule, &depths, dim, most.neurons, dealt.own, most.entries, most.aux_k);
+            out[i]->sparse = sae_sparse(arena, &options[i].rule, &depths, dim, most.neurons, dealt.own, most.entries,
+                                        most.aux_k, options[i].half);
         } else {
             out[i]->sparse = out[first]->sparse;
         }
+        const int alike = options[i].half ? first_half(options, neurons, i) : i;
+        if (options[i].half && alike == i)
+            out[i]->half = sae_half(arena, dim, neurons[i], dealt.piece, !sae_by_count(&options[i].rule));
+        else if (options[i].half)
+            out[i]->half = out[alike]->half;
     }
     for (int i = 0; i < count; i++) {
         sae_sparse_fit(&out[i]->sparse, out[i]->part.neurons, sae_aux_k(&options[i]));
         sae_first_weights(out[i], arena);
         sae_loaded(out[i]);
+    }
+}
+
+void sae_trainers_end(struct sae_trainer *const *trainers, int count)
+{
+    for (int i = 0; i < count; i++) {
+        bool first = true;
+        for (int j = 0; j < i; j++)
+            first = first && trainers[j]->half != trainers[i]->half;
+        if (first)
+            sae_half_end(trainers[i]->half);
     }
 }
 
@@ -283,8 +314,11 @@ int64_t sae_trainers_bytes(const struct sae_options *options, int dim, const int
             const int blocks = sae_block_count(neurons[i], options->leaves);
             const struct sae_depths depths = { step_depth, block_depth(neurons[i], options->leaves),
                                                split ? tree_nodes_of(blocks, ranks, 0) : 1 };
-            bytes += sae_sparse_bytes(&options[i].rule, &depths, dim, m.neurons, dealt.own, m.entries, m.aux_k);
+            bytes += sae_sparse_bytes(&options[i].rule, &depths, dim, m.neurons, dealt.own, m.entries, m.aux_k,
+                                      options[i].half);
         }
+        if (options[i].half && first_half(options, neurons, i) == i)
+            bytes += sae_half_bytes(dim, neurons[i], dealt.piece, !sae_by_count(&options[i].rule));
     }
     const bool kept = train_rows * row <= options->resident_bytes;
     bytes += kept ? train_rows * row : (batch / ranks + 1) * row;

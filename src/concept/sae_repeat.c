@@ -64,6 +64,7 @@ bool sae_stability(double *stability, const struct sae_trainer *t, struct arena 
         if (whole)
             add_matched(stability, t, other, scratch);
         phase_enter(before);
+        sae_trainers_end(&other, 1);
         arena_release(scratch, mark);
     }
     for (int k = 0; k < K; k++)

@@ -11,6 +11,8 @@
 
 #include "base/arena.h"
 #include "dist/tree.h"
+#include "math/bf16.h"
+#include "math/half_product.h"
 #include "math/vec.h"
 
 enum { SHARES = 16, ROW_SHARES = 64 }; /* of neurons or columns, and of rows, that threads share out */
@@ -41,10 +43,10 @@ static int64_t stack_room(const struct sae_depths *depths, int dim, int64_t *sta
 }
 
 struct sae_sparse sae_sparse(struct arena *arena, const struct sae_rule *rule, const struct sae_depths *depths, int dim,
-                             int neurons, int64_t rows, int64_t entries, int aux_k)
+                             int neurons, int64_t rows, int64_t entries, int aux_k, bool half)
 {
     const int64_t aux_entries = rows * aux_k;
-    struct sae_sparse s = { .dim = dim, .neurons = neurons, .room = rows, .planes = sae_prefixes(rule) };
+    struct sae_sparse s = { .dim = dim, .neurons = neurons, .room = rows, .half = half, .planes = sae_prefixes(rule) };
     s.codes = sae_codes(arena, rows, entries, has_cuts(rule));
     if (aux_k > 0) {
         s.dead = sae_codes(arena, rows, aux_entries, false);
@@ -53,6 +55,11 @@ struct sae_sparse sae_sparse(struct arena *arena, const struct sae_rule *rule, c
     s.centred = arena_take_raw(arena, (size_t)(rows * dim + 1), sizeof(float));
     s.node_stride = s.planes * rows * dim;
     s.error = arena_take_raw(arena, (size_t)(depths->nodes * s.node_stride + 1), sizeof(float));
+    if (half) {
+        s.half_decoder = arena_take_raw(arena, (size_t)neurons * (size_t)dim, sizeof(uint16_t));
+        s.half_centred = arena_take_raw(arena, (size_t)(rows * dim + 1), sizeof(uint16_t));
+        s.half_error = arena_take_raw(arena, (size_t)(s.node_stride + 1), sizeof(uint16_t));
+    }
     s.squared = arena_array(arena, double, rows + 1);
     s.aux = arena_array(arena, double, rows + 1);
     s.first = arena_array(arena, int64_t, neurons + 2);
@@ -73,11 +80,12 @@ void sae_sparse_fit(struct sae_sparse *s, int neurons, int aux_k)
 }
 
 int64_t sae_sparse_bytes(const struct sae_rule *rule, const struct sae_depths *depths, int dim, int neurons,
-                         int64_t rows, int64_t entries, int aux_k)
+                         int64_t rows, int64_t entries, int aux_k, bool half)
 {
     const int64_t aux_entries = rows * aux_k, codes = has_cuts(rule) ? 16 : 12;
+    const int64_t halves = half ? 2 * (int64_t)dim * ((1 + sae_prefixes(rule)) * rows + neurons) : 0;
     int64_t stack, row;
-    return codes * (entries + aux_entries) + (entries + aux_entries) * (int64_t)sizeof(struct sae_entry) +
+    return halves + codes * (entries + aux_entries) + (entries + aux_entries) * (int64_t)sizeof(struct sae_entry) +
            (1 + depths->nodes * (1 + sae_prefixes(rule))) * rows * dim * 4 + 12 * (int64_t)neurons +
            4 * stack_room(depths, dim, &stack, &row);
 }
@@ -89,6 +97,38 @@ void sae_sparse_start(struct sae_sparse *s, const struct sae *sae)
     if (s->threshold)
         for (int k = 0; k < s->neurons; k++)
             s->threshold[k] = expf(sae->log_threshold[k]);
+    if (s->half)
+        half_round(s->half_decoder, sae->decoder, (int64_t)s->neurons * s->dim);
+}
+
+void sae_sparse_round(struct sae_sparse *s, int64_t first, int64_t rows)
+{
+    if (s->half)
+        half_round(s->half_centred + first * s->dim, s->centred + first * s->dim, rows * s->dim);
+}
+
+/* ---- products over rows of single precision, or of bf16; sums are single ---- */
+
+static inline float entry_of(const void *x, int64_t d, bool half)
+{
+    return half ? bf16_to_float(((const uint16_t *)x)[d]) : ((const float *)x)[d];
+}
+
+static const void *decoder_row(const struct sae_sparse *s, const struct sae *sae, int32_t k)
+{
+    const int64_t at = (int64_t)k * s->dim;
+    return s->half ? (const void *)(s->half_decoder + at) : (const void *)(sae->decoder + at);
+}
+
+static const void *centred_row(const struct sae_sparse *s, int64_t row)
+{
+    return s->half ? (const void *)(s->half_centred + row * s->dim) : (const void *)(s->centred + row * s->dim);
+}
+
+/* `row` counts through all planes. */
+static const void *error_row(const struct sae_sparse *s, int64_t row)
+{
+    return s->half ? (const void *)(s->half_error + row * s->dim) : (const void *)(s->error + row * s->dim);
 }
 
 static double squared_norm(const float *restrict x, int D)
@@ -100,49 +140,62 @@ static double squared_norm(const float *restrict x, int D)
     return sum;
 }
 
-static float dot(const float *restrict a, const float *restrict b, int D)
+static inline float dot_body(const void *a, const void *b, int D, bool half)
 {
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (int d = 0; d < D; d++)
-        sum += a[d] * b[d];
+        sum += entry_of(a, d, half) * entry_of(b, d, half);
     return sum;
+}
+static float dot(const void *a, const void *b, int D, bool half)
+{
+    return half ? dot_body(a, b, D, true) : dot_body(a, b, D, false);
 }
 
 /* y += a x, of `count` vectors in turn; four at a time, so that y is read and written less often. */
-static void add_vectors(float *restrict y, const float *a, const float *const *x, int64_t count, int D)
+static inline void add_body(float *restrict y, const float *a, const void *const *x, int64_t count, int D, bool half)
 {
     int64_t i = 0;
     for (; i + 4 <= count; i += 4) {
-        const float *restrict x0 = x[i], *restrict x1 = x[i + 1], *restrict x2 = x[i + 2], *restrict x3 = x[i + 3];
+        const void *restrict x0 = x[i], *restrict x1 = x[i + 1], *restrict x2 = x[i + 2], *restrict x3 = x[i + 3];
         const float a0 = a[i], a1 = a[i + 1], a2 = a[i + 2], a3 = a[i + 3];
 #pragma omp simd
         for (int d = 0; d < D; d++)
-            y[d] += (a0 * x0[d] + a1 * x1[d]) + (a2 * x2[d] + a3 * x3[d]);
+            y[d] += (a0 * entry_of(x0, d, half) + a1 * entry_of(x1, d, half)) +
+                    (a2 * entry_of(x2, d, half) + a3 * entry_of(x3, d, half));
     }
     for (; i < count; i++) {
-        const float *restrict x0 = x[i];
+        const void *restrict x0 = x[i];
         const float a0 = a[i];
 #pragma omp simd
         for (int d = 0; d < D; d++)
-            y[d] += a0 * x0[d];
+            y[d] += a0 * entry_of(x0, d, half);
     }
+}
+static void add_vectors(float *y, const float *a, const void *const *x, int64_t count, int D, bool half)
+{
+    if (half)
+        add_body(y, a, x, count, D, true);
+    else
+        add_body(y, a, x, count, D, false);
 }
 
 enum { BATCH = 64 }; /* entries whose places are listed at once */
 
 /* y += sum of f_k d_k over entries from..end-1. */
-static void add_entries(float *y, const struct sae_codes *c, int64_t from, int64_t end, const struct sae *sae)
+static void add_entries(float *y, const struct sae_sparse *s, const struct sae_codes *c, int64_t from, int64_t end,
+                        const struct sae *sae)
 {
-    const float *row[BATCH];
+    const void *row[BATCH];
     float f[BATCH];
     while (from < end) {
         int n = 0;
         for (; n < BATCH && from < end; from++) {
-            row[n] = sae->decoder + (int64_t)c->index[from] * sae->dim;
+            row[n] = decoder_row(s, sae, c->index[from]);
             f[n++] = c->value[from];
         }
-        add_vectors(y, f, row, n, sae->dim);
+        add_vectors(y, f, row, n, sae->dim, s->half);
     }
 }
 
@@ -179,7 +232,7 @@ static void sum_entries(struct sae_sparse *s, float *stack, const struct sae *sa
         empty[slot] = at == from;
         if (!empty[slot]) {
             memset(stack + slot * D, 0, (size_t)D * sizeof *stack);
-            add_entries(stack + slot * D, c, at, from, sae);
+            add_entries(stack + slot * D, s, c, at, from, sae);
         }
         for (; slot >= next; slot--)
             merge(stack, empty, slot - 1, D);
@@ -240,6 +293,9 @@ static void scale_errors(struct sae_sparse *s, int64_t r, int prefixes, float fa
     float *e = plane(s, prefixes, r);
     for (int d = 0; aux && d < D; d++)
         e[d] *= aux_factor;
+    for (int g = 0; s->half && g < prefixes + aux; g++)
+        for (int d = 0; d < D; d++)
+            s->half_error[(g * s->room + r) * D + d] = bf16_from_float(plane(s, g, r)[d]);
 }
 
 /* Gradients with respect to p of the entries of one row. */
@@ -252,7 +308,7 @@ static void form_slopes(struct sae_sparse *s, const struct sae *sae, int64_t r, 
         const int32_t k = c->index[at];
         while (sae->first + k >= sae_prefix(&sae->rule, sae->whole, g) && g + 1 < prefixes)
             g++;
-        const float df = dot(plane(s, g, r), sae->decoder + (int64_t)k * D, D), f = c->value[at];
+        const float df = dot(error_row(s, g * s->room + r), decoder_row(s, sae, k), D, s->half), f = c->value[at];
         c->slope[at] = f > 0 ? df + (s->threshold ? 0 : slope) : 0;
         if (s->threshold)
             c->cut[at] = !(f > 0) || f < s->threshold[k] + (float)(sae->rule.bandwidth / 2)
@@ -260,7 +316,8 @@ static void form_slopes(struct sae_sparse *s, const struct sae *sae, int64_t r, 
                              : 0;
     }
     for (int64_t at = aux ? s->dead.start[r] : 0; aux && at < s->dead.start[r + 1]; at++)
-        s->dead.slope[at] = dot(plane(s, prefixes, r), sae->decoder + (int64_t)s->dead.index[at] * D, D);
+        s->dead.slope[at] =
+            dot(error_row(s, prefixes * s->room + r), decoder_row(s, sae, s->dead.index[at]), D, s->half);
 }
 
 void sae_sparse_forward(struct sae_sparse *s, const struct sae *sae, double penalty, double scale, double aux_weight,
@@ -331,21 +388,21 @@ static void fold(const struct tree *tree, int leaf, float *rows, int64_t n, int6
 static void leaf_of_neuron(float *out, const struct sae_sparse *s, const struct sae_entry *e, int64_t count)
 {
     const int D = s->dim;
-    const float *error[BATCH], *centred[BATCH];
+    const void *error[BATCH], *centred[BATCH];
     float f[BATCH], slope[BATCH];
     memset(out, 0, (size_t)(2 * D + 2) * sizeof *out);
     while (count > 0) {
         int n = 0;
         for (; n < BATCH && count > 0; n++, e++, count--) {
-            error[n] = s->error + (int64_t)e->error * D;
-            centred[n] = s->centred + (int64_t)e->row * D;
+            error[n] = error_row(s, e->error);
+            centred[n] = centred_row(s, e->row);
             f[n] = e->f;
             slope[n] = e->slope;
             out[2 * D] += e->slope;
             out[2 * D + 1] += e->cut;
         }
-        add_vectors(out, f, error, n, D);
-        add_vectors(out + D, slope, centred, n, D);
+        add_vectors(out, f, error, n, D, s->half);
+        add_vectors(out + D, slope, centred, n, D, s->half);
     }
 }
 

@@ -18,15 +18,20 @@ int sae_aux_k(const struct sae_options *o)
     return sae_by_count(&o->rule) && o->aux_weight > 0 ? o->aux_k : 0;
 }
 
-double sae_sparse_share(double l0, int neurons)
+static int sparse_cost(const struct sae_options *o)
 {
-    return l0 * SAE_SPARSE_COST / neurons;
+    return o->half ? SAE_SPARSE_COST_HALF : SAE_SPARSE_COST;
+}
+
+double sae_sparse_share(const struct sae_options *o, double l0, int neurons)
+{
+    return l0 * sparse_cost(o) / neurons;
 }
 
 /* Entries over all ranks up to which a sparse step goes on: a little more than what was expected. */
-static int64_t entry_limit(int neurons, int64_t rows)
+static int64_t entry_limit(const struct sae_options *o, int neurons, int64_t rows)
 {
-    return rows * neurons / SAE_SPARSE_COST * 3 / 2;
+    return rows * neurons / sparse_cost(o) * 3 / 2;
 }
 
 int64_t sae_code_room(const struct sae_options *o, int neurons, int here, int64_t batch, int64_t own, int64_t piece)
@@ -35,7 +40,7 @@ int64_t sae_code_room(const struct sae_options *o, int neurons, int here, int64_
         return own * o->rule.k;
     if (sae_by_batch(&o->rule))
         return batch * o->rule.k + batch * o->rule.k / 4 + piece * here;
-    return entry_limit(neurons, batch) < own * here ? entry_limit(neurons, batch) : own * here;
+    return entry_limit(o, neurons, batch) < own * here ? entry_limit(o, neurons, batch) : own * here;
 }
 
 /* From 0 to 1 over the first `share` of all steps. */
@@ -95,26 +100,30 @@ static void dense_leaf(struct sae_trainer *t, int leaf, double penalty)
 {
     struct span rows = sae_leaf(&t->step, leaf);
     struct sae grad = sae_view(t->stack + tree_slot(t->step_tree, leaf) * t->step_stride, t->sae.dim, t->part.neurons);
+    struct sae_work work = t->work;
     double scale = 1 / (double)t->step.batch_rows;
+    work.half = t->half;
     if (rows.count == 0)
         memset(grad.flat, 0, (size_t)grad.count * sizeof(float));
     for (int64_t at = 0; at < rows.count; at += t->work.rows) {
         int64_t n = rows.count - at < t->work.rows ? rows.count - at : t->work.rows;
         phase_enter(PHASE_FORWARD);
         sae_copy_rows(t->x, &t->step, rows.first + at, n);
-        sae_encode(&t->work, &t->part, t->x, n);
-        sae_decode(&t->work, &t->part, t->x, n);
+        sae_encode(&work, &t->part, t->x, n);
+        sae_decode(&work, &t->part, t->x, n);
         add_neuron_sums(t, leaf, t->work.sum, t->work.active, n);
         for (int64_t r = 0; r < n; r++)
             t->leaf_sums[SAE_LEAF_SUMS * leaf] += t->work.squared[r] / t->sae.dim;
         phase_enter(PHASE_BACKWARD);
-        sae_backward(&grad, t->fired + t->part.first, &t->work, &t->part, n, penalty, scale, at > 0);
+        sae_backward(&grad, t->fired + t->part.first, &work, &t->part, n, penalty, scale, at > 0);
     }
 }
 
 static void dense_gradient(struct sae_trainer *t, double penalty)
 {
     clear_sums(t);
+    if (t->half)
+        sae_half_weights(t->half, &t->sae, true);
     for (int leaf = 0; leaf < tree_leaves(t->step_tree).count; leaf++) {
         dense_leaf(t, leaf, penalty);
         tree_fold_f32(t->step_tree, leaf, t->stack, t->part.count, t->step_stride);
@@ -130,21 +139,21 @@ static int dead_k(const struct sae_trainer *t)
     return t->options.aux_k < t->dead_count ? t->options.aux_k : (int)t->dead_count;
 }
 
-/* Codes of one piece whose activations are in work.f. */
-static void add_codes(struct sae_trainer *t, int64_t n, double *bound)
+/* Codes of n rows with activations f. */
+static void add_codes(struct sae_trainer *t, const float *f, int64_t n, double *bound)
 {
     struct sae_codes *codes = &t->sparse.codes;
     const struct sae_rule *rule = &t->sae.rule;
     const int K = t->part.neurons;
     if (rule->variant == SAE_TOPK) {
-        sae_codes_add_largest(codes, t->work.f, n, K, rule->k);
+        sae_codes_add_largest(codes, f, n, K, rule->k);
     } else if (!sae_by_batch(rule)) {
-        sae_codes_add(codes, t->work.f, n, K, 0);
+        sae_codes_add(codes, f, n, K, 0);
     } else {
         /* Only the k x rows largest of this rank can be among those of the batch: drop the others early. */
         const int64_t limit = rule->k * t->step.batch_rows;
         int64_t ties;
-        sae_codes_add(codes, t->work.f, n, K, (float)*bound);
+        sae_codes_add(codes, f, n, K, (float)*bound);
         if (codes->start[codes->rows] > limit + limit / 4) {
             const float kth = sae_kth_largest_of_list(codes->value, codes->start[codes->rows], limit, &ties);
             sae_codes_cut(codes, kth, ties);
@@ -152,7 +161,22 @@ static void add_codes(struct sae_trainer *t, int64_t n, double *bound)
         }
     }
     if (t->sparse.dead.start && t->dead_count > 0)
-        sae_codes_add_largest_of(&t->sparse.dead, t->work.df, t->work.f, t->dead_list, t->dead_here, n, K, dead_k(t));
+        sae_codes_add_largest_of(&t->sparse.dead, t->work.df, f, t->dead_list, t->dead_here, n, K, dead_k(t));
+}
+
+/* Activations and codes of the n rows of a piece, a band that stays in cache at a time. */
+static void encode_piece(struct sae_trainer *t, int64_t n, double *bound)
+{
+    enum { BAND = 32 };
+    const int blocks = sae_blocks(&t->part);
+    for (int64_t at = 0; at < n; at += BAND) {
+        const int64_t rows = n - at < BAND ? n - at : BAND;
+        float *f = t->work.f + at * t->part.neurons;
+        sae_activate(f, t->work.sum + at * blocks, t->work.active + at, &t->part, rows);
+        if (t->sae.rule.variant == SAE_JUMPRELU)
+            sae_apply(f, t->work.active + at, t->sparse.threshold, &t->part, rows);
+        add_codes(t, f, rows, bound);
+    }
 }
 
 /* Codes of all rows of this rank. Collective when neurons are split. */
@@ -161,6 +185,8 @@ static void encode_all(struct sae_trainer *t)
     double bound = 0;
     int64_t row = 0;
     sae_sparse_start(&t->sparse, &t->part);
+    if (t->half)
+        sae_half_weights(t->half, &t->sae, false);
     clear_sums(t);
     for (int leaf = 0; leaf < tree_leaves(t->step_tree).count; leaf++) {
         struct span rows = sae_leaf(&t->step, leaf);
@@ -168,12 +194,10 @@ static void encode_all(struct sae_trainer *t)
         for (int64_t at = 0; at < rows.count; at += t->work.rows) {
             int64_t n = rows.count - at < t->work.rows ? rows.count - at : t->work.rows;
             sae_copy_rows(t->x, &t->step, rows.first + at, n);
-            sae_project(t->work.f, t->sparse.centred + row * t->sae.dim, t->work.sum, t->work.active, &t->part, t->x,
-                        n);
-            if (t->sae.rule.variant == SAE_JUMPRELU)
-                sae_apply(t->work.f, t->work.active, t->sparse.threshold, &t->part, n);
+            sae_project(t->work.f, t->sparse.centred + row * t->sae.dim, t->half, &t->part, t->x, n);
+            sae_sparse_round(&t->sparse, row, n);
+            encode_piece(t, n, &bound);
             add_neuron_sums(t, leaf, t->work.sum, sae_by_count(&t->sae.rule) ? NULL : t->work.active, n);
-            add_codes(t, n, &bound);
             row += n;
         }
     }
@@ -230,7 +254,7 @@ static bool sparse_gradient(struct sae_trainer *t, double penalty)
     } else if (!sae_by_count(&t->sae.rule)) {
         int64_t entries = s->codes.start[s->codes.rows];
         world_sum_i64(t->world, &entries, 1);
-        if (entries > entry_limit(t->sae.neurons, t->step.batch_rows))
+        if (entries > entry_limit(&t->options, t->sae.neurons, t->step.batch_rows))
             return false;
     }
     const double scale = 1 / (double)t->step.batch_rows;
@@ -248,7 +272,8 @@ static bool sparse_is_cheaper(const struct sae_trainer *t)
     if (sae_by_count(&t->sae.rule))
         return true;
     return t->at[SAE_ACTIVE_ROWS] > 0 &&
-           sae_sparse_share((double)t->at[SAE_ACTIVE] / (double)t->at[SAE_ACTIVE_ROWS], t->sae.neurons) < 1;
+           sae_sparse_share(&t->options, (double)t->at[SAE_ACTIVE] / (double)t->at[SAE_ACTIVE_ROWS], t->sae.neurons) <
+               1;
 }
 
 static bool all_finite(const float *x, int64_t n)

@@ -1,9 +1,12 @@
 /* Order statistics of activations. A row is searched by bisection over the bits
- * of the answer, one vector compare a value and step; long lists and lists over
- * several ranks by counting three groups of bits, the highest first. Counts are
+ * of the answer, one vector compare a value and step, after all but a few
+ * candidates are dropped: those below the k-th largest of the maxima of groups
+ * cannot be among the k largest. Long lists and lists over several ranks are
+ * searched by counting three groups of bits, the highest first. Counts are
  * integers: no order of ranks or values can change the answer. */
 #include "concept/sae_top.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "dist/world.h"
@@ -39,19 +42,107 @@ static int64_t count_from(const float *restrict f, int64_t n, float threshold)
     return all;
 }
 
-float sae_kth_largest(const float *f, int64_t n, int64_t k, int64_t *ties)
+/* The k-th largest positive value, 0 when there are fewer; 31 passes. */
+static float bisect(const float *f, int64_t n, int64_t k)
 {
     int32_t found = 0;
-    *ties = 0;
     for (int bit = 30; bit >= 0; bit--) {
         const int32_t trial = found | (INT32_C(1) << bit);
         if (trial <= 0x7f800000 && count_from(f, n, float_of(trial)) >= k)
             found = trial;
     }
-    if (found == 0)
-        return 0;
-    *ties = k - count_from(f, n, float_of(found + 1));
     return float_of(found);
+}
+
+static int64_t ties_of(const float *f, int64_t n, int64_t k, float kth)
+{
+    return kth > 0 ? k - count_from(f, n, float_of(bits_of(kth) + 1)) : 0;
+}
+
+/* Values are seen as CHUNKS chunks of LANES columns; a group is a column of a chunk. */
+enum { LANES = 16, CHUNKS = 32, GROUPS = LANES * CHUNKS, LEAST = 4, CANDIDATES = 2048 };
+
+/* A bound that at least k values reach, from the maxima of groups; 0 where groups are too few or too small. */
+static float bound_of(const float *f, int64_t n, int64_t k)
+{
+    float most[GROUPS];
+    const int64_t deep = n / GROUPS; /* values of a group; those beyond do not raise the bound */
+    if (deep < LEAST || 2 * k > GROUPS)
+        return 0;
+    for (int64_t c = 0; c < CHUNKS; c++) {
+        float *restrict column = most + c * LANES;
+        for (int l = 0; l < LANES; l++)
+            column[l] = 0;
+        for (int64_t i = 0; i < deep; i++) {
+            const float *restrict row = f + (c * deep + i) * LANES;
+#pragma omp simd
+            for (int l = 0; l < LANES; l++)
+                column[l] = row[l] > column[l] ? row[l] : column[l];
+        }
+    }
+    return bisect(most, GROUPS, k);
+}
+
+struct candidates {
+    int64_t count;
+    int32_t place[CANDIDATES];
+    float value[CANDIDATES];
+};
+
+/* The values among which the k largest are, in order; false when no few of them can be told. */
+static bool gather(struct candidates *c, const float *restrict f, int64_t n, int64_t k)
+{
+    const float bound = bound_of(f, n, k);
+    int64_t found = 0;
+    for (int64_t at = 0; at < n && bound > 0; at += LANES) {
+        const int64_t end = at + LANES < n ? at + LANES : n;
+        if (found + LANES > CANDIDATES)
+            return false;
+        for (int64_t i = at; i < end; i++) { /* no branch: hits are everywhere */
+            c->place[found] = (int32_t)i;
+            c->value[found] = f[i];
+            found += f[i] >= bound;
+        }
+    }
+    c->count = found;
+    return bound > 0;
+}
+
+float sae_kth_largest(const float *f, int64_t n, int64_t k, int64_t *ties)
+{
+    struct candidates c;
+    if (gather(&c, f, n, k)) {
+        f = c.value;
+        n = c.count;
+    }
+    const float kth = bisect(f, n, k);
+    *ties = ties_of(f, n, k, kth);
+    return kth;
+}
+
+/* Values above kth and the first `ties` that equal it, from a list with its places, or NULL for 0, 1, 2, ... */
+static int64_t keep(int32_t *index, float *value, const int32_t *place, const float *f, int64_t n, float kth,
+                    int64_t ties)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (f[i] > kth || (kth > 0 && f[i] >= kth && ties-- > 0)) {
+            index[kept] = place ? place[i] : (int32_t)i;
+            value[kept++] = f[i];
+        }
+    return kept;
+}
+
+int64_t sae_largest(int32_t *index, float *value, const float *f, int64_t n, int64_t k)
+{
+    struct candidates c;
+    const bool few = gather(&c, f, n, k);
+    if (few) {
+        f = c.value;
+        n = c.count;
+    }
+    const float kth = bisect(f, n, k);
+    return keep(index, value, few ? c.place : NULL, f, n, kth, ties_of(f, n, k, kth));
 }
 
 struct histogram {

@@ -13,6 +13,7 @@
 #include "dist/tree.h"
 #include "dist/world.h"
 #include "math/adam.h"
+#include "math/half_product.h"
 #include "nn/engine.h"
 
 enum { ALIGN = 64, FLOATS = 16, SMALLEST_IMAGE = 32 }; /* bytes, floats, pixels */
@@ -346,13 +347,7 @@ void network_infer(struct network *net, float *features, float *logits, const fl
 
 enum value_type network_precision(struct world *world, const char *name)
 {
-    double has = dn_has_bf16();
-    if (strcmp(name, value_type_name(VALUE_BF16)) != 0)
-        return VALUE_F32;
-    world_min_f64(world, &has, 1);
-    if (has <= 0.0 && world->rank == 0)
-        log_warn("precision bf16: a processor of this job has no AVX512-BF16 or AMX; using fp32");
-    return has > 0.0 ? VALUE_BF16 : VALUE_F32;
+    return half_everywhere(world, name) ? VALUE_BF16 : VALUE_F32;
 }
 
 const char *value_type_name(enum value_type type)

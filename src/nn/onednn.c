@@ -97,12 +97,6 @@ const char *dn_isa(void)
     return "another";
 }
 
-bool dn_has_bf16(void)
-{
-    unsigned isa = (unsigned)dnnl_get_effective_cpu_isa();
-    return (isa & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
-}
-
 /* ---- layouts ---- */
 
 const struct dn_layout *dn_layout_of(struct dn *dn, const dnnl_memory_desc_t *md)

@@ -42,6 +42,9 @@ static const char *identity_of(struct sae_stage *s)
     text_add(&id, "seed=%s\ntrial=%s\n", config_value(job->run, job->config, "seed"),
              config_value(job->run, job->config, "trial"));
     text_add(&id, "%s", config_section_text(job->run, job->config, "sae"));
+    /* What bf16 became on these processors: weights of the two do not mix. */
+    for (int p = 0; p < s->points; p++)
+        text_add(&id, "arithmetic=%s\n", s->point[p].options.half ? "bf16" : "fp32");
     text_add(&id, "embeddings=%s\n", store_checksum(job->world, job->run, job_path(job, "embeddings.h5")));
     return id.data;
 }
@@ -100,9 +103,16 @@ static void choose_way(struct sae_stage *s)
     int neurons[SWEEP_POINTS];
     const struct sae_options *options = all_options(s, neurons);
     const char *asked = s->config->parallel;
+    bool half = false;
+    for (int p = 0; p < s->points; p++)
+        half = half || options[p].half;
+    require(
+        !half || strcmp(asked, "feature") != 0, EXIT_BAD_CONFIG,
+        "sae.parallel: feature needs sae.precision: fp32, found bf16\nproducts in bf16 are made with all neurons on "
+        "every rank: leave sae.parallel at auto");
     const enum sae_way way =
         strcmp(asked, "feature") == 0 ? SAE_BY_NEURONS
-        : strcmp(asked, "data") == 0
+        : strcmp(asked, "data") == 0 || half
             ? SAE_BY_ROWS
             : sae_cheaper_way(options, s->features->dim, neurons, s->points, s->train.rows, s->job->world->size);
     for (int p = 0; p < s->points; p++)
@@ -247,7 +257,8 @@ static void say_products(const struct sae_stage *s)
         if (!sae_by_count(&s->point[p].options.rule))
             log_info("sae: %s%sproducts over active neurons only once fewer than %.0f of %d are active in a batch",
                      s->point[p].name, s->points > 1 ? ": " : "",
-                     s->point[p].neurons / sae_sparse_share(s->point[p].neurons, s->point[p].neurons),
+                     s->point[p].neurons /
+                         sae_sparse_share(&s->point[p].options, s->point[p].neurons, s->point[p].neurons),
                      s->point[p].neurons);
 }
 
@@ -336,6 +347,7 @@ int stage_sae(struct job *job)
         job_done(job);
         return EXIT_STOPPED;
     }
+    sae_trainers_end(s.trainers, s.points);
     sae_measure(&s);
     sae_write(&s);
     log_info("sae: FVU %.4f, L0 %.1f of %d neurons, %.1f %% dead, %.1f %% dense", s.fvu, s.l0, s.neurons, 100 * s.dead,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "math/half_product.h"
 #include "stage/sae.h"
 
 enum { SAID_EPOCHS = 20 };
@@ -30,10 +31,15 @@ void sae_sweep_points(struct sae_stage *s)
     require(s->points > 0, EXIT_BAD_CONFIG, "sae.sweep: %s", error);
     s->point = arena_array(job->run, struct sae_point, s->points);
     s->trainers = arena_array(job->run, struct sae_trainer *, s->points);
+    bool asks = false;
+    for (int p = 0; p < s->points; p++)
+        asks = asks || strcmp(asked[p].sae.precision, "bf16") == 0;
+    const bool half = half_everywhere(job->world, asks ? "bf16" : "fp32");
     for (int p = 0; p < s->points; p++) {
         struct sae_point *point = &s->point[p], *first = &s->point[0];
         *point = sae_point(&asked[p].sae, asked[p].text, s->features->dim, s->train.rows, job_seed(job));
         point->options.may_be_lost = s->points > 1;
+        point->options.half = half && strcmp(point->config->precision, "bf16") == 0;
         agree(job->world, point->config->k <= point->neurons || !sae_by_count(&point->options.rule), EXIT_BAD_CONFIG,
               "sae.k: expected at most the %d neurons there are, found %d%s%s\nLower sae.k, or raise sae.expansion.",
               point->neurons, point->config->k, s->points > 1 ? " in the training " : "", point->name);

@@ -23,10 +23,18 @@ static const struct {
     const char *name;
     struct sae_rule rule;
     float encoder_bias;
+    bool half;
 } cases[] = {
-    { "relu-dense", { .variant = SAE_RELU }, 0 },       { "relu-sparse", { .variant = SAE_RELU }, -2 },
-    { "relu-switch", { .variant = SAE_RELU }, -1.23f }, /* near the change from dense to sparse products */
-    { "topk", { .variant = SAE_TOPK, .k = 64 }, 0 },    { "batchtopk", { .variant = SAE_BATCHTOPK, .k = 64 }, 0 },
+    { "relu-dense", { .variant = SAE_RELU }, 0, false },
+    { "relu-sparse", { .variant = SAE_RELU }, -2, false },
+    { "relu-switch", { .variant = SAE_RELU }, -1.23f, false }, /* near the change from dense to sparse products */
+    { "topk", { .variant = SAE_TOPK, .k = 64 }, 0, false },
+    { "batchtopk", { .variant = SAE_BATCHTOPK, .k = 64 }, 0, false },
+    { "relu-dense-bf16", { .variant = SAE_RELU }, 0, true },
+    { "relu-sparse-bf16", { .variant = SAE_RELU }, -2, true },
+    { "relu-switch-bf16", { .variant = SAE_RELU }, -1.5f, true },
+    { "topk-bf16", { .variant = SAE_TOPK, .k = 64 }, 0, true },
+    { "batchtopk-bf16", { .variant = SAE_BATCHTOPK, .k = 64 }, 0, true },
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -64,7 +72,8 @@ static struct sae_trainer *make_trainer(struct arena *arena, struct world *world
                                    .batch = BATCH,
                                    .epochs = 1000,
                                    .leaves = 8,
-                                   .resident_bytes = 1 << 30 };
+                                   .resident_bytes = 1 << 30,
+                                   .half = cases[which].half };
     struct sae_trainer *t = sae_trainer_create(arena, world, &options, D, K, rows, rows);
     for (int k = 0; k < K; k++)
         t->sae.encoder_bias[k] = cases[which].encoder_bias;
@@ -115,7 +124,7 @@ static void measure(struct arena *arena, struct world *world, struct sae_set row
         const double seconds = epoch(t);
         best = seconds < best ? seconds : best;
     }
-    printf("  %-12s L0 %7.1f %8.3f s an epoch %8.0f row/s\n", cases[which].name, active(t), best, N / best);
+    printf("  %-17s L0 %7.1f %8.3f s an epoch %8.0f row/s\n", cases[which].name, active(t), best, N / best);
     if (which == 0)
         printf("  monosemanticity of %d neurons over %d rows: %.2f s\n", K, N, score(t, arena));
     arena_release(arena, mark);

@@ -39,6 +39,8 @@ dry "neurons shared out" sae 2 --set sae.parallel=feature --set sae.aux_weight=0
 dry "relu, neurons shared out" sae 4 --set sae.parallel=feature --set sae.variant=relu
 dry "trained again" sae 1 --set sae.stability=1 --set sae.neurons=1000 --set sae.aux_weight=0
 dry "relu" sae 1 --set sae.variant=relu
+dry "relu in bf16" sae 1 --set sae.variant=relu --set sae.precision=bf16
+dry "batchtopk in bf16" sae 2 --set sae.precision=bf16
 for ranks in 1 4; do
     dry "" sae $ranks
     dry "" cav $ranks

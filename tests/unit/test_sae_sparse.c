@@ -43,7 +43,7 @@ static struct pass *begin_pass(struct sae_rule rule, bool aux)
     p->tree = tree_create(arena, &world, LEAVES);
     p->grad = sae_view(arena_array(arena, float, p->sae.count *tree_depth(p->tree)), D, K);
     const struct sae_depths depths = { tree_depth(p->tree), tree_depth(p->sae.blocks), 1 };
-    p->sparse = sae_sparse(arena, &rule, &depths, D, K, ROWS, ROWS * K, aux ? AUX : 0);
+    p->sparse = sae_sparse(arena, &rule, &depths, D, K, ROWS, ROWS * K, aux ? AUX : 0, false);
     p->aux = aux;
     formula_fill(p->sae.flat, p->sae.count, 8, 0.5f, 0.02f);
     formula_fill(x, ROWS * D, 9, 1, 0);
@@ -64,7 +64,8 @@ static void run(struct pass *p)
     double sum[ROWS * BLOCKS];
     int64_t active[ROWS], ties;
     sae_sparse_start(s, &p->sae);
-    sae_project(f, s->centred, sum, active, &p->sae, x, ROWS);
+    sae_project(f, s->centred, NULL, &p->sae, x, ROWS);
+    sae_activate(f, sum, active, &p->sae, ROWS);
     if (p->sae.rule.variant == SAE_JUMPRELU)
         sae_apply(f, active, s->threshold, &p->sae, ROWS);
     for (int piece = 0; piece < 2; piece++) {
