@@ -175,7 +175,7 @@ static const struct key keys[] = {
     { ROW(sae, top, KEY_INT, "16"), BETWEEN(1, 1024), .unit = "images",
       .doc = "Most activating images kept for each neuron." },
     { ROW(sae, precision, KEY_CHOICE, "fp32"), CHOICES("fp32", "bf16"),
-      .doc = "Operands of dense products in training; weights, sums and all that is measured and written stay single." },
+      .doc = "Operands of products in training; weights, sums, and what is measured and written stay single." },
     { ROW(sae, sweep, KEY_TEXT, ""),
       .doc = "Several trainings in one pass over the data, one is kept: \"neurons=512,1024 k=16,32; l1=1e-4\"." },
     { ROW(sae, sweep_rule, KEY_CHOICE, "knee"), CHOICES("knee", "fvu", "l0"),
