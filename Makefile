@@ -154,4 +154,4 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 	@echo "  variables: CC ARCH OPT SAN=address,undefined WERROR=1 V=1 PREFIX DESTDIR T='pattern of tests'"
 
--include $(OBJECTS:.o=.d) $(BUILD)/main.d $(TEST_PROGS:=.d) $(SUPPORT_OBJ:.o=.d) $(FUZZ_PROGS:=.d) $(FUZZ_OBJ:.o=.d)
+-include $(OBJECTS:.o=.d) $(BUILD)/main.d $(TEST_PROGS:=.d) $(BENCH_PROGS:=.d) $(TOOL_PROGS:=.d) $(SUPPORT_OBJ:.o=.d) $(FUZZ_PROGS:=.d) $(FUZZ_OBJ:.o=.d)
