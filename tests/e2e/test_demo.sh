@@ -1,6 +1,7 @@
 #!/bin/bash
 # The whole road on real images, shortened, at 1, 2 and 4 ranks: same bits, sums
 # that add up, files that open, stages that are skipped.
+# run-tests: alone
 cd "$(dirname "$0")/../.." || exit 1
 . scripts/mpi-env
 . tests/support/say.sh

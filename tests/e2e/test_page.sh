@@ -1,6 +1,7 @@
 #!/bin/bash
 # The report page in a real browser: it is drawn, says nothing on the console, asks for nothing outside, and shows the
 # numbers of the files. Looks at $CFN_RUN, else at the run of test_demo.sh, else at a synthetic one.
+# run-tests: alone
 cd "$(dirname "$0")/../.." || exit 1
 . scripts/mpi-env
 . tests/support/say.sh

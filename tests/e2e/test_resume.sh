@@ -1,6 +1,7 @@
 #!/bin/bash
 # Stopping, going on and being killed: the weights are those of an uninterrupted
 # run, at another rank count too, and nothing that is not whole looks whole.
+# run-tests: alone
 cd "$(dirname "$0")/../.." || exit 1
 . scripts/mpi-env
 . tests/support/say.sh
