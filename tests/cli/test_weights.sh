@@ -1,5 +1,6 @@
 # cfn import and cfn export: files of torchvision's models as torch 1.13 saves them, the names of timm and Hugging Face,
 # scores beside torchvision's, exported files in torch; hostile and mistaken files.
+# run-tests: first
 . tests/support/say.sh
 . scripts/mpi-env
 work=$CFN_TEST_TMP/weights
