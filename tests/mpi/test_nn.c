@@ -1,6 +1,7 @@
 /* A network's training steps have the same bits at any rank count: weights, moments, running statistics and
  * losses of three steps, for whole and ragged numbers of shards, both losses, batch-norm statistics of the global
- * batch and of a shard. Launches at other rank counts are compared through a digest. */
+ * batch and of a shard. Launches at other rank counts are compared through a digest.
+ * run-tests: first */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,6 @@
 /* Training steps and evaluation of the backbones against torchvision's in double (scripts/dump_backbones.py), cut into
  * 1, 2 and 4 shards. Tolerances, relative to norms: single precision leaves 1e-6 to 1e-5 in scores and gradients.
+ * run-tests: first
  *
  * Of millions of relus some sit within rounding of zero; where one decides otherwise than in double, gradients of the
  * layers before it move by 1e-3 to 1e-2, in PyTorch's single precision too. The cases of resnet18 at 64 and 96 pixels
