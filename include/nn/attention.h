@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "nn/values.h"
+#include "math/values.h"
 
 struct attention;
 struct dn;

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "nn/values.h"
+#include "math/values.h"
 
 enum { DEPTHWISE_WINDOW = 7, DEPTHWISE_TAPS = 49, DEPTHWISE_LANES = 16 };
 

@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-#include "nn/values.h"
+#include "math/values.h"
 
 /* Coefficients of a group's channels, [lanes] each; a kernel reads those it names. */
 struct norm_lanes {

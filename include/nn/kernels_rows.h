@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "nn/values.h"
+#include "math/values.h"
 
 enum { ROW_PIECES = 64 };
 

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "nn/values.h"
+#include "math/values.h"
 
 /* out [images][(size / window)^2][channels * window^2] = the patches of images [images][channels][size][size], left to
  * right, then down; a patch in the order of a convolution's weight (channel, row, column). */

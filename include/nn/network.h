@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "nn/values.h"
+#include "math/values.h"
 
 struct adam;
 struct arena;

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "nn/values.h"
+#include "math/values.h"
 
 struct arena;
 struct dn;        /* engine, stream, shared buffers */

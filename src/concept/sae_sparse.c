@@ -13,6 +13,7 @@
 #include "dist/tree.h"
 #include "math/bf16.h"
 #include "math/half_product.h"
+#include "math/rows.h"
 #include "math/vec.h"
 
 enum { SHARES = 16, ROW_SHARES = 64 }; /* of neurons or columns, and of rows, that threads share out */
@@ -109,9 +110,9 @@ void sae_sparse_round(struct sae_sparse *s, int64_t first, int64_t rows)
 
 /* ---- products over rows of single precision, or of bf16; sums are single ---- */
 
-static inline float entry_of(const void *x, int64_t d, bool half)
+static enum value_type type_of(const struct sae_sparse *s)
 {
-    return half ? bf16_to_float(((const uint16_t *)x)[d]) : ((const float *)x)[d];
+    return s->half ? VALUE_BF16 : VALUE_F32;
 }
 
 static const void *decoder_row(const struct sae_sparse *s, const struct sae *sae, int32_t k)
@@ -140,47 +141,6 @@ static double squared_norm(const float *restrict x, int D)
     return sum;
 }
 
-static inline float dot_body(const void *a, const void *b, int D, bool half)
-{
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int d = 0; d < D; d++)
-        sum += entry_of(a, d, half) * entry_of(b, d, half);
-    return sum;
-}
-static float dot(const void *a, const void *b, int D, bool half)
-{
-    return half ? dot_body(a, b, D, true) : dot_body(a, b, D, false);
-}
-
-/* y += a x, of `count` vectors in turn; four at a time, so that y is read and written less often. */
-static inline void add_body(float *restrict y, const float *a, const void *const *x, int64_t count, int D, bool half)
-{
-    int64_t i = 0;
-    for (; i + 4 <= count; i += 4) {
-        const void *restrict x0 = x[i], *restrict x1 = x[i + 1], *restrict x2 = x[i + 2], *restrict x3 = x[i + 3];
-        const float a0 = a[i], a1 = a[i + 1], a2 = a[i + 2], a3 = a[i + 3];
-#pragma omp simd
-        for (int d = 0; d < D; d++)
-            y[d] += (a0 * entry_of(x0, d, half) + a1 * entry_of(x1, d, half)) +
-                    (a2 * entry_of(x2, d, half) + a3 * entry_of(x3, d, half));
-    }
-    for (; i < count; i++) {
-        const void *restrict x0 = x[i];
-        const float a0 = a[i];
-#pragma omp simd
-        for (int d = 0; d < D; d++)
-            y[d] += a0 * entry_of(x0, d, half);
-    }
-}
-static void add_vectors(float *y, const float *a, const void *const *x, int64_t count, int D, bool half)
-{
-    if (half)
-        add_body(y, a, x, count, D, true);
-    else
-        add_body(y, a, x, count, D, false);
-}
-
 enum { BATCH = 64 }; /* entries whose places are listed at once */
 
 /* y += sum of f_k d_k over entries from..end-1. */
@@ -195,7 +155,7 @@ static void add_entries(float *y, const struct sae_sparse *s, const struct sae_c
             row[n] = decoder_row(s, sae, c->index[from]);
             f[n++] = c->value[from];
         }
-        add_vectors(y, f, row, n, sae->dim, s->half);
+        rows_add(y, f, row, n, sae->dim, type_of(s));
     }
 }
 
@@ -308,7 +268,8 @@ static void form_slopes(struct sae_sparse *s, const struct sae *sae, int64_t r, 
         const int32_t k = c->index[at];
         while (sae->first + k >= sae_prefix(&sae->rule, sae->whole, g) && g + 1 < prefixes)
             g++;
-        const float df = dot(error_row(s, g * s->room + r), decoder_row(s, sae, k), D, s->half), f = c->value[at];
+        const float df = rows_dot(error_row(s, g * s->room + r), decoder_row(s, sae, k), D, type_of(s)),
+                    f = c->value[at];
         c->slope[at] = f > 0 ? df + (s->threshold ? 0 : slope) : 0;
         if (s->threshold)
             c->cut[at] = !(f > 0) || f < s->threshold[k] + (float)(sae->rule.bandwidth / 2)
@@ -317,7 +278,7 @@ static void form_slopes(struct sae_sparse *s, const struct sae *sae, int64_t r, 
     }
     for (int64_t at = aux ? s->dead.start[r] : 0; aux && at < s->dead.start[r + 1]; at++)
         s->dead.slope[at] =
-            dot(error_row(s, prefixes * s->room + r), decoder_row(s, sae, s->dead.index[at]), D, s->half);
+            rows_dot(error_row(s, prefixes * s->room + r), decoder_row(s, sae, s->dead.index[at]), D, type_of(s));
 }
 
 void sae_sparse_forward(struct sae_sparse *s, const struct sae *sae, double penalty, double scale, double aux_weight,
@@ -401,8 +362,8 @@ static void leaf_of_neuron(float *out, const struct sae_sparse *s, const struct 
             out[2 * D] += e->slope;
             out[2 * D + 1] += e->cut;
         }
-        add_vectors(out, f, error, n, D, s->half);
-        add_vectors(out + D, slope, centred, n, D, s->half);
+        rows_add(out, f, error, n, D, type_of(s));
+        rows_add(out + D, slope, centred, n, D, type_of(s));
     }
 }
 

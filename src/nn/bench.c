@@ -11,8 +11,8 @@
 #include "dist/tree.h"
 #include "dist/world.h"
 #include "math/adam.h"
+#include "math/values.h"
 #include "nn/engine.h"
-#include "nn/values.h"
 
 enum { WARM_UP = 2, MOST_STEPS = 4096 };
 

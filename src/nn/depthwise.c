@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "nn/vec16.h"
+#include "math/vec16.h"
 
 #define INLINE static inline __attribute__((always_inline))
 

@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "formula.h"
+#include "math/vec16.h"
 #include "nn/kernels.h"
-#include "nn/vec16.h"
 
 enum { MAX = 64 * 40 };
 

@@ -1,11 +1,11 @@
 /* Sixteen values at once, in single precision or bfloat16, as the compilers' own vectors: wide kernels are written
  * with the usual operators and become the instructions of the machine at hand (one register of AVX-512, two of AVX).
  *
- * Conversions are those of nn/values.h, in plain C at the end. With AVX-512 they are intrinsics: compilers take six to
- * ten instructions for each of these single ones, which doubled the time of the batch-norm kernels. AVX512-BF16 rounds
- * what is below 2^-126 to zero. */
-#ifndef NN_VEC16_H
-#define NN_VEC16_H
+ * Conversions are those of math/values.h, in plain C at the end. With AVX-512 they are intrinsics: compilers take six
+ * to ten instructions for each of these single ones, which doubled the time of the batch-norm kernels. AVX512-BF16
+ * rounds what is below 2^-126 to zero. */
+#ifndef MATH_VEC16_H
+#define MATH_VEC16_H
 
 #include <stdint.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #include <immintrin.h>
 #endif
 
-#include "nn/values.h"
+#include "math/values.h"
 
 enum { VEC16 = 16 }; /* lanes */
 typedef float vec16 __attribute__((vector_size(64)));

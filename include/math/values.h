@@ -1,10 +1,10 @@
-/* Activations in memory: single precision or bfloat16, the upper half of a single.
+/* Values in memory: single precision or bfloat16, the upper half of a single.
  *
  * Kernels take `void *` and the type. Written as an always-inlined body that is
  * called once for each type, load and store cost their conversion and nothing else,
  * and the loop around them still becomes vectors. Arithmetic is in float. */
-#ifndef NN_VALUES_H
-#define NN_VALUES_H
+#ifndef MATH_VALUES_H
+#define MATH_VALUES_H
 
 #include <stdint.h>
 
