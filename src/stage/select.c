@@ -177,11 +177,13 @@ static void count_costs(const struct world *world, const struct greedy_cost *cos
     phase_count("bytes_per_pick", (double)cost->picks.bytes / picks);
 }
 
-/* An equal number from the vectors that respond most to each class; what a small pool leaves over goes to the next. */
+/* An equal number, at an equal share of the budget, from the vectors that respond most to each class; what a pool
+ * leaves of either goes to the next. */
 static int64_t select_pools(struct job *job, int64_t *picks, double *gains, const struct greedy_problem *problem,
                             struct greedy_spec spec, const double *response, int classes, struct greedy_cost *cost)
 {
     int64_t n = problem->ground->n, taken = 0, wanted = spec.count;
+    double budget = spec.budget, spent = 0;
     bool *barred = arena_array(job->run, bool, n);
     for (int y = 0; y < classes; y++) {
         int64_t members = 0, due = wanted * (y + 1) / classes - taken;
@@ -195,8 +197,13 @@ static int64_t select_pools(struct job *job, int64_t *picks, double *gains, cons
         }
         spec.barred = barred;
         spec.count = due < members ? due : members;
-        if (spec.count > 0)
-            taken += select_once(job, picks + taken, gains + taken, problem, &spec, cost);
+        spec.budget = budget * (y + 1) / classes - spent; /* 0 would mean none at all */
+        if (spec.count <= 0 || (budget > 0 && !(spec.budget > 0)))
+            continue;
+        int64_t before = taken;
+        taken += select_once(job, picks + taken, gains + taken, problem, &spec, cost);
+        for (int64_t m = before; m < taken && budget > 0; m++)
+            spent += spec.cost ? spec.cost[picks[m]] : 1;
     }
     return taken;
 }

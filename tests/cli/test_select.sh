@@ -41,25 +41,25 @@ np.savetxt(run + "/../initial.txt", [5, 70], fmt="%d")
 END
 say $? "inputs"
 
-for objective in feature_based max_coverage graph_cut reconstruction labo; do
+for objective in feature_based max_coverage saturated_coverage graph_cut sum_redundancy mutual_information reconstruction labo; do
     good=0
-    for ranks in 1 3; do
+    for ranks in 1 8; do
         select_ $ranks --set select.objective=$objective --set select.signs=$([[ $objective =~ feature|max ]] && echo absolute || echo keep) || good=1
         cp "$run/selection.h5" "$tmp/$ranks.h5"
     done
-    [ $good = 0 ] && $python tests/support/same_data.py "$tmp/1.h5" "$tmp/3.h5" && index "len(set(i)) == 10"
-    say $? "$objective: the bits of one rank at three"
+    [ $good = 0 ] && $python tests/support/same_data.py "$tmp/1.h5" "$tmp/8.h5" && index "len(set(i)) == 10"
+    say $? "$objective: the bits of one rank at eight"
 done
 good=0
-for optimizer in approximate stochastic greedyml; do
-    for ranks in 1 3; do
+for optimizer in naive approximate two_stage stochastic sample modular greedi greedyml; do
+    for ranks in 1 8; do
         select_ $ranks --set select.optimizer=$optimizer --set select.parts=3 || good=1
         cp "$run/selection.h5" "$tmp/$ranks.h5"
     done
-    $python tests/support/same_data.py "$tmp/1.h5" "$tmp/3.h5" && index "len(set(i)) == 10" || good=1
+    $python tests/support/same_data.py "$tmp/1.h5" "$tmp/8.h5" && index "len(set(i)) == 10" || good=1
 done
-say $good "optimisers: the bits of one rank at three"
-select_ 1 && cp "$run/selection.h5" "$tmp/stored.h5" && select_ 3 --set select.similarity_memory=0 &&
+say $good "optimisers: the bits of one rank at eight"
+select_ 1 && cp "$run/selection.h5" "$tmp/stored.h5" && select_ 8 --set select.similarity_memory=0 &&
     grep -q "in tiles" "$tmp/out" && $python tests/support/same_data.py "$tmp/stored.h5" "$run/selection.h5" index
 say $? "tiles make the picks of the stored matrix"
 select_ 2 --set select.objective=mixture --set "select.mixture=facility_location=1 mutual_information=0.5" && index "len(i) == 10"
@@ -70,6 +70,15 @@ select_ 2 --set select.objective=reconstruction && grep -q "gains of reconstruct
 say $? "lazy gives way where gains can grow, with a note"
 select_ 2 --set select.similarity=precomputed --set select.similarity_file="$tmp/t/resnet18/matrix.h5" && index "len(set(i)) == 10"
 say $? "precomputed similarity"
+for what in nan inf; do # of a pair, so that the matrix stays symmetric
+    $python -c "
+import h5py, shutil
+shutil.copy('$tmp/t/resnet18/matrix.h5', '$tmp/$what.h5')
+with h5py.File('$tmp/$what.h5', 'a') as f:
+    f['similarity'][3, 7] = f['similarity'][7, 3] = float('$what')"
+    select_ 3 --set select.similarity=precomputed --set select.similarity_file="$tmp/$what.h5"
+    [ $? = 65 ] && grep -qF "/similarity[3,7] is not finite" "$tmp/out"; say $? "$what in a matrix of one's own: exit 65 and its place"
+done
 select_ 2 --set select.objective=feature_based; [ $? = 65 ] && grep -q "needs entries >= 0" "$tmp/out"
 say $? "negative entries where roots are taken: exit 65"
 select_ 2 --set select.min_accuracy=0.6 --set select.max_pvalue=0.4 && index "(f['accuracy'][:][i] >= 0.6).all() and (f['pvalue'][:][i] <= 0.4).all()"
@@ -82,23 +91,66 @@ select_ 2 --set select.min_rating=4 && index "sorted(f['neuron'][:][i]) == [3, 7
 select_ 2 --set select.costs="$tmp/t/resnet18/costs.txt" --set select.budget=8 && index "sum(1 + i % 3) <= 8 and len(i) < 10"
 say $? "costs within the budget"
 select_ 2 --set select.initial="$tmp/t/resnet18/initial.txt" && index "not set(i) & {5, 70}"; say $? "initial ones are not taken again"
-select_ 2 --set select.pools=class && index "len(set(i)) == 10"; say $? "a pool for each class"
+cat > "$tmp/pools.py" <<'END'
+# Which class each vector responds to most, by its definition; 3 + 3 + 4 picks of 10 (pools that are large enough).
+import sys
+import h5py
+import numpy as np
+run, budget = sys.argv[1], float(sys.argv[2])
+e, c, s = (h5py.File(f"{run}/{n}.h5") for n in ("embeddings", "cav", "selection"))
+x, y, train = e["features"][:].astype("f8"), e["label"][:], e["split"][:] == 0
+mean = np.stack([x[train & (y == k)].mean(0) for k in range(y.max() + 1)])
+pool = (c["cav"][:].astype("f8") @ mean.T).argmax(1)
+size, picked, classes = np.bincount(pool, minlength=len(mean)), s["index"][:], len(mean)
+assert len(set(picked)) == len(picked)
+if budget:
+    assert 0 < (1 + picked % 3).sum() <= budget, (1 + picked % 3).sum()
+    assert len(set(pool[picked])) == classes
+else:
+    taken = 0
+    for k in range(classes):
+        due = min(10 * (k + 1) // classes - taken, size[k])
+        assert (pool[picked[taken:taken + due]] == k).all(), (k, pool[picked])
+        taken += due
+    assert taken == len(picked) == 10
+END
+for ranks in 2 8; do
+    select_ $ranks --set select.pools=class --set select.costs="$tmp/t/resnet18/costs.txt" --set select.budget=9 &&
+        $python "$tmp/pools.py" "$run" 9
+    say $? "pools share the budget, at $ranks ranks"
+done
+select_ 2 --set select.pools=class && $python "$tmp/pools.py" "$run" 0; say $? "a pool for each class"
 cp "$run/selection.h5" "$tmp/pools.h5"
-timeout 60 "$CFN" select --compare "$tmp/stored.h5" "$tmp/pools.h5" > "$tmp/out" 2>&1 && grep -q "Jaccard 0\.\|Jaccard 1" "$tmp/out"
+jaccard() { # file, file: as --compare prints it
+    $python -c "
+import h5py, sys
+a, b = (set(h5py.File(p)['index'][:]) for p in sys.argv[1:])
+print('Jaccard %.4f;' % (len(a & b) / len(a | b)))" "$1" "$2"
+}
+timeout 60 "$CFN" select --compare "$tmp/stored.h5" "$tmp/pools.h5" > "$tmp/out" 2>&1 &&
+    grep -qF "$(jaccard "$tmp/stored.h5" "$tmp/pools.h5")" "$tmp/out"
 say $? "--compare of two files"
+# The published behaviour beside cosine, with what the heads built on either reach.
+mkdir -p "$tmp/a" "$tmp/b" && cp "$tmp/stored.h5" "$tmp/a/selection.h5" && select_ 2 --set select.similarity=features &&
+    cp "$run/selection.h5" "$tmp/b" && echo '{"cbm": {"val": {"accuracy": 0.5}, "test": {"accuracy": 0.75}}}' > "$tmp/a/metrics.json" &&
+    echo '{"cbm": {"val": {"accuracy": 0.625}, "test": {"accuracy": 0.5}}}' > "$tmp/b/metrics.json"
+timeout 60 "$CFN" select --compare "$tmp/a" "$tmp/b" > "$tmp/out" 2>&1 && grep -q "cosine" "$tmp/out" && grep -q "features" "$tmp/out" &&
+    grep -qF "$(jaccard "$tmp/a/selection.h5" "$tmp/b/selection.h5")" "$tmp/out" && ! grep -q "Jaccard 1" "$tmp/out" &&
+    grep -qF "difference +0.1250" "$tmp/out" && grep -qF "difference -0.2500" "$tmp/out"
+say $? "--compare of cosine and features: Jaccard and difference in accuracy"
 timeout 60 mpirun -n 2 "$CFN" select --compare "$run" "$run" --json > "$tmp/out" 2>&1 && grep -q '"jaccard": 1' "$tmp/out"
 say $? "--compare of run directories, JSON"
 timeout 60 "$CFN" select --compare "$run" > "$tmp/out" 2>&1; [ $? = 64 ]; say $? "--compare of one: exit 64"
 select_ 2 --set select.costs="$tmp/none.txt"; [ $? = 66 ]; say $? "no file of costs: exit 66"
 good=0
-for optimizer in lazy greedyml stochastic greedi; do
+for similarity in cosine correlation euclidean features; do
     for ranks in 1 8; do
-        select_ $ranks --set select.optimizer=$optimizer || good=1
+        select_ $ranks --set select.similarity=$similarity || good=1
         cp "$run/selection.h5" "$tmp/$ranks.h5"
     done
     $python tests/support/same_data.py "$tmp/1.h5" "$tmp/8.h5" || good=1
 done
-say $good "the bits of one rank at eight"
+say $good "similarities: the bits of one rank at eight"
 select_ 4 && $python - "$run/perf.json" <<'END'
 import json, sys
 def find(node, name):
