@@ -129,6 +129,19 @@ static inline vec16 vec16_min(vec16 x, vec16 y)
 #endif
 }
 
+/* A bit for each lane, the first lowest: set where the mask holds. */
+static inline uint32_t vec16_bits_of(vec16_mask mask)
+{
+#ifdef __AVX512DQ__
+    return _mm512_movepi32_mask((__m512i)mask);
+#else
+    uint32_t bits = 0;
+    for (int l = 0; l < VEC16; l++)
+        bits |= (uint32_t)(mask[l] != 0) << l;
+    return bits;
+#endif
+}
+
 /* Sum of the lanes: a tree of halves. */
 static inline float vec16_sum(vec16 x)
 {

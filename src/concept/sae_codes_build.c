@@ -5,8 +5,7 @@
 #include "base/arena.h"
 #include "concept/sae_sparse.h"
 #include "concept/sae_top.h"
-
-enum { BLOCK = 64 }; /* values passed over at once when none counts */
+#include "math/vec16.h"
 
 struct sae_codes sae_codes(struct arena *arena, int64_t rows, int64_t room, bool cut)
 {
@@ -19,45 +18,30 @@ struct sae_codes sae_codes(struct arena *arena, int64_t rows, int64_t room, bool
                                .cut = cut ? arena_take_raw(arena, n, sizeof(float)) : NULL };
 }
 
-static int32_t bits_of(float f)
+/* A bit for each of up to 16 values from place k that counts: above the bound or, without one, not all bits 0. */
+static inline uint32_t which_count(const float *f, int k, int n, float bound)
 {
-    int32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    return bits;
+    const vec16 x = n == VEC16 ? vec16_load(f, k, VALUE_F32) : vec16_load_few(f, k, n, VALUE_F32);
+    return vec16_bits_of(bound > 0 ? x > vec16_all(bound) : (vec16_mask)x != 0);
 }
 
-static bool counts(float f, float bound)
+static int64_t count_row(const float *f, int K, float bound)
 {
-    return bound > 0 ? f > bound : bits_of(f) != 0;
-}
-
-static int64_t count_row(const float *restrict f, int K, float bound)
-{
-    int count = 0;
-    if (bound > 0) {
-#pragma omp simd reduction(+ : count)
-        for (int k = 0; k < K; k++)
-            count += f[k] > bound;
-    } else {
-#pragma omp simd reduction(+ : count)
-        for (int k = 0; k < K; k++)
-            count += bits_of(f[k]) != 0;
-    }
+    int64_t count = 0;
+    for (int k = 0; k < K; k += VEC16)
+        count += __builtin_popcount(which_count(f, k, K - k < VEC16 ? K - k : VEC16, bound));
     return count;
 }
 
-static void fill_row(int32_t *restrict index, float *restrict value, const float *restrict f, int K, float bound)
+static void fill_row(int32_t *index, float *value, const float *f, int K, float bound)
 {
     int64_t n = 0;
-    for (int at = 0; at < K; at += BLOCK) {
-        const int end = at + BLOCK < K ? at + BLOCK : K;
-        if (count_row(f + at, end - at, bound) > 0)
-            for (int k = at; k < end; k++)
-                if (counts(f[k], bound)) {
-                    index[n] = k;
-                    value[n++] = f[k];
-                }
-    }
+    for (int k = 0; k < K; k += VEC16)
+        for (uint32_t left = which_count(f, k, K - k < VEC16 ? K - k : VEC16, bound); left; left &= left - 1) {
+            index[n] = k + __builtin_ctz(left);
+            value[n] = f[index[n]];
+            n++;
+        }
 }
 
 bool sae_codes_add(struct sae_codes *c, const float *f, int64_t rows, int K, float bound)

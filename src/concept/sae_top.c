@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "dist/world.h"
+#include "math/vec16.h"
 
 enum { LOW_BITS = 10, LOW = 1 << LOW_BITS, HIGH = 2048 }; /* 11 + 10 + 10 bits below the sign */
 
@@ -28,17 +29,21 @@ static float float_of(int32_t bits)
 }
 
 /* How many of f are at least `threshold` > 0. */
-static int64_t count_from(const float *restrict f, int64_t n, float threshold)
+static int64_t count_from(const float *f, int64_t n, float threshold)
 {
-    int64_t all = 0;
-    for (int64_t at = 0; at < n; at += 1 << 16) {
-        int32_t count = 0;
-        const int64_t end = at + (1 << 16) < n ? at + (1 << 16) : n;
-#pragma omp simd reduction(+ : count)
-        for (int64_t i = at; i < end; i++)
-            count += f[i] >= threshold;
-        all += count;
+    enum { BLOCK = 1 << 16 }; /* counts of a lane stay small */
+    const vec16 bound = vec16_all(threshold);
+    int64_t all = 0, i = 0;
+    while (i + VEC16 <= n) {
+        const int64_t end = i + BLOCK < n ? i + BLOCK : n;
+        vec16_mask hits = { 0 };
+        for (; i + VEC16 <= end; i += VEC16)
+            hits -= vec16_load(f, i, VALUE_F32) >= bound; /* -1 where it holds */
+        for (int l = 0; l < VEC16; l++)
+            all += hits[l];
     }
+    for (; i < n; i++)
+        all += f[i] >= threshold;
     return all;
 }
 
@@ -60,7 +65,7 @@ static int64_t ties_of(const float *f, int64_t n, int64_t k, float kth)
 }
 
 /* Values are seen as CHUNKS chunks of LANES columns; a group is a column of a chunk. */
-enum { LANES = 16, CHUNKS = 32, GROUPS = LANES * CHUNKS, LEAST = 4, CANDIDATES = 2048 };
+enum { LANES = VEC16, CHUNKS = 32, GROUPS = LANES * CHUNKS, LEAST = 4, CANDIDATES = 2048 };
 
 /* A bound that at least k values reach, from the maxima of groups; 0 where groups are too few or too small. */
 static float bound_of(const float *f, int64_t n, int64_t k)
@@ -98,7 +103,9 @@ static bool gather(struct candidates *c, const float *restrict f, int64_t n, int
         const int64_t end = at + LANES < n ? at + LANES : n;
         if (found + LANES > CANDIDATES)
             return false;
-        for (int64_t i = at; i < end; i++) { /* no branch: hits are everywhere */
+        if (end - at == LANES && vec16_bits_of(vec16_load(f, at, VALUE_F32) >= vec16_all(bound)) == 0)
+            continue;
+        for (int64_t i = at; i < end; i++) {
             c->place[found] = (int32_t)i;
             c->value[found] = f[i];
             found += f[i] >= bound;
