@@ -337,14 +337,6 @@ static void sort_entries(struct sae_sparse *s, int64_t *fired, const struct sae 
         }
 }
 
-/* As tree_fold_f32, for short rows inside a parallel loop. */
-static void fold(const struct tree *tree, int leaf, float *rows, int64_t n, int64_t stride)
-{
-    const int next = leaf + 1 < tree_leaves(tree).count ? tree_slot(tree, leaf + 1) : tree_nodes(tree);
-    for (int slot = tree_slot(tree, leaf); slot >= next; slot--)
-        vec_add(rows + (slot - 1) * stride, rows + slot * stride, n);
-}
-
 /* One leaf of one neuron: decoder [D], encoder [D], encoder bias, threshold. */
 static void leaf_of_neuron(float *out, const struct sae_sparse *s, const struct sae_entry *e, int64_t count)
 {
@@ -394,7 +386,7 @@ static void neuron_gradient(float *stack, int64_t stride, float *rows, const str
             while (e < end && e->row < leaf[l].first + leaf[l].count)
                 e++;
             leaf_of_neuron(rows + tree_slot(tree, l) * row, s, from, e - from);
-            fold(tree, l, rows, 2 * s->dim + 2, row);
+            tree_fold_f32(tree, l, rows, 2 * s->dim + 2, row);
         }
     }
     store_neuron(stack, stride, rows, tree_nodes(tree), k, sae);
@@ -412,7 +404,7 @@ static void bias_gradient(float *stack, int64_t stride, float *rows, const struc
             for (int64_t d = 0; d < columns.count; d++)
                 out[d] += e[d];
         }
-        fold(tree, l, rows, columns.count, columns.count);
+        tree_fold_f32(tree, l, rows, columns.count, columns.count);
     }
     for (int node = 0; node < tree_nodes(tree); node++) {
         struct sae g = sae_view(stack + node * stride, s->dim, sae->neurons);

@@ -173,16 +173,29 @@ int tree_slot(const struct tree *tree, int leaf)
     return tree->slot[leaf];
 }
 
+/* Short rows are added without entering a parallel region: inside one, a team of one thread costs more than the sum. */
 static void add_f32(float *restrict into, const float *restrict from, int64_t n)
 {
-#pragma omp parallel for simd schedule(static) if (parallel : n >= THREAD_FROM)
+    if (n < THREAD_FROM) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            into[i] += from[i];
+        return;
+    }
+#pragma omp parallel for simd schedule(static)
     for (int64_t i = 0; i < n; i++)
         into[i] += from[i];
 }
 
 static void add_f64(double *restrict into, const double *restrict from, int64_t n)
 {
-#pragma omp parallel for simd schedule(static) if (parallel : n >= THREAD_FROM)
+    if (n < THREAD_FROM) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            into[i] += from[i];
+        return;
+    }
+#pragma omp parallel for simd schedule(static)
     for (int64_t i = 0; i < n; i++)
         into[i] += from[i];
 }
