@@ -72,9 +72,10 @@ struct sae_trainer {
     int64_t *dead, *picked;              /* [K] neurons, [piece] rows: scratch of a resampling */
     int64_t at[SAE_COUNTERS];
     double sums[SAE_SUMS];
-    double *history; /* [epochs x SAE_HISTORY] */
-    float *median;   /* [D] geometric median of the training rows; median[0] NaN until it was asked for */
-    double variance; /* sum ||x - mean||^2 of the evaluation set */
+    double *history;   /* [epochs x SAE_HISTORY] */
+    float *median;     /* [D] geometric median of the training rows; median[0] NaN until it was asked for */
+    double variance;   /* sum ||x - mean||^2 of the evaluation set */
+    double gemm_flops; /* of this rank's dense products in steps so far */
 };
 
 /* Weights at the start, by the options. Collective. */
@@ -82,11 +83,11 @@ void sae_first_weights(struct sae_trainer *trainer, struct arena *arena);
 
 /* Auxiliary neurons of a row: 0 when the rule has no auxiliary loss. Local. */
 int sae_aux_k(const struct sae_options *options);
-/* Rows of one product. Local. */
-int64_t sae_piece_rows(const struct sae_options *options, int64_t train_rows);
-/* Most entries of sparse codes on a rank with `own` of `batch` rows and `here` neurons, pieces of `piece`. Local. */
-int64_t sae_code_room(const struct sae_options *options, int neurons, int here, int64_t batch, int64_t own,
-                      int64_t piece);
+/* Most rows of one product in single precision, the same on every rank. Local. */
+int64_t sae_piece_rows(const struct sae_options *options, int64_t train_rows, int ranks);
+enum { SAE_BAND = 32 }; /* rows whose activations stay in cache until codes are made of them */
+/* Most entries of sparse codes on a rank with `own` of `batch` rows and `here` neurons. Local. */
+int64_t sae_code_room(const struct sae_options *options, int neurons, int here, int64_t batch, int64_t own);
 /* Adam steps of the whole training. Local. */
 int64_t sae_total_steps(const struct sae_trainer *trainer);
 

@@ -115,6 +115,8 @@ bool sae_lost(const struct sae_trainer *trainer); /* given up, see sae_step */
 
 int sae_epoch(const struct sae_trainer *trainer);         /* epochs done */
 int64_t sae_rows_done(const struct sae_trainer *trainer); /* rows taken in this epoch */
+/* Of this rank's dense products in the steps of this process: a sparse step has the encoder's alone. Local. */
+double sae_gemm_flops(const struct sae_trainer *trainer);
 const struct sae *sae_model(const struct sae_trainer *trainer);
 /* [epochs done x SAE_HISTORY], the same on every rank; part of a checkpoint. */
 const double *sae_history(const struct sae_trainer *trainer);

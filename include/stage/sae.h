@@ -57,7 +57,7 @@ void sae_sweep_choose(struct sae_stage *stage);
 void sae_sweep_write(struct sae_stage *stage, struct store *store);
 int64_t sae_sweep_width(const struct sae_stage *stage); /* bytes of the longest name */
 
-/* Activations of this rank's rows from `at`, at most FEATURES_CHUNK of them, into stage->work; returns how many.
+/* Activations of this rank's rows from `at`, at most SAE_ROWS of them, into stage->work; returns how many.
  * Local. */
 int64_t sae_encode_chunk(struct sae_stage *stage, int64_t at);
 /* After training: census of all rows, metrics, scores of neurons (src/stage/sae_measure.c). Collective. */

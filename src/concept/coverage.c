@@ -175,54 +175,49 @@ static void transpose(float *restrict out, int64_t out_stride, const float *rest
                     out[b * out_stride + a] = in[a * in_stride + b];
 }
 
-static bool is_here(const struct coverage *c, int leaf)
-{
-    struct span own = tree_leaves(c->tree);
-    return leaf >= own.first && leaf < own.first + own.count;
-}
-
 /* Where similarities of a candidate to the rows from `row` on are stored. */
 static float *stored(const struct coverage *c, int64_t cand, int64_t row)
 {
     return c->sim + cand * c->stride + row - c->leaf[0].first;
 }
 
-/* Similarities of leaves a <= b of all, by one product of a shape that knows no ranks. Similarity is symmetric: where
- * the rows of both are here, one product serves both. `spare` [longest leaf squared]. */
-static void store_pair(const struct coverage *c, int a, int b, float *spare)
+/* Similarities of block a of the candidates to block b of the rows here. They are symmetric, also in their last bit
+ * (math/blas.h): where a is here too, one product serves both. */
+static void store_pair(const struct coverage *c, struct span a, struct span b)
 {
-    struct span first = leaf_of(c, a), second = leaf_of(c, b);
-    bool direct = is_here(c, b);
-    float *sim = direct ? stored(c, first.first, second.first) : spare;
-    int64_t stride = direct ? c->stride : second.count;
-    blas_sgemm_alone('N', 'T', first.count, second.count, c->dim, 1, vector_of(c, first.first), c->dim,
-                     vector_of(c, second.first), c->dim, 0, sim, stride);
-    c->similarity->finish(sim, stride, c, NULL, first.first, first.count, second);
-    if (a != b && is_here(c, a))
-        transpose(stored(c, second.first, first.first), c->stride, sim, stride, first.count, second.count);
+    const int64_t here = c->leaf[0].first;
+    float *sim = stored(c, a.first, b.first);
+    blas_sgemm_alone('N', 'T', a.count, b.count, c->dim, 1, vector_of(c, a.first), c->dim, vector_of(c, b.first),
+                     c->dim, 0, sim, c->stride);
+    c->similarity->finish(sim, c->stride, c, NULL, a.first, a.count, b);
+    if (a.first != b.first && a.first >= here && a.first < here + c->stride)
+        transpose(stored(c, b.first, a.first), c->stride, sim, c->stride, a.count, b.count);
 }
 
-/* All pairs of leaves of which one is here, shared out among the threads. */
+enum { BLOCK = 512 }; /* rows: fewer do not repay what a product copies of its operands */
+
+/* Rows first..end-1 in blocks; returns how many. */
+static int64_t cut(struct span *block, int64_t first, int64_t end)
+{
+    int64_t blocks = 0;
+    for (int64_t at = first; at < end; at += BLOCK)
+        block[blocks++] = (struct span){ at, end - at < BLOCK ? end - at : BLOCK };
+    return blocks;
+}
+
+/* All pairs of a candidate and a row here, in blocks shared out among the threads. */
 static void store_products(struct coverage *c, struct arena *arena)
 {
-    struct span own = tree_leaves(c->tree);
-    int total = tree_leaf_count(c->tree), (*pair)[2] = arena_take(arena, (size_t)(own.count * total + 1), sizeof *pair);
-    int64_t pairs = 0, longest = leaf_of(c, 0).count;
-    for (int a = 0; a < total; a++)
-        for (int b = a; b < total; b++)
-            if (is_here(c, a) || is_here(c, b))
-                if (leaf_of(c, a).count > 0 && leaf_of(c, b).count > 0)
-                    pair[pairs][0] = a, pair[pairs++][1] = b;
-    int64_t spare = own.count < total ? longest * longest : 0;
-#pragma omp parallel
-    {
-        float *mine;
-#pragma omp critical
-        mine = arena_take_raw(arena, (size_t)spare + 1, sizeof *mine);
-#pragma omp for schedule(dynamic, 1)
-        for (int64_t p = 0; p < pairs; p++)
-            store_pair(c, pair[p][0], pair[p][1], mine);
-    }
+    const int64_t here = c->leaf[0].first, end = here + c->stride;
+    struct span *block = arena_array(arena, struct span, c->cands / BLOCK + 3);
+    const int64_t own = cut(block, here, end);
+    int64_t all = own + cut(block + own, 0, here);
+    all += cut(block + all, end, c->cands);
+#pragma omp parallel for schedule(dynamic, 1) collapse(2)
+    for (int64_t b = 0; b < own; b++)
+        for (int64_t a = 0; a < all; a++)
+            if (a >= own || a <= b)
+                store_pair(c, block[a], block[b]);
 }
 
 static void store_all(struct coverage *c, struct arena *arena)

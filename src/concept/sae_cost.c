@@ -43,7 +43,7 @@ struct sae_traffic sae_traffic(const struct sae_options *o, int dim, int neurons
         t.gradients = tree_sum_bytes(o->leaves, ranks, sae_count(dim, neurons), sizeof(float));
         return t;
     }
-    t.sums = reconstruction_bytes(o, blocks, batch, sae_piece_rows(o, train_rows), dim, ranks) +
+    t.sums = reconstruction_bytes(o, blocks, batch, sae_piece_rows(o, train_rows, ranks), dim, ranks) +
              tree_sum_bytes(blocks, ranks, (int64_t)o->leaves * SAE_NEURON_SUMS, sizeof(double)) +
              tree_sum_bytes(blocks, ranks, dim, sizeof(float));
     return t;

@@ -18,16 +18,29 @@ static int64_t stack_stride(int64_t count)
     return (count + 15) / 16 * 16;
 }
 
-int64_t sae_piece_rows(const struct sae_options *options, int64_t train_rows)
-{
-    int64_t batch = options->batch < train_rows ? options->batch : train_rows;
-    int64_t leaf = (batch + options->leaves - 1) / options->leaves;
-    return leaf < SAE_ROWS ? leaf : SAE_ROWS;
-}
-
 static bool by_neurons(const struct sae_options *options, int ranks)
 {
     return options->way == SAE_BY_NEURONS && ranks > 1;
+}
+
+static int64_t leaf_rows(const struct sae_options *options, int64_t train_rows)
+{
+    int64_t batch = options->batch < train_rows ? options->batch : train_rows;
+    return (batch + options->leaves - 1) / options->leaves;
+}
+
+int64_t sae_piece_rows(const struct sae_options *options, int64_t train_rows, int ranks)
+{
+    const int64_t leaves = by_neurons(options, ranks) ? options->leaves : (options->leaves + ranks - 1) / ranks;
+    const int64_t own = leaf_rows(options, train_rows) * leaves;
+    return own < SAE_ROWS ? own : SAE_ROWS;
+}
+
+/* Rows of a product in bfloat16, whose bits depend on its shape: it ends with a leaf. */
+static int64_t half_rows(const struct sae_options *options, int64_t train_rows)
+{
+    const int64_t leaf = leaf_rows(options, train_rows);
+    return leaf < SAE_ROWS ? leaf : SAE_ROWS;
 }
 
 /* Neurons of a rank in a step. */
@@ -105,7 +118,7 @@ static struct sae_trainer shared_parts(struct arena *arena, struct world *world,
         t.offers = sae_offers(arena, world, t.batch, most_offered(options, count));
         deepest = tree_depth(split) > tree_depth(deepest) ? split : deepest;
     }
-    int64_t piece = sae_piece_rows(options, train.rows), stride = stack_stride(sae_count(dim, most));
+    int64_t piece = sae_piece_rows(options, train.rows, world->size), stride = stack_stride(sae_count(dim, most));
     int64_t floats = tree_depth(t.tree) * stride;
     if (t.step_tree != t.tree) {
         const int64_t here = sae_here(most, options, world->size, world->rank);
@@ -140,9 +153,9 @@ static bool same_rule(const struct sae_options *a, const struct sae_options *b)
     return a->rule.variant == b->rule.variant && sae_prefixes(&a->rule) == sae_prefixes(&b->rule) && a->half == b->half;
 }
 
-/* Rows of a batch, of a rank and of a product; which rank of how many. */
+/* Rows of a batch and of a rank; which rank of how many. */
 struct dealt {
-    int64_t batch, own, piece;
+    int64_t batch, own;
     int ranks, rank;
 };
 
@@ -159,7 +172,7 @@ static struct most most_of(const struct sae_options *options, const int *neurons
         if (!same_rule(&options[first], &options[i]))
             continue;
         const int here = sae_here(neurons[i], &options[i], dealt.ranks, dealt.rank), aux = sae_aux_k(&options[i]);
-        int64_t entries = sae_code_room(&options[i], neurons[i], here, dealt.batch, dealt.own, dealt.piece);
+        int64_t entries = sae_code_room(&options[i], neurons[i], here, dealt.batch, dealt.own);
         m.neurons = here > m.neurons ? here : m.neurons;
         m.aux_k = aux > m.aux_k ? aux : m.aux_k;
         m.entries = entries > m.entries ? entries : m.entries;
@@ -244,8 +257,8 @@ void sae_trainers_create(struct sae_trainer **out, struct arena *arena, struct w
                          struct sae_set train, struct sae_set eval)
 {
     struct sae_trainer shared = shared_parts(arena, world, options, dim, neurons, count, train, eval);
-    const struct dealt dealt = { shared.batch, sae_own_positions(shared.step_tree, shared.batch).count,
-                                 sae_piece_rows(options, train.rows), world->size, world->rank };
+    const struct dealt dealt = { shared.batch, sae_own_positions(shared.step_tree, shared.batch).count, world->size,
+                                 world->rank };
     struct sae_depths depths = { tree_depth(shared.step_tree), 1, 1 };
     for (int i = 0; i < count; i++) {
         struct sae_trainer *t = out[i] = arena_array(arena, struct sae_trainer, 1);
@@ -264,7 +277,8 @@ void sae_trainers_create(struct sae_trainer **out, struct arena *arena, struct w
         }
         const int alike = options[i].half ? first_half(options, neurons, i) : i;
         if (options[i].half && alike == i)
-            out[i]->half = sae_half(arena, dim, neurons[i], dealt.piece, !sae_by_count(&options[i].rule));
+            out[i]->half =
+                sae_half(arena, dim, neurons[i], half_rows(options, train.rows), !sae_by_count(&options[i].rule));
         else if (options[i].half)
             out[i]->half = out[alike]->half;
     }
@@ -294,23 +308,39 @@ struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world,
     return t;
 }
 
+/* Rows of a product when all neurons are at work on this rank, which a step's may not be. */
+static int64_t measured_rows(const struct sae_options *options, int64_t train_rows, int64_t eval_rows, int ranks)
+{
+    const int64_t eval = eval_rows / ranks + 1, leaf = leaf_rows(options, train_rows);
+    return eval > leaf ? eval : leaf;
+}
+
+/* What is touched of activations and, with dense products, of their gradients. */
+static int64_t activation_bytes(int own, int most, int64_t piece, int64_t measured, bool dense)
+{
+    const int64_t step = piece * own, whole = (measured < piece ? measured : piece) * most;
+    return 4 * ((step > whole ? step : whole) + (dense ? piece : SAE_BAND) * own);
+}
+
 int64_t sae_trainers_bytes(const struct sae_options *options, int dim, const int *neurons, int count,
                            int64_t train_rows, int64_t eval_rows, int ranks)
 {
     const bool split = by_neurons(options, ranks);
     const int64_t row = dim * (int64_t)sizeof(float), batch = options->batch < train_rows ? options->batch : train_rows;
-    const struct dealt dealt = { batch, split ? batch : (batch + ranks - 1) / ranks,
-                                 sae_piece_rows(options, train_rows), ranks, 0 };
+    const struct dealt dealt = { batch, split ? batch : (batch + ranks - 1) / ranks, ranks, 0 };
+    const int64_t piece = sae_piece_rows(options, train_rows, ranks);
     const int depth = leaf_depth(options->leaves, ranks), step_depth = leaf_depth(options->leaves, split ? 1 : ranks);
     int64_t bytes = 0;
     int most = 0;
+    bool dense = false; /* has gradients of all activations */
     for (int i = 0; i < count; i++) {
         most = neurons[i] > most ? neurons[i] : most;
+        dense = dense || !sae_by_count(&options[i].rule);
         bytes += 3 * 4 * sae_count(dim, neurons[i]) + 36 * (int64_t)neurons[i];
         if (first_alike(options, i) == i) {
             struct most m = most_of(options, neurons, i, count, dealt);
-            if (sae_by_batch(&options[i].rule)) /* of a piece that nothing is dropped from, half is above 0 */
-                m.entries -= dealt.piece * m.neurons / 2;
+            if (sae_by_batch(&options[i].rule)) /* of a band that nothing is dropped from, half is above 0 */
+                m.entries -= (int64_t)SAE_BAND * m.neurons / 2;
             const int blocks = sae_block_count(neurons[i], options->leaves);
             const struct sae_depths depths = { step_depth, block_depth(neurons[i], options->leaves),
                                                split ? tree_nodes_of(blocks, ranks, 0) : 1 };
@@ -318,16 +348,17 @@ int64_t sae_trainers_bytes(const struct sae_options *options, int dim, const int
                                       options[i].half);
         }
         if (options[i].half && first_half(options, neurons, i) == i)
-            bytes += sae_half_bytes(dim, neurons[i], dealt.piece, !sae_by_count(&options[i].rule));
+            bytes += sae_half_bytes(dim, neurons[i], half_rows(options, train_rows), !sae_by_count(&options[i].rule));
     }
     const bool kept = train_rows * row <= options->resident_bytes;
     bytes += kept ? train_rows * row : (batch / ranks + 1) * row;
     bytes += eval_rows * row <= options->resident_bytes ? eval_rows * row : (batch / ranks + 1) * row;
     if (split)
         bytes += (kept ? 0 : batch * row) + 8 * batch + sae_offers_bytes(batch, most_offered(options, count), ranks);
-    const int64_t whole = depth * sae_count(dim, most),
-                  here = step_depth * sae_count(dim, sae_here(most, options, ranks, 0));
+    const int own = sae_here(most, options, ranks, 0);
+    const int64_t whole = depth * sae_count(dim, most), here = step_depth * sae_count(dim, own);
     const int64_t error = 4 * block_depth(most, options->leaves) * (int64_t)dim;
-    return bytes + 4 * (whole > here ? whole : here) + dealt.piece * (8 * (int64_t)most + 8 * dim + error) +
+    return bytes + 4 * (whole > here ? whole : here) + piece * (8 * dim + error) +
+           activation_bytes(own, most, piece, measured_rows(options, train_rows, eval_rows, ranks), dense) +
            train_rows * 32 + 8 * (int64_t)most;
 }

@@ -1,5 +1,5 @@
 /* Scores of neurons. Sums over rows go batch by batch along the fixed tree;
- * tiles of cosines are formed in fixed shapes, so no bit depends on the ranks. */
+ * a cosine has the same bits in a tile of any shape (math/blas.h), so none depends on the ranks. */
 #include "concept/sae_score.h"
 
 #include <math.h>
@@ -12,8 +12,8 @@
 #include "math/blas.h"
 #include "math/vec.h"
 
-enum { SUM, SQUARE, STATS }; /* of a neuron's activations */
-enum { TILE = 64 };          /* rows of cosines formed at once */
+enum { SUM, SQUARE, STATS };         /* of a neuron's activations */
+enum { TILE = SAE_ROWS, BAND = 64 }; /* rows of cosines formed at once; neurons whose statistics stay in cache */
 
 /* Sums needed by the closed form: weighted [K x D] sum of a e, whole [D] sum of e, stats [K x STATS], least [K]. */
 struct totals {
@@ -25,13 +25,16 @@ struct totals {
 static void add_stats(double *stats, double *least, const float *f, int64_t rows, int K)
 {
 #pragma omp parallel for schedule(static)
-    for (int k = 0; k < K; k++)
-        for (int64_t r = 0; r < rows; r++) {
-            const double a = (double)f[r * K + k];
-            stats[k * STATS + SUM] += a;
-            stats[k * STATS + SQUARE] += a * a;
-            least[k] = fmin(least[k], a);
-        }
+    for (int first = 0; first < K; first += BAND) {
+        const int end = K - first < BAND ? K : first + BAND;
+        for (int64_t r = 0; r < rows; r++)
+            for (int k = first; k < end; k++) {
+                const double a = (double)f[r * K + k];
+                stats[k * STATS + SUM] += a;
+                stats[k * STATS + SQUARE] += a * a;
+                least[k] = a < least[k] ? a : least[k];
+            }
+    }
 }
 
 /* One leaf of the open batch: its weighted sum into the stack, its statistics into `stats`. */
@@ -46,6 +49,7 @@ static void add_leaf(struct sae_trainer *t, struct totals *all, int leaf, float 
         const int64_t n = rows.count - at < t->work.rows ? rows.count - at : t->work.rows;
         sae_copy_rows(t->x, &t->train, rows.first + at, n);
         sae_encode(&t->work, &t->sae, t->x, n);
+#pragma omp parallel for simd schedule(static)
         for (int64_t i = 0; i < n * K; i++) /* marks of jumprelu are no activations */
             t->work.f[i] = t->work.f[i] > 0 ? t->work.f[i] : 0;
         for (int64_t r = 0; r < n; r++) {
@@ -110,23 +114,35 @@ void sae_monosemanticity(double *score, struct sae_trainer *t, struct arena *scr
     arena_release(scratch, mark);
 }
 
+/* Largest |cosine| to neurons first..end-1 that are alive. */
+static float largest(const float *cosine, const int64_t *alive, int64_t first, int64_t end)
+{
+    float most = 0;
+#pragma omp simd reduction(max : most)
+    for (int64_t k = first; k < end; k++) {
+        const float c = alive[k] > 0 ? fabsf(cosine[k]) : 0;
+        most = c > most ? c : most;
+    }
+    return most;
+}
+
 void sae_coherence(double *nearest, struct world *world, struct arena *scratch, const float *decoder,
                    const int64_t *alive, int neurons, int dim)
 {
     struct arena_mark mark = arena_mark(scratch);
-    const struct span mine = shard_chunks(neurons, TILE, world->size, world->rank);
+    const struct span mine = shard_rows(neurons, world->size, world->rank);
     float *cosine = arena_take_raw(scratch, (size_t)TILE * (size_t)neurons, sizeof *cosine);
     double *own = arena_array(scratch, double, mine.count + 1);
     enum phase before = phase_enter(PHASE_EVALUATE);
     for (int64_t first = mine.first; first < mine.first + mine.count; first += TILE) {
         const int64_t end = mine.first + mine.count, n = end - first < TILE ? end - first : TILE;
         blas_sgemm('N', 'T', n, neurons, dim, 1, decoder + first * dim, dim, decoder, dim, 0, cosine, neurons);
+#pragma omp parallel for schedule(static)
         for (int64_t i = 0; i < n; i++) {
-            float most = 0;
-            for (int k = 0; alive[first + i] > 0 && k < neurons; k++)
-                if (alive[k] > 0 && k != first + i)
-                    most = fmaxf(most, fabsf(cosine[i * neurons + k]));
-            own[first - mine.first + i] = (double)most;
+            const int64_t k = first + i;
+            const float *row = cosine + i * neurons;
+            const float before_it = largest(row, alive, 0, k), after_it = largest(row, alive, k + 1, neurons);
+            own[k - mine.first] = alive[k] <= 0 ? 0 : (double)(before_it > after_it ? before_it : after_it);
         }
     }
     world_allgather_rows(world, nearest, own, mine.count, sizeof *own);

@@ -34,12 +34,12 @@ static int64_t entry_limit(const struct sae_options *o, int neurons, int64_t row
     return rows * neurons / sparse_cost(o) * 3 / 2;
 }
 
-int64_t sae_code_room(const struct sae_options *o, int neurons, int here, int64_t batch, int64_t own, int64_t piece)
+int64_t sae_code_room(const struct sae_options *o, int neurons, int here, int64_t batch, int64_t own)
 {
     if (o->rule.variant == SAE_TOPK)
         return own * o->rule.k;
     if (sae_by_batch(&o->rule))
-        return batch * o->rule.k + batch * o->rule.k / 4 + piece * here;
+        return batch * o->rule.k + batch * o->rule.k / 4 + (int64_t)SAE_BAND * here;
     return entry_limit(o, neurons, batch) < own * here ? entry_limit(o, neurons, batch) : own * here;
 }
 
@@ -119,9 +119,16 @@ static void dense_leaf(struct sae_trainer *t, int leaf, double penalty)
     }
 }
 
+/* A rank's product of the rows of a step with a matrix of the neurons here. */
+static double product_flops(const struct sae_trainer *t)
+{
+    return 2 * (double)sae_own_positions(t->step_tree, t->step.batch_rows).count * t->part.neurons * t->sae.dim;
+}
+
 static void dense_gradient(struct sae_trainer *t, double penalty)
 {
     clear_sums(t);
+    t->gemm_flops += 5 * product_flops(t);
     if (t->half)
         sae_half_weights(t->half, &t->sae, true);
     for (int leaf = 0; leaf < tree_leaves(t->step_tree).count; leaf++) {
@@ -167,10 +174,9 @@ static void add_codes(struct sae_trainer *t, const float *f, int64_t n, double *
 /* Activations and codes of the n rows of a piece, a band that stays in cache at a time. */
 static void encode_piece(struct sae_trainer *t, int64_t n, double *bound)
 {
-    enum { BAND = 32 };
     const int blocks = sae_blocks(&t->part);
-    for (int64_t at = 0; at < n; at += BAND) {
-        const int64_t rows = n - at < BAND ? n - at : BAND;
+    for (int64_t at = 0; at < n; at += SAE_BAND) {
+        const int64_t rows = n - at < SAE_BAND ? n - at : SAE_BAND;
         float *f = t->work.f + at * t->part.neurons;
         sae_activate(f, t->work.sum + at * blocks, t->work.active + at, &t->part, rows);
         if (t->sae.rule.variant == SAE_JUMPRELU)
@@ -179,27 +185,50 @@ static void encode_piece(struct sae_trainer *t, int64_t n, double *bound)
     }
 }
 
+/* Rows of the piece that begins at row `at` of this rank: in bfloat16, where bits depend on shapes, of one leaf. */
+static int64_t piece_at(const struct sae_trainer *t, int64_t at, int64_t end)
+{
+    for (int leaf = 0; t->half && leaf < tree_leaves(t->step_tree).count; leaf++)
+        if (at >= t->leaf[leaf].first && at < t->leaf[leaf].first + t->leaf[leaf].count)
+            end = t->leaf[leaf].first + t->leaf[leaf].count;
+    return end - at < t->work.rows ? end - at : t->work.rows;
+}
+
+/* What the n rows from row `at` of this rank on add to their leaves. */
+static void add_piece_sums(struct sae_trainer *t, int64_t at, int64_t n)
+{
+    const int64_t *active = sae_by_count(&t->sae.rule) ? NULL : t->work.active;
+    for (int leaf = 0; leaf < tree_leaves(t->step_tree).count; leaf++) {
+        const struct span rows = t->leaf[leaf];
+        const int64_t first = rows.first > at ? rows.first - at : 0;
+        const int64_t end = rows.first + rows.count < at + n ? rows.first + rows.count - at : n;
+        if (first < end)
+            add_neuron_sums(t, leaf, t->work.sum + first * sae_blocks(&t->part), active ? active + first : NULL,
+                            end - first);
+    }
+}
+
 /* Codes of all rows of this rank. Collective when neurons are split. */
 static void encode_all(struct sae_trainer *t)
 {
+    const struct span own = sae_own_positions(t->step_tree, t->step.batch_rows);
     double bound = 0;
-    int64_t row = 0;
     sae_sparse_start(&t->sparse, &t->part);
+    t->gemm_flops += product_flops(t);
     if (t->half)
         sae_half_weights(t->half, &t->sae, false);
     clear_sums(t);
     for (int leaf = 0; leaf < tree_leaves(t->step_tree).count; leaf++) {
-        struct span rows = sae_leaf(&t->step, leaf);
-        t->leaf[leaf] = (struct span){ row, rows.count };
-        for (int64_t at = 0; at < rows.count; at += t->work.rows) {
-            int64_t n = rows.count - at < t->work.rows ? rows.count - at : t->work.rows;
-            sae_copy_rows(t->x, &t->step, rows.first + at, n);
-            sae_project(t->work.f, t->sparse.centred + row * t->sae.dim, t->half, &t->part, t->x, n);
-            sae_sparse_round(&t->sparse, row, n);
-            encode_piece(t, n, &bound);
-            add_neuron_sums(t, leaf, t->work.sum, sae_by_count(&t->sae.rule) ? NULL : t->work.active, n);
-            row += n;
-        }
+        const struct span rows = sae_leaf(&t->step, leaf);
+        t->leaf[leaf] = (struct span){ rows.first - own.first, rows.count };
+    }
+    for (int64_t at = 0, n; at < own.count; at += n) {
+        n = piece_at(t, at, own.count);
+        sae_copy_rows(t->x, &t->step, own.first + at, n);
+        sae_project(t->work.f, t->sparse.centred + at * t->sae.dim, t->half, &t->part, t->x, n);
+        sae_sparse_round(&t->sparse, at, n);
+        encode_piece(t, n, &bound);
+        add_piece_sums(t, at, n);
     }
     if (sae_is_split(t) && t->sae.rule.variant == SAE_TOPK)
         sae_choose_rows(t, &t->sparse.codes, t->sae.rule.k);

@@ -32,6 +32,11 @@ bool sae_lost(const struct sae_trainer *t)
     return t->at[SAE_LOST] != 0;
 }
 
+double sae_gemm_flops(const struct sae_trainer *t)
+{
+    return t->gemm_flops;
+}
+
 int64_t sae_rows_done(const struct sae_trainer *t)
 {
     return t->at[SAE_ROW];
@@ -49,24 +54,22 @@ const struct sae *sae_model(const struct sae_trainer *t)
 
 void sae_forward(struct sae_trainer *t, struct sae_source *source, double *leaf_sums, double *row_loss)
 {
-    int64_t own = 0;
-    for (int leaf = 0; leaf < tree_leaves(t->tree).count; leaf++) {
-        struct span rows = sae_leaf(source, leaf);
-        double squared = 0, active = 0;
-        for (int64_t at = 0; at < rows.count; at += t->work.rows) {
-            int64_t n = rows.count - at < t->work.rows ? rows.count - at : t->work.rows;
-            sae_copy_rows(t->x, source, rows.first + at, n);
-            sae_encode(&t->work, &t->sae, t->x, n);
-            sae_decode(&t->work, &t->sae, t->x, n);
-            for (int64_t r = 0; r < n; r++) {
-                squared += t->work.squared[r];
-                active += (double)t->work.active[r];
-                if (row_loss)
-                    row_loss[own++] = sae_row_loss(&t->work, &t->sae, r, t->options.penalty);
-            }
+    const struct span own = sae_own_positions(t->tree, source->batch_rows);
+    memset(leaf_sums, 0, 2 * (size_t)tree_leaves(t->tree).count * sizeof *leaf_sums);
+    int leaf = 0;
+    for (int64_t at = 0, n; at < own.count; at += n) {
+        n = own.count - at < t->work.rows ? own.count - at : t->work.rows;
+        sae_copy_rows(t->x, source, own.first + at, n);
+        sae_encode(&t->work, &t->sae, t->x, n);
+        sae_decode(&t->work, &t->sae, t->x, n);
+        for (int64_t r = 0; r < n; r++) {
+            while (own.first + at + r >= sae_leaf(source, leaf).first + sae_leaf(source, leaf).count)
+                leaf++;
+            leaf_sums[2 * leaf] += t->work.squared[r];
+            leaf_sums[2 * leaf + 1] += (double)t->work.active[r];
+            if (row_loss)
+                row_loss[at + r] = sae_row_loss(&t->work, &t->sae, r, t->options.penalty);
         }
-        leaf_sums[2 * leaf] = squared;
-        leaf_sums[2 * leaf + 1] = active;
     }
 }
 

@@ -130,38 +130,48 @@ static double *in_f64(const double *x)
     return u.out;
 }
 
+/* How to multiply: with `threads` threads, 0 for those of blas_start, and never by kernels for small matrices, whose
+ * order of sums may depend on the shape. */
+static rntm_t how(int threads)
+{
+    rntm_t rntm;
+    bli_rntm_init_from_global(&rntm);
+    bli_rntm_disable_l3_sup(&rntm);
+    if (threads > 0)
+        bli_rntm_set_num_threads(threads, &rntm);
+    return rntm;
+}
+
 void blas_sgemm(char transa, char transb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
                 const float *b, int64_t ldb, float beta, float *c, int64_t ldc)
 {
-    bli_sgemm(transposed(transa), transposed(transb), m, n, k, &alpha, in_f32(a), lda, 1, in_f32(b), ldb, 1, &beta, c,
-              ldc, 1);
+    rntm_t rntm = how(0);
+    bli_sgemm_ex(transposed(transa), transposed(transb), m, n, k, &alpha, in_f32(a), lda, 1, in_f32(b), ldb, 1, &beta,
+                 c, ldc, 1, NULL, &rntm);
 }
 
 void blas_sgemm_alone(char transa, char transb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
                       int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc)
 {
-    rntm_t how;
-    bli_rntm_init(&how);
-    bli_rntm_set_num_threads(1, &how);
+    rntm_t rntm = how(1);
     bli_sgemm_ex(transposed(transa), transposed(transb), m, n, k, &alpha, in_f32(a), lda, 1, in_f32(b), ldb, 1, &beta,
-                 c, ldc, 1, NULL, &how);
+                 c, ldc, 1, NULL, &rntm);
 }
 
 void blas_dgemm(char transa, char transb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
                 const double *b, int64_t ldb, double beta, double *c, int64_t ldc)
 {
-    bli_dgemm(transposed(transa), transposed(transb), m, n, k, &alpha, in_f64(a), lda, 1, in_f64(b), ldb, 1, &beta, c,
-              ldc, 1);
+    rntm_t rntm = how(0);
+    bli_dgemm_ex(transposed(transa), transposed(transb), m, n, k, &alpha, in_f64(a), lda, 1, in_f64(b), ldb, 1, &beta,
+                 c, ldc, 1, NULL, &rntm);
 }
 
 void blas_dgemm_alone(char transa, char transb, int64_t m, int64_t n, int64_t k, double alpha, const double *a,
                       int64_t lda, const double *b, int64_t ldb, double beta, double *c, int64_t ldc)
 {
-    rntm_t how;
-    bli_rntm_init(&how);
-    bli_rntm_set_num_threads(1, &how);
+    rntm_t rntm = how(1);
     bli_dgemm_ex(transposed(transa), transposed(transb), m, n, k, &alpha, in_f64(a), lda, 1, in_f64(b), ldb, 1, &beta,
-                 c, ldc, 1, NULL, &how);
+                 c, ldc, 1, NULL, &rntm);
 }
 
 /* m and n are those of a as it is stored. */

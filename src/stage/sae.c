@@ -267,7 +267,7 @@ static bool train(struct sae_stage *s)
 {
     struct sae_metrics metrics[SWEEP_POINTS];
     int neurons[SWEEP_POINTS];
-    double begin, rows = 0, all_neurons = 0;
+    double begin, rows = 0, flops = 0;
     bool go = true;
     const struct sae_options *options = all_options(s, neurons);
     sae_trainers_create(s->trainers, s->job->run, s->job->world, options, s->features->dim, neurons, s->points,
@@ -291,14 +291,14 @@ static bool train(struct sae_stage *s)
     }
     progress_end();
     for (int p = 0; p < s->points; p++)
-        all_neurons += neurons[p];
+        flops += sae_gemm_flops(s->trainers[p]);
     const struct sae_traffic data = traffic(s, SAE_BY_ROWS), feature = traffic(s, SAE_BY_NEURONS);
     const bool by_neurons = s->point[0].options.way == SAE_BY_NEURONS;
     phase_count("step_bytes", sae_traffic_all(by_neurons ? &feature : &data) / s->job->world->size);
     phase_count("step_bytes_data", sae_traffic_all(&data) / s->job->world->size);
     phase_count("step_bytes_feature", sae_traffic_all(&feature) / s->job->world->size);
     phase_count("rows", rows / s->job->world->size);
-    phase_count("gemm_flops", 10 * rows * all_neurons * s->features->dim / s->job->world->size);
+    phase_count("gemm_flops", flops);
     if (rows > 0)
         log_info("sae: %.0f rows in %.1f s (%.0f row/s)", rows, timer_seconds() - begin,
                  rows / (timer_seconds() - begin));

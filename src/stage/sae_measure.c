@@ -6,9 +6,15 @@
 #include "image/corpus.h"
 #include "stage/sae.h"
 
+/* Rows encoded at once, of those of a rank. */
+static int64_t chunk_rows(int64_t own)
+{
+    return own < SAE_ROWS ? own : SAE_ROWS;
+}
+
 int64_t sae_encode_chunk(struct sae_stage *s, int64_t at)
 {
-    int64_t left = s->features->mine.count - at, n = left < FEATURES_CHUNK ? left : FEATURES_CHUNK;
+    int64_t left = s->features->mine.count - at, n = left < SAE_ROWS ? left : SAE_ROWS;
     sae_encode(&s->work, sae_model(s->trainer), s->features->x + at * s->features->dim, n);
     return n;
 }
@@ -22,10 +28,10 @@ static void take_census(struct sae_stage *s)
     s->census = sae_census_create(job->run, s->neurons, s->config->top);
     s->is_train = arena_array(job->run, bool, f->mine.count + 1);
     s->active = arena_array(job->run, int64_t, f->mine.count + 1);
-    s->work = sae_work(job->run, f->dim, s->neurons, FEATURES_CHUNK, sae_model(s->trainer)->blocks);
+    s->work = sae_work(job->run, f->dim, s->neurons, chunk_rows(f->mine.count), sae_model(s->trainer)->blocks);
     for (int64_t i = 0; i < f->mine.count; i++)
         s->is_train[i] = f->split[f->mine.first + i] == SPLIT_TRAIN;
-    for (int64_t at = 0; at < f->mine.count; at += FEATURES_CHUNK) {
+    for (int64_t at = 0; at < f->mine.count; at += SAE_ROWS) {
         int64_t n = sae_encode_chunk(s, at);
         sae_census_add(s->census, s->active + at, s->work.f, s->is_train + at, f->mine.first + at, n);
     }
@@ -70,9 +76,11 @@ double sae_measure_bytes(const struct sae_stage *s, int64_t neurons)
 {
     const double K = (double)neurons, D = s->features->dim,
                  leaves = s->config->shards / (double)s->job->world->size + 2;
-    const double census = K * (16 + 12.0 * s->config->top), codes = FEATURES_CHUNK * (8 * K + 8 * D);
-    /* Sums of monosemanticity, and before them of each leaf; the scores. */
-    return census + codes + 4 * (K + 1) * D + 16 * K * (leaves + 2) + 40 * K;
+    const double rows = (double)chunk_rows(s->features->rows / s->job->world->size + 1);
+    const double census = K * (16 + 12.0 * s->config->top), codes = rows * (4 * K + 8 * D);
+    /* Sums of monosemanticity, and before them of each leaf, or a tile of cosines; the scores. */
+    const double sums = 4 * (K + 1) * D + 16 * K * (leaves + 2), tile = 4 * SAE_ROWS * K;
+    return census + codes + (sums > tile ? sums : tile) + 40 * K;
 }
 
 void sae_measure(struct sae_stage *s)

@@ -5,7 +5,7 @@
 
 #include "stage/sae.h"
 
-enum { BLOCK_CHUNKS = 16 };
+enum { BLOCK_CHUNKS = 2 }; /* of SAE_ROWS rows: those of one write */
 
 static struct store *create(struct sae_stage *s, int64_t entries)
 {
@@ -109,7 +109,7 @@ static int64_t block_entries(const struct sae_stage *s, int64_t at, int64_t rows
 static void write_codes(struct sae_stage *s, struct store *store, int64_t before)
 {
     struct job *job = s->job;
-    int64_t step = BLOCK_CHUNKS * FEATURES_CHUNK, rows = s->features->mine.count, most = 0;
+    int64_t step = BLOCK_CHUNKS * SAE_ROWS, rows = s->features->mine.count, most = 0;
     double blocks = (double)((rows + step - 1) / step);
     for (int64_t at = 0; at < rows; at += step)
         most = block_entries(s, at, step) > most ? block_entries(s, at, step) : most;
@@ -118,7 +118,7 @@ static void write_codes(struct sae_stage *s, struct store *store, int64_t before
     world_max_f64(job->world, &blocks, 1);
     for (int64_t b = 0; b < (int64_t)blocks; b++) {
         int64_t entries = 0, expected = block_entries(s, b * step, step);
-        for (int64_t at = b * step; at < rows && at < (b + 1) * step; at += FEATURES_CHUNK) {
+        for (int64_t at = b * step; at < rows && at < (b + 1) * step; at += SAE_ROWS) {
             int64_t n = sae_encode_chunk(s, at);
             sae_census_total(s->census, s->work.f, s->is_train + at, n);
             if (entries + block_entries(s, at, n) <= expected)

@@ -1,4 +1,5 @@
-/* BLIS: every transposition and stride against a plain loop, empty products, the choice of kernels. */
+/* BLIS: every transposition and stride against a plain loop, bits whatever the shape, empty products, the choice of
+ * kernels. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,9 +7,12 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "math/blas.h"
 
@@ -65,6 +69,103 @@ static void gemm_equals_plain_loop(void **state)
             check_gemm(SHAPES[s], t & 1 ? 'T' : 'N', t & 2 ? 'T' : 'N');
 }
 
+/* Entries of both precisions, so that a product can be asked for in either. */
+struct operand {
+    const double *d;
+    const float *s;
+};
+
+static struct operand operand(int64_t count, int seed)
+{
+    double *d = test_calloc((size_t)count, sizeof *d);
+    float *s = test_calloc((size_t)count, sizeof *s);
+    for (int64_t i = 0; i < count; i++)
+        s[i] = (float)(d[i] = value(i, seed) / 7);
+    return (struct operand){ d, s };
+}
+
+static void drop(struct operand x)
+{
+    test_free((void *)(uintptr_t)x.d);
+    test_free((void *)(uintptr_t)x.s);
+}
+
+enum { WHOLE_M = 400, WHOLE_N = 300 };
+
+/* Rows row.. and columns column.. of the whole product into both results; by the threads of blas_start, or alone. */
+static void multiply(double *d, float *s, struct shape of, int64_t row, int64_t column, const struct operand x[2],
+                     char ta, char tb, bool alone)
+{
+    const int64_t lda = ta == 'T' ? WHOLE_M : of.k, ldb = tb == 'T' ? of.k : WHOLE_N;
+    const int64_t a = ta == 'T' ? row : row * lda, b = tb == 'T' ? column * ldb : column;
+    (alone ? blas_dgemm_alone : blas_dgemm)(ta, tb, of.m, of.n, of.k, 1, x[0].d + a, lda, x[1].d + b, ldb, 0, d, of.n);
+    (alone ? blas_sgemm_alone : blas_sgemm)(ta, tb, of.m, of.n, of.k, 1, x[0].s + a, lda, x[1].s + b, ldb, 0, s, of.n);
+}
+
+static void check_pieces(int k, char ta, char tb)
+{
+    const struct operand x[2] = { operand(WHOLE_M * k, 7), operand(WHOLE_N * k, 8) };
+    double *whole = test_calloc(WHOLE_M * WHOLE_N, sizeof *whole), *part = test_calloc(WHOLE_M * WHOLE_N, sizeof *part);
+    float *swhole = test_calloc(WHOLE_M * WHOLE_N, sizeof *swhole),
+          *spart = test_calloc(WHOLE_M * WHOLE_N, sizeof *spart);
+    multiply(whole, swhole, (struct shape){ WHOLE_M, WHOLE_N, k }, 0, 0, x, ta, tb, false);
+    for (int piece = 0; piece < 24; piece++) {
+        const struct shape of = { 1 + piece * piece * 7919 % 311, 1 + piece * 104729 % 211, k };
+        const int64_t row = piece * 31 % (WHOLE_M - of.m + 1), column = piece * 37 % (WHOLE_N - of.n + 1);
+        multiply(part, spart, of, row, column, x, ta, tb, piece % 2);
+        for (int64_t i = 0; i < of.m; i++) {
+            const int64_t at = (row + i) * WHOLE_N + column;
+            assert_memory_equal(part + i * of.n, whole + at, (size_t)of.n * sizeof *part);
+            assert_memory_equal(spart + i * of.n, swhole + at, (size_t)of.n * sizeof *spart);
+        }
+    }
+    const int64_t lda = ta == 'T' ? WHOLE_M : k, ldb = tb == 'T' ? k : WHOLE_N;
+    const char turned_a = tb == 'T' ? 'N' : 'T', turned_b = ta == 'T' ? 'N' : 'T';
+    blas_sgemm(turned_a, turned_b, WHOLE_N, WHOLE_M, k, 1, x[1].s, ldb, x[0].s, lda, 0, spart, WHOLE_M);
+    for (int64_t i = 0; i < WHOLE_M * WHOLE_N; i++) /* (b' a')' = a b */
+        assert_memory_equal(&spart[i % WHOLE_N * WHOLE_M + i / WHOLE_N], &swhole[i], sizeof *spart);
+    drop(x[0]), drop(x[1]);
+    test_free(whole), test_free(part), test_free(swhole), test_free(spart);
+}
+
+static void bits_do_not_depend_on_the_shape(void **state)
+{
+    (void)state;
+    static const int depths[] = { 1, 17, 100, 512, 1023 };
+    for (size_t d = 0; d < sizeof depths / sizeof *depths; d++)
+        for (int t = 0; t < 4; t++)
+            check_pieces(depths[d], t & 1 ? 'T' : 'N', t & 2 ? 'T' : 'N');
+}
+
+/* The same with the other kernels that this processor can run: BLIS chooses once in a process. */
+static void nor_with_other_kernels(void **state)
+{
+    (void)state;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const struct {
+        const char *arch;
+        bool here;
+    } sets[] = { { "0", __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") },
+                 { "3", avx2 },
+                 { "6", avx2 } }; /* skx, haswell, zen3 */
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        if (!sets[i].here)
+            continue;
+        int status;
+        pid_t child = fork();
+        if (child == 0) {
+            setenv("BLIS_ARCH_TYPE", sets[i].arch, 1);
+            execl("/proc/self/exe", "test_blas", "bits", (char *)NULL);
+            _exit(127);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+    }
+#endif
+}
+
 static void beta_zero_forgets_nan(void **state)
 {
     (void)state;
@@ -114,16 +215,17 @@ static void vector_kernels_are_chosen(void **state)
 #endif
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    (void)argv;
     if (getenv("BLIS_ARCH_TYPE"))
         setenv("BLIS_WAS_SET", "1", 1);
     blas_start(2);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gemm_equals_plain_loop),
-        cmocka_unit_test(beta_zero_forgets_nan),
-        cmocka_unit_test(gemv_equals_plain_loop),
-        cmocka_unit_test(vector_kernels_are_chosen),
+        cmocka_unit_test(gemm_equals_plain_loop), cmocka_unit_test(bits_do_not_depend_on_the_shape),
+        cmocka_unit_test(nor_with_other_kernels), cmocka_unit_test(beta_zero_forgets_nan),
+        cmocka_unit_test(gemv_equals_plain_loop), cmocka_unit_test(vector_kernels_are_chosen),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest bits[] = { cmocka_unit_test(bits_do_not_depend_on_the_shape) };
+    return argc > 1 ? cmocka_run_group_tests(bits, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
 }
