@@ -2,9 +2,9 @@
  *
  * Bits: an element of a matrix product depends on its row of a, its column of b,
  * k, alpha and beta, not on m, n, the strides or the threads
- * (tests/unit/test_blas.c, for every set of kernels of this processor). So rows
- * may be multiplied by as many at a time as is fast, at any rank count; sums
- * over rows (k) are the callers' to fix. A matrix-vector product depends on its
+ * (tests/unit/test_blas.c, for those of the skx, haswell and zen3 kernels that
+ * this processor runs). So rows may be multiplied by as many at a time as is
+ * fast, at any rank count; sums over rows (k) are the callers' to fix. A matrix-vector product depends on its
  * shape as well. */
 #ifndef MATH_BLAS_H
 #define MATH_BLAS_H

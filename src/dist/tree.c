@@ -36,7 +36,7 @@ struct tree {
 };
 
 /* Bytes up to which every rank gathers all nodes and finishes the tree alone; pieces of long vectors. */
-enum { SMALL_BYTES = 1 << 17, PIECE_ELEMENTS = 4 << 20, THREAD_FROM = 1 << 16 };
+enum { SMALL_BYTES = 1 << 17, PIECE_ELEMENTS = 4 << 20, THREAD_FROM = 1 << 16, THREAD_PART = 1 << 13 };
 
 /* Two neighbours on the stack become one when they are the halves of a complete subtree. */
 static bool siblings(struct node left, struct node right)
@@ -173,59 +173,59 @@ int tree_slot(const struct tree *tree, int leaf)
     return tree->slot[leaf];
 }
 
-/* Short rows are added without entering a parallel region: inside one, a team of one thread costs more than the sum. */
-static void add_f32(float *restrict into, const float *restrict from, int64_t n)
-{
-    if (n < THREAD_FROM) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            into[i] += from[i];
-        return;
-    }
-#pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < n; i++)
-        into[i] += from[i];
-}
-
-static void add_f64(double *restrict into, const double *restrict from, int64_t n)
-{
-    if (n < THREAD_FROM) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            into[i] += from[i];
-        return;
-    }
-#pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < n; i++)
-        into[i] += from[i];
-}
-
-void tree_fold_f32(const struct tree *tree, int leaf, float *stack, int64_t n, int64_t stride)
-{
-    float *top = stack + tree->slot[leaf] * stride;
-    for (int m = tree->merges[leaf]; m > 0; m--, top -= stride)
-        add_f32(top - stride, top, n);
-}
-
-void tree_fold_f64(const struct tree *tree, int leaf, double *stack, int64_t n, int64_t stride)
-{
-    double *top = stack + tree->slot[leaf] * stride;
-    for (int m = tree->merges[leaf]; m > 0; m--, top -= stride)
-        add_f64(top - stride, top, n);
-}
-
-/* One element type, so that the exchange is written once. */
+/* One element type, so that sums and the exchange are written once. */
 struct kind {
     size_t width;
     MPI_Datatype type;
 };
 
+static void add_part(struct kind kind, void *restrict into, const void *restrict from, int64_t n)
+{
+    if (kind.width == sizeof(float)) {
+        float *f = into;
+        const float *more = from;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            f[i] += more[i];
+    } else {
+        double *f = into;
+        const double *more = from;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            f[i] += more[i];
+    }
+}
+
+/* Threads share long rows. Short ones do not enter a parallel region: inside one, a team of one thread costs more than
+ * the sum. */
 static void add_rows(struct kind kind, void *into, const void *from, int64_t n)
 {
-    if (kind.width == sizeof(float))
-        add_f32(into, from, n);
-    else
-        add_f64(into, from, n);
+    if (n < THREAD_FROM) {
+        add_part(kind, into, from, n);
+        return;
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t at = 0; at < n; at += THREAD_PART)
+        add_part(kind, (char *)into + (size_t)at * kind.width, (const char *)from + (size_t)at * kind.width,
+                 n - at < THREAD_PART ? n - at : THREAD_PART);
+}
+
+static void fold(const struct tree *tree, struct kind kind, int leaf, void *stack, int64_t n, int64_t stride)
+{
+    const int64_t row = stride * (int64_t)kind.width;
+    char *top = (char *)stack + tree->slot[leaf] * row;
+    for (int m = tree->merges[leaf]; m > 0; m--, top -= row)
+        add_rows(kind, top - row, top, n);
+}
+
+void tree_fold_f32(const struct tree *tree, int leaf, float *stack, int64_t n, int64_t stride)
+{
+    fold(tree, (struct kind){ sizeof(float), MPI_FLOAT }, leaf, stack, n, stride);
+}
+
+void tree_fold_f64(const struct tree *tree, int leaf, double *stack, int64_t n, int64_t stride)
+{
+    fold(tree, (struct kind){ sizeof(double), MPI_DOUBLE }, leaf, stack, n, stride);
 }
 
 /* rows [all nodes x stride]: the sum ends in row 0. */

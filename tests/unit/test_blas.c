@@ -128,6 +128,23 @@ static void check_pieces(int k, char ta, char tb)
     test_free(whole), test_free(part), test_free(swhole), test_free(spart);
 }
 
+/* Beyond every block of the kernels: m, n and k are each cut. */
+static void check_wide(void)
+{
+    enum { M = 700, N = 3300, K = 400, LESS_M = 90, LESS_N = 70 };
+    const struct operand a = operand(M * K, 7), b = operand((int64_t)N * K, 8);
+    float *whole = test_calloc((size_t)M * N, sizeof *whole), *part = test_calloc(LESS_M * LESS_N, sizeof *part);
+    blas_sgemm('N', 'T', M, N, K, 1, a.s, K, b.s, K, 0, whole, N);
+    for (int i = 0; i + LESS_M <= M; i += 203)
+        for (int j = 0; j + LESS_N <= N; j += 401) {
+            blas_sgemm_alone('N', 'T', LESS_M, LESS_N, K, 1, a.s + i * K, K, b.s + j * K, K, 0, part, LESS_N);
+            for (int r = 0; r < LESS_M; r++)
+                assert_memory_equal(part + r * LESS_N, whole + (i + r) * N + j, LESS_N * sizeof *part);
+        }
+    drop(a), drop(b);
+    test_free(whole), test_free(part);
+}
+
 static void bits_do_not_depend_on_the_shape(void **state)
 {
     (void)state;
@@ -135,6 +152,7 @@ static void bits_do_not_depend_on_the_shape(void **state)
     for (size_t d = 0; d < sizeof depths / sizeof *depths; d++)
         for (int t = 0; t < 4; t++)
             check_pieces(depths[d], t & 1 ? 'T' : 'N', t & 2 ? 'T' : 'N');
+    check_wide();
 }
 
 /* The same with the other kernels that this processor can run: BLIS chooses once in a process. */
