@@ -1,4 +1,4 @@
-/* The primitives of a network, from oneDNN (v2.6 C API; only src/nn/onednn*.c know it).
+/* The primitives of a network, from oneDNN (only src/nn/onednn*.c know it).
  *
  * A primitive is made once for one shape of shard and run on any memory. It
  * chooses the layouts it likes; where neighbours disagree the primitive reorders

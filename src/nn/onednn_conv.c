@@ -50,33 +50,33 @@ static bool filters_minimally(const struct dn *dn, const struct dn_conv_spec *sp
            8 * s->images * tiles >= widest;
 }
 
-/* `op`, a direct convolution, or the same by minimal filtering where the library has it and its scratch is small. */
-static struct call *conv_make(struct dn *dn, dnnl_convolution_desc_t *op, const struct dn_conv_spec *spec,
-                              const struct call *hint)
+/* A direct convolution, or the same by minimal filtering where the library has it and its scratch is small. */
+static struct call *conv_make(struct dn *dn, dnnl_prop_kind_t kind, const struct onednn_convolution *shape,
+                              const struct dn_conv_spec *spec, const struct call *forward)
 {
-    const dnnl_alg_kind_t function = spec->relu ? dnnl_eltwise_relu : dnnl_alg_kind_undef;
+    struct onednn_use use = dn_use(dn, forward);
     struct call *call = NULL;
-    op->alg_kind = dnnl_convolution_winograd;
+    use.sum = spec->sum;
+    use.function = spec->relu ? dnnl_eltwise_relu : dnnl_alg_kind_undef;
     if (filters_minimally(dn, spec))
-        call = dn_make_small(dn, op, hint, spec->sum, function, MINIMAL_SCRATCH, spec->name);
+        call = dn_make_small(dn, onednn_convolution(&use, kind, dnnl_convolution_winograd, shape), MINIMAL_SCRATCH,
+                             spec->name);
     if (call)
         return call;
-    op->alg_kind = dnnl_convolution_direct;
-    return dn_make(dn, op, hint, spec->sum, function, spec->name);
+    return dn_make(dn, onednn_convolution(&use, kind, dnnl_convolution_direct, shape), spec->name);
 }
 
-static struct call *conv_forward(struct dn *dn, const struct dn_conv_spec *spec, const dnnl_memory_desc_t *src,
-                                 const dnnl_memory_desc_t *dst)
+static struct call *conv_forward(struct dn *dn, const struct dn_conv_spec *spec, const onednn_desc *src,
+                                 const onednn_desc *dst)
 {
     struct conv_dims d = conv_dims(&spec->shape);
-    dnnl_memory_desc_t weights = dn_describe(4, d.weights, spec->type, dnnl_format_tag_any);
-    dnnl_memory_desc_t bias = dn_describe(1, d.bias, VALUE_F32, dnnl_a);
-    dnnl_convolution_desc_t op;
-    dn_check(dnnl_convolution_forward_desc_init(&op, spec->train ? dnnl_forward_training : dnnl_forward_inference,
-                                                dnnl_convolution_direct, src, &weights, spec->bias ? &bias : NULL, dst,
-                                                d.strides, d.pad, d.pad),
-             "convolution", spec->name);
-    return conv_make(dn, &op, spec, NULL);
+    const struct onednn_convolution shape = { src,
+                                              dn_describe(dn, 4, d.weights, spec->type, dnnl_format_tag_any),
+                                              spec->bias ? dn_describe(dn, 1, d.bias, VALUE_F32, dnnl_a) : NULL,
+                                              dst,
+                                              d.strides,
+                                              d.pad };
+    return conv_make(dn, spec->train ? dnnl_forward_training : dnnl_forward_inference, &shape, spec, NULL);
 }
 
 /* Forward: the primitive's own choice of layouts, unless it breaks with the house. */
@@ -84,29 +84,29 @@ static void create_forward(struct dn_conv *conv, const struct dn_conv_spec *spec
 {
     struct dn *dn = conv->dn;
     struct conv_dims d = conv_dims(&spec->shape);
-    dnnl_memory_desc_t any_src = dn_describe(4, d.src, spec->type, dnnl_format_tag_any);
-    dnnl_memory_desc_t any_dst = dn_describe(4, d.dst, spec->type, dnnl_format_tag_any);
+    const onednn_desc *any_src = dn_describe(dn, 4, d.src, spec->type, dnnl_format_tag_any);
+    const onednn_desc *any_dst = dn_describe(dn, 4, d.dst, spec->type, dnnl_format_tag_any);
     struct view view;
     if (dn->rows)
         any_src = dn_house_layout(dn, d.src, spec->type);
-    conv->forward = conv_forward(dn, spec, &any_src, &any_dst);
+    conv->forward = conv_forward(dn, spec, any_src, any_dst);
     bool expressible = dn_view_of(&view, dn_query(conv->forward, dnnl_query_dst_md));
     if (!dn->house) {
-        dnnl_memory_desc_t plain = dn_describe(4, d.dst, spec->type, dn->blocked ? dnnl_nChw16c : dnnl_nchw);
+        const onednn_desc *plain = dn_describe(dn, 4, d.dst, spec->type, dn->blocked ? dnnl_nChw16c : dnnl_nchw);
         expressible = expressible && !(dn->blocked && view.groups == 1 && view.lanes > 1);
-        dn->house = dn_layout_of(dn, expressible ? dn_query(conv->forward, dnnl_query_dst_md) : &plain);
+        dn->house = dn_layout_of(dn, expressible ? dn_query(conv->forward, dnnl_query_dst_md) : plain);
     }
-    dnnl_memory_desc_t dst = dn_house_layout(dn, d.dst, spec->type);
-    if (!dnnl_memory_desc_equal(&dst, dn_query(conv->forward, dnnl_query_dst_md))) {
-        dnnl_memory_desc_t from = dn_type(src) == spec->type ? src->md : dn_house_layout(dn, d.src, spec->type);
-        conv->forward = conv_forward(dn, spec, &from, &dst);
+    const onednn_desc *dst = dn_house_layout(dn, d.dst, spec->type);
+    if (!dnnl_memory_desc_equal(dst, dn_query(conv->forward, dnnl_query_dst_md))) {
+        const onednn_desc *from = dn_type(src) == spec->type ? src->md : dn_house_layout(dn, d.src, spec->type);
+        conv->forward = conv_forward(dn, spec, from, dst);
     }
     conv->src = dn_layout_of(dn, dn_query(conv->forward, dnnl_query_src_md));
     conv->dst = dn_layout_of(dn, dn_query(conv->forward, dnnl_query_dst_md));
     conv->master = dn_layout_of(dn, dn_query(conv->forward, dnnl_query_weights_md));
-    dn_call_arg(dn, conv->forward, DNNL_ARG_DST, &conv->dst->md);
-    dn_call_arg(dn, conv->forward, DNNL_ARG_SRC, &conv->src->md);
-    dn_call_arg(dn, conv->forward, DNNL_ARG_WEIGHTS, &conv->master->md);
+    dn_call_arg(dn, conv->forward, DNNL_ARG_DST, conv->dst->md);
+    dn_call_arg(dn, conv->forward, DNNL_ARG_SRC, conv->src->md);
+    dn_call_arg(dn, conv->forward, DNNL_ARG_WEIGHTS, conv->master->md);
     if (spec->bias)
         dn_call_arg(dn, conv->forward, DNNL_ARG_BIAS,
                     dnnl_primitive_desc_query_md(conv->forward->pd, dnnl_query_weights_md, 1));
@@ -117,16 +117,16 @@ static void create_backward_data(struct dn_conv *conv, const struct dn_conv_spec
 {
     struct dn *dn = conv->dn;
     struct conv_dims d = conv_dims(&spec->shape);
-    dnnl_memory_desc_t weights = dn_describe(4, d.weights, spec->type, dnnl_format_tag_any);
-    dnnl_convolution_desc_t op;
-    dn_check(dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &conv->src->md, &weights,
-                                                      &conv->dst->md, d.strides, d.pad, d.pad),
-             "data gradient", spec->name);
-    conv->data = conv_make(dn, &op, spec, conv->forward);
+    const struct onednn_convolution shape = { .src = conv->src->md,
+                                              .weights = dn_describe(dn, 4, d.weights, spec->type, dnnl_format_tag_any),
+                                              .dst = conv->dst->md,
+                                              .strides = d.strides,
+                                              .pad = d.pad };
+    conv->data = conv_make(dn, dnnl_backward_data, &shape, spec, conv->forward);
     const struct dn_layout *chosen = dn_layout_of(dn, dn_query(conv->data, dnnl_query_weights_md));
-    dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_SRC, &conv->src->md);
-    dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_DST, &conv->dst->md);
-    dn_call_arg(dn, conv->data, DNNL_ARG_WEIGHTS, &chosen->md);
+    dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_SRC, conv->src->md);
+    dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_DST, conv->dst->md);
+    dn_call_arg(dn, conv->data, DNNL_ARG_WEIGHTS, chosen->md);
     conv->src_out = dn_staged(dn, src, conv->src);
     conv->backward_weights = dn_prepares(dn, chosen, conv->master);
 }
@@ -137,22 +137,22 @@ static void create_backward_weights(struct dn_conv *conv, const struct dn_conv_s
 {
     struct dn *dn = conv->dn;
     struct conv_dims d = conv_dims(&spec->shape);
-    dnnl_memory_desc_t weights = dn_describe(4, d.weights, VALUE_F32, dnnl_format_tag_any);
-    dnnl_convolution_desc_t op;
-    dn_check(dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &conv->src->md, &weights, NULL,
-                                                         &conv->dst->md, d.strides, d.pad, d.pad),
-             "weight gradient", spec->name);
-    conv->weights = conv_make(dn, &op, spec, conv->forward);
+    const struct onednn_convolution shape = { .src = conv->src->md,
+                                              .weights = dn_describe(dn, 4, d.weights, VALUE_F32, dnnl_format_tag_any),
+                                              .dst = conv->dst->md,
+                                              .strides = d.strides,
+                                              .pad = d.pad };
+    conv->weights = conv_make(dn, dnnl_backward_weights, &shape, spec, conv->forward);
     const struct dn_layout *chosen = dn_layout_of(dn, dn_query(conv->weights, dnnl_query_diff_weights_md));
-    dn_call_arg(dn, conv->weights, DNNL_ARG_DIFF_WEIGHTS, &chosen->md);
-    dn_call_arg(dn, conv->weights, DNNL_ARG_SRC, &conv->src->md);
-    dn_call_arg(dn, conv->weights, DNNL_ARG_DIFF_DST, &conv->dst->md);
+    dn_call_arg(dn, conv->weights, DNNL_ARG_DIFF_WEIGHTS, chosen->md);
+    dn_call_arg(dn, conv->weights, DNNL_ARG_SRC, conv->src->md);
+    dn_call_arg(dn, conv->weights, DNNL_ARG_DIFF_DST, conv->dst->md);
     if (spec->type != VALUE_F32) {
         conv->forward_weights = dn_prepares(dn, conv->master, chosen);
         conv->master = chosen;
     } else if (!dn_same(chosen, conv->master)) {
         conv->gradient_out = dn_reorder_create(dn, conv->master, chosen);
-        dn->gradient_bytes = dn_largest(dn->gradient_bytes, dnnl_memory_desc_get_size(&chosen->md));
+        dn->gradient_bytes = dn_largest(dn->gradient_bytes, dnnl_memory_desc_get_size(chosen->md));
         dn->reorders++;
     }
 }
@@ -181,9 +181,7 @@ const struct dn_layout *dn_conv_weights(const struct dn_conv *conv)
 
 const char *dn_conv_kernel(const struct dn_conv *conv)
 {
-    const char *text = "";
-    dnnl_primitive_desc_query(conv->forward->pd, dnnl_query_impl_info_str, 0, &text);
-    return text;
+    return onednn_kernel(conv->forward->pd);
 }
 
 /* The input in the primitive's layout: itself, or a copy in the staging buffer. */
@@ -234,27 +232,26 @@ struct dn_pool *dn_pool_create(struct dn *dn, const char *name, const struct con
     struct dn_pool *pool = arena_array(dn->arena, struct dn_pool, 1);
     struct conv_dims d = conv_dims(s);
     dnnl_dims_t kernel = { s->kernel, s->kernel };
-    dnnl_memory_desc_t dst = dn_describe(4, d.dst, dn_type(src), dnnl_format_tag_any);
-    dnnl_pooling_desc_t op;
+    const onednn_desc *dst = dn_describe(dn, 4, d.dst, dn_type(src), dnnl_format_tag_any);
+    struct onednn_use use = dn_use(dn, NULL);
     pool->dn = dn;
-    dn_check(dnnl_pooling_forward_desc_init(&op, train ? dnnl_forward_training : dnnl_forward_inference,
-                                            dnnl_pooling_max, &src->md, &dst, d.strides, kernel, d.pad, d.pad),
-             "pooling", name);
-    pool->forward = dn_make(dn, &op, NULL, false, dnnl_alg_kind_undef, name);
+    pool->forward = dn_make(dn,
+                            onednn_max_pool(&use, train ? dnnl_forward_training : dnnl_forward_inference, src->md, dst,
+                                            d.strides, kernel, d.pad),
+                            name);
     pool->dst = dn_layout_of(dn, dn_query(pool->forward, dnnl_query_dst_md));
-    dn_call_arg(dn, pool->forward, DNNL_ARG_DST, &pool->dst->md);
-    dn_call_arg(dn, pool->forward, DNNL_ARG_SRC, &src->md);
+    dn_call_arg(dn, pool->forward, DNNL_ARG_DST, pool->dst->md);
+    dn_call_arg(dn, pool->forward, DNNL_ARG_SRC, src->md);
     if (!train)
         return pool;
-    const dnnl_memory_desc_t *index = dn_query(pool->forward, dnnl_query_workspace_md);
+    const onednn_desc *index = dn_query(pool->forward, dnnl_query_workspace_md);
     pool->index_bytes = (int64_t)dnnl_memory_desc_get_size(index);
     dn_call_arg(dn, pool->forward, DNNL_ARG_WORKSPACE, index);
-    dn_check(dnnl_pooling_backward_desc_init(&op, dnnl_pooling_max, &src->md, &pool->dst->md, d.strides, kernel, d.pad,
-                                             d.pad),
-             "pooling gradient", name);
-    pool->backward = dn_make(dn, &op, pool->forward, false, dnnl_alg_kind_undef, name);
-    dn_call_arg(dn, pool->backward, DNNL_ARG_DIFF_SRC, &src->md);
-    dn_call_arg(dn, pool->backward, DNNL_ARG_DIFF_DST, &pool->dst->md);
+    use = dn_use(dn, pool->forward);
+    pool->backward =
+        dn_make(dn, onednn_max_pool(&use, dnnl_backward_data, src->md, pool->dst->md, d.strides, kernel, d.pad), name);
+    dn_call_arg(dn, pool->backward, DNNL_ARG_DIFF_SRC, src->md);
+    dn_call_arg(dn, pool->backward, DNNL_ARG_DIFF_DST, pool->dst->md);
     dn_call_arg(dn, pool->backward, DNNL_ARG_WORKSPACE, index);
     return pool;
 }
