@@ -65,7 +65,7 @@ FUZZ_OBJ     = $(FUZZ_SHARED:%.c=$(BUILD)/%.o)
 SUPPORT      = $(sort $(wildcard tests/support/*.c))
 SUPPORT_OBJ  = $(SUPPORT:%.c=$(BUILD)/%.o)
 
-.PHONY: all fuzz fuzz-build check check-build check-demo check-precision check-retention check-sae demo bench bench-peers bench-scale on-debian12 on-debian13 lint format docs install uninstall deps deps-build deps-check deps-demo deps-parity clean help check-parity
+.PHONY: all fuzz fuzz-build check check-all check-isa check-releases check-build check-demo check-precision check-retention check-sae demo bench bench-peers bench-scale on-debian12 on-debian13 lint format docs install uninstall deps deps-build deps-check deps-demo deps-parity clean help check-parity
 all: $(BUILD)/cfn ## build the program (build/<compiler>/cfn)
 
 $(BUILD)/cfn: $(BUILD)/main.o $(ARCHIVE)
@@ -106,6 +106,14 @@ $(BENCH_PROGS) $(TOOL_PROGS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(ARCHIVE)
 check-build: all $(TEST_PROGS) $(TOOL_PROGS) $(FUZZ_PROGS) ## build program and tests
 check: deps-check check-build ## run all tests; ends with "N passed, N failed"
 	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(BUILD)" SAN="$(SAN)" scripts/run-tests $(T)
+check-isa: deps-check check-build ## what computes, on the instructions of older processors; ISA=AVX2 one of SSE41 AVX2 AVX512_CORE; T=...
+	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(BUILD)" SAN="$(SAN)" ISA="$(ISA)" scripts/check-isa $(T)
+# One after the other: each wants the machine for itself.
+check-releases: deps-demo all ## files and checkpoints of Debian 12 on Debian 13 and the other way (root; see scripts/on-debian)
+	@CFN="$(abspath $(BUILD))/cfn" scripts/check-releases
+check-all: ## everything, for hours: check, check-isa, fuzz, check-parity, check-demo, check-retention, check-sae, check-precision
+	@+for t in check check-isa fuzz check-parity check-demo check-retention check-sae check-precision; do \
+	    echo "== $$t"; $(MAKE) --no-print-directory $$t || exit 1; done
 # Readers of foreign bytes alone, with libFuzzer's counters; the rest of the program is not built for it.
 fuzz: deps-check ## fuzz the readers of foreign bytes: FUZZ_SECONDS=20 each, FUZZ='png torch' some of them
 	@+$(MAKE) --no-print-directory CC=clang BUILD=build/fuzz SAN=address,undefined OPT='-O1 -g' \
