@@ -1,6 +1,9 @@
 /* oneDNN's C API, versions 2.6 and 3, behind one set of calls: what differs between them is
  * in src/math/onednn_api.c. For the files that call the library (src/nn/onednn*.c,
- * src/math/half_product.c) and nobody else. */
+ * src/math/half_product.c) and nobody else.
+ *
+ * The library's reference code, hundreds of times slower than its kernels, is never
+ * chosen: where it has nothing else for a shape, there is no primitive. */
 #ifndef MATH_ONEDNN_API_H
 #define MATH_ONEDNN_API_H
 
@@ -49,7 +52,7 @@ struct onednn_convolution {
     const onednn_desc *src, *weights, *bias, *dst; /* or their gradients; bias: or NULL */
     const dnnl_dim_t *strides, *pad;
 };
-/* The library's first choice, its scratch memory the caller's; NULL where there is none. The
+/* The first implementation that is no reference code, its scratch memory the caller's; NULL where there is none. The
  * caller ends it with dnnl_primitive_desc_destroy. */
 dnnl_primitive_desc_t onednn_convolution(const struct onednn_use *use, dnnl_prop_kind_t kind, dnnl_alg_kind_t algorithm,
                                          const struct onednn_convolution *shape);

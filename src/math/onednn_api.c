@@ -25,6 +25,11 @@ const char *onednn_kernel(const_dnnl_primitive_desc_t made)
     return text;
 }
 
+static bool is_reference(const_dnnl_primitive_desc_t made)
+{
+    return strstr(onednn_kernel(made), "ref") != NULL;
+}
+
 const char *onednn_isa(void)
 {
     static const struct {
@@ -81,7 +86,10 @@ dnnl_primitive_desc_t onednn_reorder(const struct onednn_use *use, const onednn_
     dnnl_primitive_desc_t made = NULL;
     dnnl_status_t status = dnnl_reorder_primitive_desc_create(&made, from, use->engine, to, use->engine, attr);
     dnnl_primitive_attr_destroy(attr);
-    return status == dnnl_success ? made : NULL;
+    if (status != dnnl_success || !is_reference(made))
+        return status == dnnl_success ? made : NULL;
+    dnnl_primitive_desc_destroy(made); /* it has one a pair of layouts */
+    return NULL;
 }
 
 static onednn_desc *keep(struct onednn_shelf *shelf, onednn_desc *desc)
@@ -166,9 +174,15 @@ bool onednn_blocking(struct onednn_blocking *out, const onednn_desc *desc)
     return true;
 }
 
+/* Of what the library offers, the first that is no reference code. */
 static dnnl_primitive_desc_t chosen(dnnl_status_t status, dnnl_primitive_desc_t made, dnnl_primitive_attr_t attr)
 {
     dnnl_primitive_attr_destroy(attr);
+    while (status == dnnl_success && is_reference(made))
+        if (dnnl_primitive_desc_next_impl(made) != dnnl_success) {
+            dnnl_primitive_desc_destroy(made);
+            return NULL;
+        }
     return status == dnnl_success ? made : NULL;
 }
 
@@ -278,16 +292,28 @@ bool onednn_blocking(struct onednn_blocking *out, const onednn_desc *desc)
     return true;
 }
 
-/* The library's choice for a described operation. */
+/* Of what the library offers for a described operation, the first that is no reference code. */
 static dnnl_primitive_desc_t chosen(dnnl_status_t status, const_dnnl_op_desc_t operation, const struct onednn_use *use)
 {
+    dnnl_primitive_desc_iterator_t list;
     dnnl_primitive_desc_t made = NULL;
     if (status != dnnl_success)
         return NULL;
     dnnl_primitive_attr_t attr = attributes(use);
-    status = dnnl_primitive_desc_create(&made, operation, attr, use->engine, use->forward);
+    status = dnnl_primitive_desc_iterator_create(&list, operation, attr, use->engine, use->forward);
     dnnl_primitive_attr_destroy(attr);
-    return status == dnnl_success ? made : NULL;
+    if (status != dnnl_success)
+        return NULL;
+    while (status == dnnl_success && !made) {
+        made = dnnl_primitive_desc_iterator_fetch(list);
+        if (is_reference(made)) {
+            dnnl_primitive_desc_destroy(made);
+            made = NULL;
+            status = dnnl_primitive_desc_iterator_next(list);
+        }
+    }
+    dnnl_primitive_desc_iterator_destroy(list);
+    return made;
 }
 
 dnnl_primitive_desc_t onednn_convolution(const struct onednn_use *use, dnnl_prop_kind_t kind, dnnl_alg_kind_t algorithm,

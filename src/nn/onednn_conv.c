@@ -1,15 +1,19 @@
 /* Convolution, direct or by minimal filtering, and maximum pooling over oneDNN:
- * which primitive, in which layouts, and where its results go. */
+ * which primitive, in which layouts, and where its results go. A convolution that
+ * the library has no kernel for is ours, by products over BLIS. */
 #include "nn/onednn_calls.h"
 
 #include "base/arena.h"
+#include "nn/gemm_conv.h"
 
 /* Bytes; transforms for a thread each are part of it, so wide convolutions on many threads stay direct. */
 enum { MINIMAL_SCRATCH = 48 << 20 };
 
 struct dn_conv {
     struct dn *dn;
-    struct call *forward, *data, *weights;
+    struct call *forward, *data, *weights; /* NULL: ours */
+    struct gemm_conv ours;
+    bool trains, data_gradient;
     const struct dn_layout *src, *dst, *master;
     struct dn_reorder *src_in, *src_out, *gradient_out;    /* NULL where layouts agree */
     struct dn_reorder *forward_weights, *backward_weights; /* from the master copy */
@@ -50,7 +54,8 @@ static bool filters_minimally(const struct dn *dn, const struct dn_conv_spec *sp
            8 * s->images * tiles >= widest;
 }
 
-/* A direct convolution, or the same by minimal filtering where the library has it and its scratch is small. */
+/* A direct convolution, or the same by minimal filtering where the library has it and its scratch is small. NULL
+ * where it has neither. */
 static struct call *conv_make(struct dn *dn, dnnl_prop_kind_t kind, const struct onednn_convolution *shape,
                               const struct dn_conv_spec *spec, const struct call *forward)
 {
@@ -63,7 +68,7 @@ static struct call *conv_make(struct dn *dn, dnnl_prop_kind_t kind, const struct
                              spec->name);
     if (call)
         return call;
-    return dn_make(dn, onednn_convolution(&use, kind, dnnl_convolution_direct, shape), spec->name);
+    return dn_make_small(dn, onednn_convolution(&use, kind, dnnl_convolution_direct, shape), SIZE_MAX, spec->name);
 }
 
 static struct call *conv_forward(struct dn *dn, const struct dn_conv_spec *spec, const onednn_desc *src,
@@ -79,6 +84,36 @@ static struct call *conv_forward(struct dn *dn, const struct dn_conv_spec *spec,
     return conv_make(dn, spec->train ? dnnl_forward_training : dnnl_forward_inference, &shape, spec, NULL);
 }
 
+/* The first convolution's output decides for all, where our kernels can read it. */
+static void found_house(struct dn *dn, const struct dn_conv_spec *spec, const struct call *forward)
+{
+    struct conv_dims d = conv_dims(&spec->shape);
+    const onednn_desc *chosen = forward ? dn_query(forward, dnnl_query_dst_md) : NULL;
+    struct view view;
+    bool blocked = dn->blocked && (forward || spec->shape.out % 16 == 0);
+    bool expressible = chosen && dn_view_of(&view, chosen);
+    if (expressible && !(dn->blocked && view.groups == 1 && view.lanes > 1))
+        dn->house = dn_layout_of(dn, chosen);
+    else
+        dn->house = dn_layout_of(dn, dn_describe(dn, 4, d.dst, spec->type, blocked ? dnnl_nChw16c : dnnl_nchw));
+}
+
+/* Weights of our own convolution. */
+static const struct dn_layout *own_weights(struct dn *dn, const struct dn_conv_spec *spec)
+{
+    struct conv_dims d = conv_dims(&spec->shape);
+    return dn_layout_of(dn, dn_describe(dn, 4, d.weights, VALUE_F32, dnnl_hwio));
+}
+
+/* One of the passes is ours. */
+static void ask_own(struct dn_conv *conv, const struct dn_conv_spec *spec)
+{
+    struct dn *dn = conv->dn;
+    conv->ours =
+        (struct gemm_conv){ spec->shape, dn_view(conv->src), dn_view(conv->dst), spec->type, spec->sum, spec->relu };
+    dn->scratch_bytes = dn_largest(dn->scratch_bytes, (size_t)gemm_conv_work(&conv->ours) * sizeof(float));
+}
+
 /* Forward: the primitive's own choice of layouts, unless it breaks with the house. */
 static void create_forward(struct dn_conv *conv, const struct dn_conv_spec *spec, const struct dn_layout *src)
 {
@@ -86,47 +121,60 @@ static void create_forward(struct dn_conv *conv, const struct dn_conv_spec *spec
     struct conv_dims d = conv_dims(&spec->shape);
     const onednn_desc *any_src = dn_describe(dn, 4, d.src, spec->type, dnnl_format_tag_any);
     const onednn_desc *any_dst = dn_describe(dn, 4, d.dst, spec->type, dnnl_format_tag_any);
-    struct view view;
     if (dn->rows)
         any_src = dn_house_layout(dn, d.src, spec->type);
     conv->forward = conv_forward(dn, spec, any_src, any_dst);
-    bool expressible = dn_view_of(&view, dn_query(conv->forward, dnnl_query_dst_md));
-    if (!dn->house) {
-        const onednn_desc *plain = dn_describe(dn, 4, d.dst, spec->type, dn->blocked ? dnnl_nChw16c : dnnl_nchw);
-        expressible = expressible && !(dn->blocked && view.groups == 1 && view.lanes > 1);
-        dn->house = dn_layout_of(dn, expressible ? dn_query(conv->forward, dnnl_query_dst_md) : plain);
-    }
+    if (!dn->house)
+        found_house(dn, spec, conv->forward);
     const onednn_desc *dst = dn_house_layout(dn, d.dst, spec->type);
-    if (!dnnl_memory_desc_equal(dst, dn_query(conv->forward, dnnl_query_dst_md))) {
-        const onednn_desc *from = dn_type(src) == spec->type ? src->md : dn_house_layout(dn, d.src, spec->type);
+    const onednn_desc *from = dn_type(src) == spec->type ? src->md : dn_house_layout(dn, d.src, spec->type);
+    if (conv->forward && !dnnl_memory_desc_equal(dst, dn_query(conv->forward, dnnl_query_dst_md)))
         conv->forward = conv_forward(dn, spec, from, dst);
+    conv->src = dn_layout_of(dn, conv->forward ? dn_query(conv->forward, dnnl_query_src_md) : from);
+    conv->dst = dn_layout_of(dn, conv->forward ? dn_query(conv->forward, dnnl_query_dst_md) : dst);
+    conv->master =
+        conv->forward ? dn_layout_of(dn, dn_query(conv->forward, dnnl_query_weights_md)) : own_weights(dn, spec);
+    conv->src_in = dn_staged(dn, conv->src, src);
+    if (!conv->forward) {
+        ask_own(conv, spec);
+        return;
     }
-    conv->src = dn_layout_of(dn, dn_query(conv->forward, dnnl_query_src_md));
-    conv->dst = dn_layout_of(dn, dn_query(conv->forward, dnnl_query_dst_md));
-    conv->master = dn_layout_of(dn, dn_query(conv->forward, dnnl_query_weights_md));
     dn_call_arg(dn, conv->forward, DNNL_ARG_DST, conv->dst->md);
     dn_call_arg(dn, conv->forward, DNNL_ARG_SRC, conv->src->md);
     dn_call_arg(dn, conv->forward, DNNL_ARG_WEIGHTS, conv->master->md);
     if (spec->bias)
         dn_call_arg(dn, conv->forward, DNNL_ARG_BIAS,
                     dnnl_primitive_desc_query_md(conv->forward->pd, dnnl_query_weights_md, 1));
-    conv->src_in = dn_staged(dn, conv->src, src);
+}
+
+/* A gradient's primitive; the library asks for the forward one that belongs to it. NULL: ours. */
+static struct call *gradient_make(struct dn_conv *conv, dnnl_prop_kind_t kind, const struct dn_conv_spec *spec,
+                                  enum value_type weights)
+{
+    struct dn *dn = conv->dn;
+    struct conv_dims d = conv_dims(&spec->shape);
+    const struct onednn_convolution shape = { .src = conv->src->md,
+                                              .weights = dn_describe(dn, 4, d.weights, weights, dnnl_format_tag_any),
+                                              .dst = conv->dst->md,
+                                              .strides = d.strides,
+                                              .pad = d.pad };
+    struct call *call = conv->forward ? conv_make(dn, kind, &shape, spec, conv->forward) : NULL;
+    if (!call)
+        ask_own(conv, spec);
+    return call;
 }
 
 static void create_backward_data(struct dn_conv *conv, const struct dn_conv_spec *spec, const struct dn_layout *src)
 {
     struct dn *dn = conv->dn;
-    struct conv_dims d = conv_dims(&spec->shape);
-    const struct onednn_convolution shape = { .src = conv->src->md,
-                                              .weights = dn_describe(dn, 4, d.weights, spec->type, dnnl_format_tag_any),
-                                              .dst = conv->dst->md,
-                                              .strides = d.strides,
-                                              .pad = d.pad };
-    conv->data = conv_make(dn, dnnl_backward_data, &shape, spec, conv->forward);
-    const struct dn_layout *chosen = dn_layout_of(dn, dn_query(conv->data, dnnl_query_weights_md));
-    dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_SRC, conv->src->md);
-    dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_DST, conv->dst->md);
-    dn_call_arg(dn, conv->data, DNNL_ARG_WEIGHTS, chosen->md);
+    const struct dn_layout *chosen = own_weights(dn, spec);
+    conv->data = gradient_make(conv, dnnl_backward_data, spec, spec->type);
+    if (conv->data) {
+        chosen = dn_layout_of(dn, dn_query(conv->data, dnnl_query_weights_md));
+        dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_SRC, conv->src->md);
+        dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_DST, conv->dst->md);
+        dn_call_arg(dn, conv->data, DNNL_ARG_WEIGHTS, chosen->md);
+    }
     conv->src_out = dn_staged(dn, src, conv->src);
     conv->backward_weights = dn_prepares(dn, chosen, conv->master);
 }
@@ -136,17 +184,14 @@ static void create_backward_data(struct dn_conv *conv, const struct dn_conv_spec
 static void create_backward_weights(struct dn_conv *conv, const struct dn_conv_spec *spec)
 {
     struct dn *dn = conv->dn;
-    struct conv_dims d = conv_dims(&spec->shape);
-    const struct onednn_convolution shape = { .src = conv->src->md,
-                                              .weights = dn_describe(dn, 4, d.weights, VALUE_F32, dnnl_format_tag_any),
-                                              .dst = conv->dst->md,
-                                              .strides = d.strides,
-                                              .pad = d.pad };
-    conv->weights = conv_make(dn, dnnl_backward_weights, &shape, spec, conv->forward);
-    const struct dn_layout *chosen = dn_layout_of(dn, dn_query(conv->weights, dnnl_query_diff_weights_md));
-    dn_call_arg(dn, conv->weights, DNNL_ARG_DIFF_WEIGHTS, chosen->md);
-    dn_call_arg(dn, conv->weights, DNNL_ARG_SRC, conv->src->md);
-    dn_call_arg(dn, conv->weights, DNNL_ARG_DIFF_DST, conv->dst->md);
+    const struct dn_layout *chosen = own_weights(dn, spec);
+    conv->weights = gradient_make(conv, dnnl_backward_weights, spec, VALUE_F32);
+    if (conv->weights) {
+        chosen = dn_layout_of(dn, dn_query(conv->weights, dnnl_query_diff_weights_md));
+        dn_call_arg(dn, conv->weights, DNNL_ARG_DIFF_WEIGHTS, chosen->md);
+        dn_call_arg(dn, conv->weights, DNNL_ARG_SRC, conv->src->md);
+        dn_call_arg(dn, conv->weights, DNNL_ARG_DIFF_DST, conv->dst->md);
+    }
     if (spec->type != VALUE_F32) {
         conv->forward_weights = dn_prepares(dn, conv->master, chosen);
         conv->master = chosen;
@@ -161,6 +206,8 @@ struct dn_conv *dn_conv_create(struct dn *dn, const struct dn_conv_spec *spec, c
 {
     struct dn_conv *conv = arena_array(dn->arena, struct dn_conv, 1);
     conv->dn = dn;
+    conv->trains = spec->train;
+    conv->data_gradient = spec->data_gradient;
     create_forward(conv, spec, src);
     if (spec->train)
         create_backward_weights(conv, spec);
@@ -179,9 +226,13 @@ const struct dn_layout *dn_conv_weights(const struct dn_conv *conv)
     return conv->master;
 }
 
-const char *dn_conv_kernel(const struct dn_conv *conv)
+const char *dn_conv_kernel(const struct dn_conv *conv, enum dn_pass pass)
 {
-    return onednn_kernel(conv->forward->pd);
+    const struct call *calls[DN_PASSES] = { conv->forward, conv->data, conv->weights };
+    const bool asked[DN_PASSES] = { true, conv->trains && conv->data_gradient, conv->trains };
+    if (!asked[pass])
+        return NULL;
+    return calls[pass] ? onednn_kernel(calls[pass]->pd) : "gemm:blis";
 }
 
 /* The input in the primitive's layout: itself, or a copy in the staging buffer. */
@@ -205,13 +256,20 @@ const void *dn_conv_prepare_backward(struct dn_conv *conv, const float *weights)
 
 void dn_conv_forward(struct dn_conv *conv, void *dst, const void *src, const void *prepared, const float *bias)
 {
-    dn_call_run(conv->dn, conv->forward, (const void *[]){ dst, conv_source(conv, src), prepared, bias });
+    const void *in = conv_source(conv, src);
+    if (conv->forward)
+        dn_call_run(conv->dn, conv->forward, (const void *[]){ dst, in, prepared, bias });
+    else
+        gemm_conv_forward(dst, &conv->ours, in, prepared, bias, conv->dn->scratch);
 }
 
 void dn_conv_backward_data(struct dn_conv *conv, void *diff_src, const void *diff_dst, const void *prepared)
 {
     void *out = conv->src_out ? conv->dn->staging : diff_src;
-    dn_call_run(conv->dn, conv->data, (const void *[]){ out, diff_dst, prepared });
+    if (conv->data)
+        dn_call_run(conv->dn, conv->data, (const void *[]){ out, diff_dst, prepared });
+    else
+        gemm_conv_backward_data(out, &conv->ours, diff_dst, prepared, conv->dn->scratch);
     if (conv->src_out)
         dn_reorder(conv->src_out, diff_src, out);
 }
@@ -219,7 +277,11 @@ void dn_conv_backward_data(struct dn_conv *conv, void *diff_src, const void *dif
 void dn_conv_backward_weights(struct dn_conv *conv, float *diff_weights, const void *src, const void *diff_dst)
 {
     float *out = conv->gradient_out ? conv->dn->gradient : diff_weights;
-    dn_call_run(conv->dn, conv->weights, (const void *[]){ out, conv_source(conv, src), diff_dst });
+    const void *in = conv_source(conv, src);
+    if (conv->weights)
+        dn_call_run(conv->dn, conv->weights, (const void *[]){ out, in, diff_dst });
+    else
+        gemm_conv_backward_weights(out, &conv->ours, in, diff_dst, conv->dn->scratch);
     if (conv->gradient_out)
         dn_reorder(conv->gradient_out, diff_weights, out);
 }
