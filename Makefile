@@ -30,7 +30,7 @@ SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-fra
 # Libraries. scripts/probe answers from pkg-config, then from a trial compile,
 # and otherwise names what is missing; each answer can be overridden: make BLIS_LIBS=-L/opt/blis\ -lblis
 LIBRARIES = MPI HDF5 BLIS DNNL YAML JPEG PNG JANSSON CSV NIFTI SVM LBFGS RANDOM123 XXHASH ZIP ZLIB CRYPTO
-ifneq ($(filter-out help clean deps format lint docs-clean uninstall,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help clean deps format lint docs-clean uninstall on-debian12 on-debian13,$(or $(MAKECMDGOALS),all)),)
 $(if $(wildcard $(BUILD)),,$(shell mkdir -p $(BUILD)))
 -include $(BUILD)/libraries.mk
 endif
@@ -44,7 +44,7 @@ LIB_LIBS   = $(foreach l,$(LIBRARIES),$($(l)_LIBS))
 REVISION := $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 CFLAGS   ?= $(OPT)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude $(WARN) -march=$(ARCH) $(WIDE) -fno-math-errno -fopenmp $(CFLAGS) $(SANFLAGS) $(LIB_CFLAGS)
-ALL_LIBS   = -fopenmp $(SANFLAGS) $(LDFLAGS) $(LIB_LIBS) -lm -lpthread
+ALL_LIBS   = -fopenmp $(SANFLAGS) $(LDFLAGS) -Wl,--as-needed $(LIB_LIBS) -lm -lpthread
 
 MODULES = base dist config store math report image nn concept stage
 SOURCES = $(foreach m,$(MODULES),$(sort $(wildcard src/$(m)/*.c)))
@@ -65,7 +65,7 @@ FUZZ_OBJ     = $(FUZZ_SHARED:%.c=$(BUILD)/%.o)
 SUPPORT      = $(sort $(wildcard tests/support/*.c))
 SUPPORT_OBJ  = $(SUPPORT:%.c=$(BUILD)/%.o)
 
-.PHONY: all fuzz fuzz-build check check-build check-demo check-precision check-retention check-sae demo bench bench-peers bench-scale lint format docs install uninstall deps deps-build deps-check deps-demo deps-parity clean help check-parity
+.PHONY: all fuzz fuzz-build check check-all check-isa check-releases check-build check-demo check-precision check-retention check-sae demo bench bench-peers bench-scale on-debian12 on-debian13 lint format docs install uninstall deps deps-build deps-check deps-demo deps-parity clean help check-parity
 all: $(BUILD)/cfn ## build the program (build/<compiler>/cfn)
 
 $(BUILD)/cfn: $(BUILD)/main.o $(ARCHIVE)
@@ -106,6 +106,14 @@ $(BENCH_PROGS) $(TOOL_PROGS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(ARCHIVE)
 check-build: all $(TEST_PROGS) $(TOOL_PROGS) $(FUZZ_PROGS) ## build program and tests
 check: deps-check check-build ## run all tests; ends with "N passed, N failed"
 	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(BUILD)" SAN="$(SAN)" scripts/run-tests $(T)
+check-isa: deps-check check-build ## what computes, on the instructions of older processors; ISA=AVX2 one of SSE41 AVX2 AVX512_CORE; T=...
+	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(BUILD)" SAN="$(SAN)" ISA="$(ISA)" scripts/check-isa $(T)
+# One after the other: each wants the machine for itself.
+check-releases: deps-demo all ## files and checkpoints of Debian 12 on Debian 13 and the other way (root; see scripts/on-debian)
+	@CFN="$(abspath $(BUILD))/cfn" scripts/check-releases
+check-all: ## everything, for hours: check, check-isa, fuzz, check-parity, check-demo, check-retention, check-sae, check-precision
+	@+for t in check check-isa fuzz check-parity check-demo check-retention check-sae check-precision; do \
+	    echo "== $$t"; $(MAKE) --no-print-directory $$t || exit 1; done
 # Readers of foreign bytes alone, with libFuzzer's counters; the rest of the program is not built for it.
 fuzz: deps-check ## fuzz the readers of foreign bytes: FUZZ_SECONDS=20 each, FUZZ='png torch' some of them
 	@+$(MAKE) --no-print-directory CC=clang BUILD=build/fuzz SAN=address,undefined OPT='-O1 -g' \
@@ -128,6 +136,8 @@ bench-peers: all $(BENCH_PROGS) deps-parity ## beside PyTorch, scikit-learn, ...
 	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(abspath $(BUILD))" scripts/bench-peers $(PEERS)
 bench-scale: all $(BENCH_PROGS) ## 800 concepts of a million vectors on 4 ranks: seconds, memory, messages; SCALE='N D K'
 	@BUILD="$(abspath $(BUILD))" scripts/bench-scale $(SCALE)
+on-debian12 on-debian13: ## the tests in a bare Debian 12 or 13 under build/ (root; see scripts/on-debian); T='pattern of tests'
+	@scripts/on-debian $(@:on-debian%=%) make -j$$(nproc) $(MAKEOVERRIDES) check
 check-parity: deps-parity ## regenerate the fixtures from PyTorch, scikit-learn and Pillow and compare
 	@scripts/check-parity
 lint: ## layers, foreign headers, allocation
@@ -149,9 +159,9 @@ uninstall: ## leaves nothing
 	rm -f $(DESTDIR)$(PREFIX)/bin/cfn
 	rm -rf $(DESTDIR)$(PREFIX)/share/cfn
 clean: ## remove build/
-	rm -rf build
+	rm -rf --one-file-system build
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
+	@grep -hE '^[a-z0-9 -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9 -]+):.*## /  \1\t/' | expand -t 16
 	@echo "  variables: CC ARCH OPT SAN=address,undefined WERROR=1 V=1 PREFIX DESTDIR T='pattern of tests'"
 
 -include $(OBJECTS:.o=.d) $(BUILD)/main.d $(TEST_PROGS:=.d) $(BENCH_PROGS:=.d) $(TOOL_PROGS:=.d) $(SUPPORT_OBJ:.o=.d) $(FUZZ_PROGS:=.d) $(FUZZ_OBJ:.o=.d)

@@ -21,6 +21,7 @@ struct run_config {       /* top level keys */
     double max_hours;      /* 0 = none */
     const char *stop_file; /* stop when it exists; empty = none */
     const char *log_level; /* quiet, normal, verbose */
+    bool mix_libraries;    /* go on from a checkpoint that other libraries or instructions computed */
 };
 struct pack_config {
     const char *reader; /* auto, class_folders, labels_csv, class2images */

@@ -2,8 +2,8 @@
  *
  * Bits: an element of a matrix product depends on its row of a, its column of b,
  * k, alpha and beta, not on m, n, the strides or the threads
- * (tests/unit/test_blas.c, for those of the skx, haswell and zen3 kernels that
- * this processor runs). So rows may be multiplied by as many at a time as is
+ * (tests/unit/test_blas.c, for those of the skx, haswell, zen3, sandybridge and
+ * penryn kernels that this processor runs). So rows may be multiplied by as many at a time as is
  * fast, at any rank count; sums over rows (k) are the callers' to fix. A matrix-vector product depends on its
  * shape as well. */
 #ifndef MATH_BLAS_H
@@ -13,7 +13,9 @@
 
 /* Chooses a kernel for this processor where BLIS does not know it (sets
  * BLIS_ARCH_TYPE, checks one small product against a plain loop), and the
- * number of threads. Before any other call; local. */
+ * number of threads. BLIS_ARCH_TYPE may name kernels ("haswell"), whose number
+ * differs between releases; EXIT_USAGE for a name that this release lacks, and
+ * for a release other than that of the build. Before any other call; local. */
 void blas_start(int threads);
 const char *blas_kernel(void);  /* "skx", "haswell", "generic", ... */
 const char *blas_library(void); /* "BLIS 0.9.0" */

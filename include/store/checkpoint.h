@@ -13,6 +13,11 @@
 
 #include "store/store.h"
 
+/* Lines of an identity that say what computed the state begin so; where they differ the message names the key
+ * mix_libraries, which sets them to CHECKPOINT_ANY: that fits any value, or none, in a checkpoint. */
+#define CHECKPOINT_BY  "computed by "
+#define CHECKPOINT_ANY "(mixed)"
+
 struct checkpoint_field {
     const char *name;
     enum store_type type;

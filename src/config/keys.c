@@ -51,6 +51,8 @@ static const struct key keys[] = {
       .doc = "Stop in time with a checkpoint and exit code 75; 0 = no limit." },
     { TOP(stop_file, KEY_TEXT, ""), .neutral = true,
       .doc = "Stop with a checkpoint when this file exists; empty = none." },
+    { TOP(mix_libraries, KEY_BOOL, "false"), .neutral = true,
+      .doc = "Go on from a checkpoint of other libraries or instructions: not the bits of an unbroken run." },
     { TOP(log_level, KEY_CHOICE, "normal"), CHOICES("quiet", "normal", "verbose"), .neutral = true,
       .doc = "verbose is the only level that may name files, studies or patients." },
 

@@ -101,12 +101,21 @@ static void find_node(void)
     dist_check(MPI_Allreduce(&first, &job.nodes, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD), "MPI_Allreduce");
 }
 
+/* Open MPI sieved data without locks when it wrote files (open-mpi/ompi#12718). */
+static void guard_files(void)
+{
+    const char *library = world_library();
+    const char *mended = strverscmp(library, "Open MPI v5") < 0 ? "Open MPI v4.1.7" : "Open MPI v5.0.6";
+    if (strverscmp(library, mended) >= 0)
+        return;
+    setenv("OMPI_MCA_fbtl_posix_write_datasieving", "0", 0);
+    setenv("OMPI_MCA_fs_ufs_lock_algorithm", "3", 0);
+}
+
 struct world *world_start(int *argc, char ***argv)
 {
     check_before_init();
-    /* Open MPI 4.1.4 sieves data without locks when it writes files (open-mpi/ompi#12718). */
-    setenv("OMPI_MCA_fbtl_posix_write_datasieving", "0", 0);
-    setenv("OMPI_MCA_fs_ufs_lock_algorithm", "3", 0);
+    guard_files();
     int provided = MPI_THREAD_SINGLE;
     if (MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
         fatal(EXIT_INTERNAL, "MPI did not start");

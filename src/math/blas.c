@@ -5,8 +5,10 @@
 #include <blis.h>
 #include <dlfcn.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/error.h"
 
@@ -46,17 +48,65 @@ static int arch_by_features(void)
     return -1;
 }
 
-/* Names the kernels by BLIS_ARCH_TYPE, only where BLIS would fall back to scalar code and nobody has named any. */
-static void choose_kernels(void)
+/* The number of the kernels called `name` in the library that was loaded, or -1. Names stay from release to release,
+ * numbers do not. */
+static int number_of(const char *name)
 {
-    if (getenv("BLIS_ARCH_TYPE") || arch_of_own_choice() != BLIS_ARCH_GENERIC)
-        return;
-    const int arch = arch_by_features();
-    if (arch < 0)
-        return;
+    for (int arch = 0; arch <= BLIS_ARCH_GENERIC; arch++) {
+        const char *known = bli_arch_string((arch_t)arch);
+        if (strcmp(known, name) == 0)
+            return arch;
+        if (strcmp(known, "generic") == 0) /* the last one */
+            break;
+    }
+    return -1;
+}
+
+/* Releases share the name libblis.so.4, but neither numbers nor structures. */
+static void check_release(void)
+{
+    require(number_of("generic") == BLIS_ARCH_GENERIC, EXIT_USAGE,
+            "this program was built for another release of BLIS than the one it finds here, %s\n"
+            "build it on this system (make), or let LD_LIBRARY_PATH lead to the other release",
+            blas_library());
+}
+
+static void name_kernels(int arch)
+{
     char text[16];
     snprintf(text, sizeof text, "%d", arch);
-    setenv("BLIS_ARCH_TYPE", text, 0);
+    setenv("BLIS_ARCH_TYPE", text, 1);
+}
+
+/* What the user has chosen: BLIS wants a number, which may be given as a name here. */
+static void translate_wish(const char *wish)
+{
+    if (wish[strspn(wish, "0123456789")] == '\0')
+        return;
+    const int arch = number_of(wish);
+    require(arch >= 0, EXIT_USAGE,
+            "BLIS_ARCH_TYPE=%s: %s has no kernels of that name, expected skx, haswell, zen3, ...", wish,
+            blas_library());
+    name_kernels(arch);
+}
+
+/* Names the kernels by BLIS_ARCH_TYPE where BLIS would fall back to scalar code and nobody has named any. Before the
+ * first call of BLIS, which asks once. */
+static void choose_kernels(void)
+{
+    static bool chosen;
+    if (chosen)
+        return;
+    chosen = true;
+    check_release();
+    const char *wish = getenv("BLIS_ARCH_TYPE");
+    if (wish) {
+        translate_wish(wish);
+        return;
+    }
+    const int arch = arch_of_own_choice() == BLIS_ARCH_GENERIC ? arch_by_features() : -1;
+    if (arch >= 0)
+        name_kernels(arch);
 }
 
 enum { CHECK_M = 37, CHECK_N = 53, CHECK_K = 61 }; /* off every register block */
@@ -80,7 +130,7 @@ static void check_kernels(void)
             const double s = (double)c[i * CHECK_N + j], d = dc[i * CHECK_N + j];
             require(fabs(s - plain) <= 1e-4 && fabs(d - plain) <= 1e-12, EXIT_INTERNAL,
                     "%s with its \"%s\" kernels multiplies wrongly: %g (float), %g (double), expected %g\n"
-                    "unset BLIS_ARCH_TYPE, or set it to another kernel set (0 skx, 3 haswell)",
+                    "unset BLIS_ARCH_TYPE, or set it to another kernel set (skx, haswell)",
                     blas_library(), blas_kernel(), s, d, plain);
         }
 }
@@ -95,6 +145,7 @@ void blas_start(int threads)
 
 const char *blas_kernel(void)
 {
+    choose_kernels();
     bli_init();
     return bli_arch_string(bli_arch_query_id());
 }

@@ -10,6 +10,7 @@
 #include "math/blas.h"
 #include "nn/network.h"
 #include "stage/home.h"
+#include "store/checkpoint.h"
 
 enum { REMEMBERED = 32 };
 /* Checksums of this process' life: several stages of a run read the same large files. */
@@ -127,6 +128,16 @@ struct record record_make(struct job *job, const char *stage, const char *const 
     add(&r, "started", world_broadcast_text(world, job->run, job->started ? job->started : "", 0));
     add(&r, "ended", world_broadcast_text(world, job->run, now, 0));
     return r;
+}
+
+const char *job_arithmetic(struct job *job)
+{
+    const bool mix = job->config->run.mix_libraries;
+    const char *blis = arena_printf(job->run, "%s, kernel %s", blas_library(), blas_kernel());
+    const char *onednn = arena_printf(job->run, "%s, %s", network_library(), network_isa());
+    return arena_printf(job->run, CHECKPOINT_BY "compiler=%s\n" CHECKPOINT_BY "blis=%s\n" CHECKPOINT_BY "onednn=%s\n",
+                        mix ? CHECKPOINT_ANY : version_compiler(), mix ? CHECKPOINT_ANY : blis,
+                        mix ? CHECKPOINT_ANY : onednn);
 }
 
 /* One "[name]" block per note: values may have several lines. */

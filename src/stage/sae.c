@@ -45,7 +45,8 @@ static const char *identity_of(struct sae_stage *s)
     /* What bf16 became on these processors: weights of the two do not mix. */
     for (int p = 0; p < s->points; p++)
         text_add(&id, "arithmetic=%s\n", s->point[p].options.half ? "bf16" : "fp32");
-    text_add(&id, "embeddings=%s\n", store_checksum(job->world, job->run, job_path(job, "embeddings.h5")));
+    text_add(&id, "%sembeddings=%s\n", job_arithmetic(job),
+             store_checksum(job->world, job->run, job_path(job, "embeddings.h5")));
     return id.data;
 }
 static void setup(struct sae_stage *s, struct job *job)

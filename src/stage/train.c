@@ -244,7 +244,7 @@ static const char *identity_of(struct job *job, const struct corpus *corpus, enu
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         text_add(&id, "%s=%s\n", keys[i], config_value(job->run, job->config, keys[i]));
     /* What bf16 became on these processors: weights of the two do not mix. */
-    text_add(&id, "arithmetic=%s\n", value_type_name(precision));
+    text_add(&id, "arithmetic=%s\n%s", value_type_name(precision), job_arithmetic(job));
     const char *weights = job->config->train.weights;
     if (*weights)
         text_add(&id, "checksum of train.weights=%s\n", store_checksum(job->world, job->run, weights));

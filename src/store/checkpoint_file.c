@@ -172,11 +172,31 @@ static void add_differences(struct text *out, const char *a, const char *b, bool
     }
 }
 
+/* The lines of `text` but for those that may have any value in `expected`. */
+static const char *without_any(struct arena *arena, const char *text, const char *expected)
+{
+    static const char any[] = "=" CHECKPOINT_ANY "\n";
+    struct text kept = text_new(arena);
+    for (const char *line = text; *line;) {
+        const size_t length = strcspn(line, "\n"), name = strcspn(line, "=\n");
+        const char *wanted = name < length ? line_of(expected, line, name + 1) : NULL;
+        if (!wanted || strncmp(wanted + name, any, strlen(any)) != 0)
+            text_add(&kept, "%.*s\n", (int)length, line);
+        line += length;
+        line += *line == '\n';
+    }
+    return kept.data;
+}
+
 static void check_identity(struct arena *arena, const char *path, const char *found, const char *expected,
                            struct failure *failure)
 {
-    if (found && strcmp(found, expected) == 0)
-        return;
+    if (found) {
+        found = without_any(arena, found, expected);
+        expected = without_any(arena, expected, expected);
+        if (strcmp(found, expected) == 0)
+            return;
+    }
     struct text text = text_new(arena);
     text_add(&text, "%s: this checkpoint belongs to another run", path);
     if (found) {
@@ -184,6 +204,9 @@ static void check_identity(struct arena *arena, const char *path, const char *fo
         add_differences(&text, expected, found, false);
     }
     text_add(&text, "\nset these back to resume, or give --force to start again");
+    if (strstr(text.data, "\n  " CHECKPOINT_BY))
+        text_add(&text,
+                 "\n(--set mix_libraries=true goes on with other libraries: not with the bits of an unbroken run)");
     failure_set(failure, EXIT_BAD_CONFIG, "%s", text_printable(text.data, "\n"));
 }
 

@@ -38,6 +38,27 @@ say $code "resume at another rank count"
 say $? "the weights are bitwise those of the uninterrupted run"
 grep -v 'same bits' "$tmp/same"
 
+# A checkpoint of other instructions: refused with the names, unless told to go on
+cp -r "$tmp/b" "$tmp/c"
+rm -f "$tmp/c/cut/resnet18/1/backbone.h5"
+touch "$tmp/stop"
+ONEDNN_MAX_CPU_ISA=SSE41 stage 1 "$tmp/c" train
+test $? = 75
+say $? "stop on the instructions of another processor"
+rm -f "$tmp/stop"
+for ranks in 1 4; do
+    stage $ranks "$tmp/c" train --resume
+    test $? = 78 && grep -q 'computed by onednn: checkpoint .*, this run ' "$tmp/log" && grep -q mix_libraries "$tmp/log"
+    say $? "$ranks ranks: resume with other instructions is refused, both named"
+done
+BLIS_ARCH_TYPE=penryn stage 1 "$tmp/c" train --resume
+test $? = 78 && grep -q 'computed by blis: checkpoint .*, this run .*penryn' "$tmp/log"
+say $? "resume with other kernels of BLIS is refused, both named"
+stage 2 "$tmp/c" train --resume --set mix_libraries=true
+code=$?
+say $code "mix_libraries goes on all the same"
+[ $code = 0 ] || tail -5 "$tmp/log"
+
 # kill -9 of one rank
 rm -f "$tmp/b/cut/resnet18/1/backbone.h5"
 stage 2 "$tmp/b" train --force --epoch 50 &

@@ -155,6 +155,20 @@ static void bits_do_not_depend_on_the_shape(void **state)
     check_wide();
 }
 
+/* What this program answers to "bits" under BLIS_ARCH_TYPE=kernels, which must be those it then runs. */
+static int again_with(const char *kernels)
+{
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        setenv("BLIS_ARCH_TYPE", kernels, 1);
+        execl("/proc/self/exe", "test_blas", "bits", kernels, (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 /* The same with the other kernels that this processor can run: BLIS chooses once in a process. */
 static void nor_with_other_kernels(void **state)
 {
@@ -163,25 +177,23 @@ static void nor_with_other_kernels(void **state)
     __builtin_cpu_init();
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     const struct {
-        const char *arch;
+        const char *kernels;
         bool here;
-    } sets[] = { { "0", __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") },
-                 { "3", avx2 },
-                 { "6", avx2 } }; /* skx, haswell, zen3 */
-    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
-        if (!sets[i].here)
-            continue;
-        int status;
-        pid_t child = fork();
-        if (child == 0) {
-            setenv("BLIS_ARCH_TYPE", sets[i].arch, 1);
-            execl("/proc/self/exe", "test_blas", "bits", (char *)NULL);
-            _exit(127);
-        }
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_int_equal(status, 0);
-    }
+    } sets[] = { { "skx", __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") },
+                 { "haswell", avx2 },
+                 { "zen3", avx2 },
+                 { "sandybridge", __builtin_cpu_supports("avx") },
+                 { "penryn", __builtin_cpu_supports("sse3") } };
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+        if (sets[i].here)
+            assert_int_equal(again_with(sets[i].kernels), 0);
 #endif
+}
+
+static void unknown_kernels_are_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(again_with("abacus"), 64);
 }
 
 static void beta_zero_forgets_nan(void **state)
@@ -235,14 +247,16 @@ static void vector_kernels_are_chosen(void **state)
 
 int main(int argc, char **argv)
 {
-    (void)argv;
     if (getenv("BLIS_ARCH_TYPE"))
         setenv("BLIS_WAS_SET", "1", 1);
     blas_start(2);
+    if (argc > 2 && strcmp(blas_kernel(), argv[2]) != 0)
+        return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gemm_equals_plain_loop), cmocka_unit_test(bits_do_not_depend_on_the_shape),
-        cmocka_unit_test(nor_with_other_kernels), cmocka_unit_test(beta_zero_forgets_nan),
-        cmocka_unit_test(gemv_equals_plain_loop), cmocka_unit_test(vector_kernels_are_chosen),
+        cmocka_unit_test(gemm_equals_plain_loop),      cmocka_unit_test(bits_do_not_depend_on_the_shape),
+        cmocka_unit_test(nor_with_other_kernels),      cmocka_unit_test(beta_zero_forgets_nan),
+        cmocka_unit_test(gemv_equals_plain_loop),      cmocka_unit_test(vector_kernels_are_chosen),
+        cmocka_unit_test(unknown_kernels_are_refused),
     };
     const struct CMUnitTest bits[] = { cmocka_unit_test(bits_do_not_depend_on_the_shape) };
     return argc > 1 ? cmocka_run_group_tests(bits, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);

@@ -346,22 +346,33 @@ static double plain_loss(double *gradient, const double *w, const struct head_ro
     return loss;
 }
 
+/* What the elastic net adds to the loss. */
+static double plain_penalty(const double *w, int classes, double alpha, double lambda)
+{
+    double value = 0;
+    for (int c = 0; c < classes; c++)
+        for (int d = 0; d < D; d++) {
+            const double weight = w[c * (D + 1) + d];
+            value += lambda * (alpha * fabs(weight) + 0.5 * (1 - alpha) * weight * weight);
+        }
+    return value;
+}
+
 /* Proximal gradient steps, thousands of them: the same minimum, found the plain way. */
 static double plain_minimum(double *w, const struct head_rows *rows, int classes, double alpha, double lambda)
 {
-    double gradient[C * (D + 1)], value = 0;
+    double gradient[C * (D + 1)];
     memset(w, 0, (size_t)(classes * (D + 1)) * sizeof *w);
-    for (int step = 0; step <= 4000; step++) {
-        value = plain_loss(gradient, w, rows, classes);
+    for (int step = 0; step < 4000; step++) {
+        plain_loss(gradient, w, rows, classes);
         for (int i = 0; i < classes * (D + 1); i++) {
             bool weight = i % (D + 1) < D;
             double to = w[i] - 0.4 * gradient[i], l1 = weight ? 0.4 * lambda * alpha : 0;
-            value += weight ? lambda * (alpha * fabs(w[i]) + 0.5 * (1 - alpha) * w[i] * w[i]) : 0;
             to = to > l1 ? to - l1 : to < -l1 ? to + l1 : 0;
-            w[i] = step == 4000 ? w[i] : weight ? to / (1 + 0.4 * lambda * (1 - alpha)) : to;
+            w[i] = weight ? to / (1 + 0.4 * lambda * (1 - alpha)) : to;
         }
     }
-    return value;
+    return plain_loss(gradient, w, rows, classes) + plain_penalty(w, classes, alpha, lambda);
 }
 
 static void sparse_heads_are_minima(void **state)

@@ -14,7 +14,7 @@
 #include "base/arena.h"
 #include "store/checkpoint_file.h"
 
-static const char identity[] = "data=ham\nbatch=16\n";
+static const char identity[] = "data=ham\nbatch=16\n" CHECKPOINT_BY "blis=" CHECKPOINT_ANY "\n";
 static char path[] = "/tmp/cfn-checkpoint-XXXXXX";
 static struct arena *arena;
 
@@ -41,9 +41,34 @@ static void one_text_is_compared(void **state)
 {
     (void)state;
     assert_false(read_with(identity, 1).failed);
-    struct failure other = read_with("data=ham\nbatch=32\x1b\n", 1);
+    struct failure other = read_with("data=ham\nbatch=32\x1b\n" CHECKPOINT_BY "blis=0.9\n", 1);
     assert_true(other.failed && other.code == EXIT_BAD_CONFIG);
     assert_non_null(strstr(other.text, "batch: checkpoint 32?, this run 16"));
+}
+
+static void any_value_fits_where_the_run_says_so(void **state)
+{
+    (void)state;
+    assert_false(read_with("data=ham\nbatch=16\n" CHECKPOINT_BY "blis=0.9\n", 1).failed);
+    assert_false(read_with("data=ham\nbatch=16\n", 1).failed);
+    struct failure mixed = read_with("data=" CHECKPOINT_ANY "\nbatch=16\n", 1); /* what is in the file is no wish */
+    assert_true(mixed.failed && mixed.code == EXIT_BAD_CONFIG);
+    assert_non_null(strstr(mixed.text, "data: checkpoint " CHECKPOINT_ANY ", this run ham"));
+    assert_null(strstr(mixed.text, "blis"));
+    assert_null(strstr(mixed.text, "mix_libraries"));
+    struct failure before = read_with(identity, 1);
+    assert_false(before.failed); /* mixed once, mixed again */
+}
+
+static void other_libraries_are_named(void **state)
+{
+    (void)state;
+    struct failure failure = { 0 };
+    assert_false(read_with("data=ham\nbatch=16\n" CHECKPOINT_BY "blis=0.9\n", 1).failed);
+    checkpoint_file_read(arena, path, "data=ham\nbatch=16\n" CHECKPOINT_BY "blis=1.1\n", NULL, 0, &failure);
+    assert_true(failure.failed && failure.code == EXIT_BAD_CONFIG);
+    assert_non_null(strstr(failure.text, "computed by blis: checkpoint 0.9, this run 1.1"));
+    assert_non_null(strstr(failure.text, "mix_libraries=true"));
 }
 
 static void several_texts_are_no_identity(void **state)
@@ -57,6 +82,8 @@ static void several_texts_are_no_identity(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(one_text_is_compared),
+                                        cmocka_unit_test(any_value_fits_where_the_run_says_so),
+                                        cmocka_unit_test(other_libraries_are_named),
                                         cmocka_unit_test(several_texts_are_no_identity) };
     close(mkstemp(path));
     arena = arena_create("test", 1 << 16);
