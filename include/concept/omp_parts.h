@@ -4,11 +4,13 @@
 #define CONCEPT_OMP_PARTS_H
 
 #include "concept/omp.h"
+#include "math/simd.h"
 
-enum { OMP_TILE_BYTES = 256 }; /* of the rows of `basis`: four vectors of 64 bytes */
+enum { OMP_TILE_BYTES = 256 }; /* of the rows of `basis`: four registers of AVX-512 */
 enum {
-    OMP_AHEAD = 4, /* atoms whose sums one pass over `basis` forms: four by four registers */
-    OMP_KEPT = 16  /* such sums kept at a time */
+    OMP_AHEAD = 4,                       /* atoms whose sums one pass over `basis` forms */
+    OMP_PART = SIMD_BYTES == 64 ? 4 : 2, /* registers of a row for each: half of the 32 or 16 are sums */
+    OMP_KEPT = 16                        /* sums kept at a time */
 };
 
 /* Scratch of one thread. Letters as in the paper: L L' = G_I, alpha = A' r. */

@@ -6,8 +6,8 @@
  * atom with it. With k the pick, L_nj = P_j[k] comes for free and
  *     P_n = (G_k - sum_{j<n} L_nj P_j) / L_nn,   alpha <- alpha - y_n P_n,
  * the columns of the Cholesky factor of the whole Gram matrix in pick order: no
- * triangular solve until the end. P lies in tiles of columns, so that a tile's
- * sums stay in registers while its rows stream by.
+ * triangular solve until the end. P lies in tiles of columns, so that the sums of
+ * a tile, or of a part of it, stay in registers while its rows stream by.
  *
  * P outgrows the inner caches, and a pass over it a pick would wait for them. So
  * one pass forms the sum for OMP_AHEAD atoms: the pick, and the next in line by
@@ -15,8 +15,8 @@
  * then only the rows added since are subtracted: the same sums, a quarter of the
  * passes. */
 
-typedef REAL NAME(wide) __attribute__((vector_size(64), may_alias, aligned(64)));
-enum { NAME(TILE) = OMP_TILE_BYTES / (int)sizeof(REAL), NAME(LANES) = 64 / (int)sizeof(REAL) };
+typedef REAL NAME(wide) __attribute__((vector_size(SIMD_BYTES), may_alias));
+enum { NAME(TILE) = OMP_TILE_BYTES / (int)sizeof(REAL), NAME(LANES) = SIMD_BYTES / (int)sizeof(REAL) };
 
 /* Index of the largest |alpha|, the lowest among equals. */
 static int NAME(strongest)(const REAL *alpha, int64_t padded)
@@ -47,35 +47,38 @@ static const REAL *NAME(column)(const struct omp *o, const struct pursuit *p, in
     return (const REAL *)p->basis + (int64_t)(atom / NAME(TILE)) * o->spec.nonzeros * NAME(TILE) + atom % NAME(TILE);
 }
 
-/* One tile of G - sum of row * P for OMP_AHEAD atoms, P's rows 0..n-1; row [n x OMP_AHEAD]. */
+/* Part of a tile of G - sum of row * P for OMP_AHEAD atoms, P's rows 0..n-1; row [n x OMP_AHEAD]. */
 static void NAME(look_ahead)(REAL *const *to, const REAL *const *gram, int64_t at, const REAL *basis, const REAL *row,
                              int n)
 {
-    NAME(wide) sum[OMP_AHEAD][4];
-    const NAME(wide) *p = (const NAME(wide) *)basis;
+    NAME(wide) sum[OMP_AHEAD][OMP_PART];
     for (int c = 0; c < OMP_AHEAD; c++)
-        for (int v = 0; v < 4; v++)
+        for (int v = 0; v < OMP_PART; v++)
             sum[c][v] = ((const NAME(wide) *)(gram[c] + at))[v];
-    for (int j = 0; j < n; j++, p += 4, row += OMP_AHEAD) {
-        NAME(wide) p0 = p[0], p1 = p[1], p2 = p[2], p3 = p[3];
+    for (int j = 0; j < n; j++, basis += NAME(TILE), row += OMP_AHEAD) {
+        NAME(wide) p[OMP_PART];
 #pragma GCC unroll 4
-        for (int c = 0; c < OMP_AHEAD; c++) {
-            sum[c][0] -= row[c] * p0, sum[c][1] -= row[c] * p1;
-            sum[c][2] -= row[c] * p2, sum[c][3] -= row[c] * p3;
-        }
+        for (int v = 0; v < OMP_PART; v++)
+            p[v] = ((const NAME(wide) *)basis)[v];
+#pragma GCC unroll 4
+        for (int c = 0; c < OMP_AHEAD; c++)
+#pragma GCC unroll 4
+            for (int v = 0; v < OMP_PART; v++)
+                sum[c][v] -= row[c] * p[v];
     }
     for (int c = 0; c < OMP_AHEAD; c++)
-        for (int v = 0; v < 4; v++)
+        for (int v = 0; v < OMP_PART; v++)
             ((NAME(wide) *)(to[c] + at))[v] = sum[c][v];
 }
 
-/* One tile of P_n, and of alpha, from the atom's sum over the rows before `from`; row [n]. */
-static void NAME(extend_tile)(REAL *basis, REAL *alpha, const REAL *sum, const REAL *row, int from, int n, REAL scale,
+/* Four registers of a tile of P_n, and of alpha, from the atom's sum over the rows before `from`; row [n]. */
+static void NAME(extend_four)(REAL *basis, REAL *alpha, const REAL *sum, const REAL *row, int from, int n, REAL scale,
                               REAL y)
 {
-    const NAME(wide) *a = (const NAME(wide) *)sum, *p = (const NAME(wide) *)(basis + (int64_t)from * NAME(TILE));
+    const NAME(wide) *a = (const NAME(wide) *)sum;
     NAME(wide) a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];
-    for (int j = from; j < n; j++, p += 4) {
+    for (int j = from; j < n; j++) {
+        const NAME(wide) *p = (const NAME(wide) *)(basis + (int64_t)j * NAME(TILE));
         REAL s = row[j];
         a0 -= s * p[0], a1 -= s * p[1], a2 -= s * p[2], a3 -= s * p[3];
     }
@@ -144,8 +147,9 @@ static int NAME(pass)(const struct omp *o, struct pursuit *p, REAL *alpha, int k
         for (int j = 0; j < n; j++)
             row[j * OMP_AHEAD + c] = column[(int64_t)j * NAME(TILE)];
     }
-    for (int64_t at = 0; at < o->padded; at += NAME(TILE))
-        NAME(look_ahead)(to, gram, at, (const REAL *)p->basis + at * o->spec.nonzeros, row, n);
+    for (int64_t tile = 0; tile < o->padded; tile += NAME(TILE))
+        for (int at = 0; at < NAME(TILE); at += OMP_PART * NAME(LANES))
+            NAME(look_ahead)(to, gram, tile + at, (const REAL *)p->basis + tile * o->spec.nonzeros + at, row, n);
     return slot[0];
 }
 
@@ -158,9 +162,11 @@ static void NAME(extend)(const struct omp *o, struct pursuit *p, REAL *alpha, in
     if (slot == OMP_KEPT)
         slot = NAME(pass)(o, p, alpha, k, n);
     const REAL *sum = (const REAL *)p->kept + slot * o->padded;
-    for (int64_t at = 0; at < o->padded; at += NAME(TILE))
-        NAME(extend_tile)
-    ((REAL *)p->basis + at * o->spec.nonzeros, alpha + at, sum + at, p->factor, p->kept_from[slot], n, scale, y);
+    for (int64_t tile = 0; tile < o->padded; tile += NAME(TILE))
+        for (int at = 0; at < NAME(TILE); at += 4 * NAME(LANES))
+            NAME(extend_four)
+    ((REAL *)p->basis + tile * o->spec.nonzeros + at, alpha + tile + at, sum + tile + at, p->factor, p->kept_from[slot],
+     n, scale, y);
     p->kept_atom[slot] = -1;
 }
 

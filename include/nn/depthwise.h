@@ -9,7 +9,7 @@
 
 #include "math/values.h"
 
-enum { DEPTHWISE_WINDOW = 7, DEPTHWISE_TAPS = 49, DEPTHWISE_LANES = 16 };
+enum { DEPTHWISE_WINDOW = 7, DEPTHWISE_TAPS = 49 };
 
 struct depthwise_shape {
     int64_t images;

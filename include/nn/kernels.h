@@ -4,6 +4,7 @@
 #ifndef NN_KERNELS_H
 #define NN_KERNELS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "math/values.h"
@@ -12,6 +13,13 @@
 struct norm_lanes {
     const float *scale, *mean, *bias, *slope, *shift;
 };
+
+/* The coefficients from lane `l` on; those not given stay so. */
+static inline struct norm_lanes norm_lanes_from(struct norm_lanes c, int l)
+{
+    return (struct norm_lanes){ c.scale ? c.scale + l : NULL, c.mean ? c.mean + l : NULL, c.bias ? c.bias + l : NULL,
+                                c.slope ? c.slope + l : NULL, c.shift ? c.shift + l : NULL };
+}
 
 /* Sums over the pixels of one group: sum [lanes] of x and square [lanes] of x^2. One pass: the square of a float is
  * exact in double, and what cancels in E[x^2] - E[x]^2 is 2^-53, not 2^-24, of the values. */

@@ -5,7 +5,7 @@
 #include "base/arena.h"
 #include "concept/sae_sparse.h"
 #include "concept/sae_top.h"
-#include "math/vec16.h"
+#include "math/simd.h"
 
 struct sae_codes sae_codes(struct arena *arena, int64_t rows, int64_t room, bool cut)
 {
@@ -18,26 +18,26 @@ struct sae_codes sae_codes(struct arena *arena, int64_t rows, int64_t room, bool
                                .cut = cut ? arena_take_raw(arena, n, sizeof(float)) : NULL };
 }
 
-/* A bit for each of up to 16 values from place k that counts: above the bound or, without one, not all bits 0. */
+/* A bit for each of up to SIMD values from place k that counts: above the bound or, without one, not all bits 0. */
 static inline uint32_t which_count(const float *f, int k, int n, float bound)
 {
-    const vec16 x = n == VEC16 ? vec16_load(f, k, VALUE_F32) : vec16_load_few(f, k, n, VALUE_F32);
-    return vec16_bits_of(bound > 0 ? x > vec16_all(bound) : (vec16_mask)x != 0);
+    const simd x = n == SIMD ? simd_load(f, k, VALUE_F32) : simd_load_few(f, k, n, VALUE_F32);
+    return simd_bits_of(bound > 0 ? x > simd_all(bound) : (simd_mask)x != 0);
 }
 
 static int64_t count_row(const float *f, int K, float bound)
 {
     int64_t count = 0;
-    for (int k = 0; k < K; k += VEC16)
-        count += __builtin_popcount(which_count(f, k, K - k < VEC16 ? K - k : VEC16, bound));
+    for (int k = 0; k < K; k += SIMD)
+        count += __builtin_popcount(which_count(f, k, K - k < SIMD ? K - k : SIMD, bound));
     return count;
 }
 
 static void fill_row(int32_t *index, float *value, const float *f, int K, float bound)
 {
     int64_t n = 0;
-    for (int k = 0; k < K; k += VEC16)
-        for (uint32_t left = which_count(f, k, K - k < VEC16 ? K - k : VEC16, bound); left; left &= left - 1) {
+    for (int k = 0; k < K; k += SIMD)
+        for (uint32_t left = which_count(f, k, K - k < SIMD ? K - k : SIMD, bound); left; left &= left - 1) {
             index[n] = k + __builtin_ctz(left);
             value[n] = f[index[n]];
             n++;

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "dist/world.h"
-#include "math/vec16.h"
+#include "math/simd.h"
 
 enum { LOW_BITS = 10, LOW = 1 << LOW_BITS, HIGH = 2048 }; /* 11 + 10 + 10 bits below the sign */
 
@@ -32,14 +32,14 @@ static float float_of(int32_t bits)
 static int64_t count_from(const float *f, int64_t n, float threshold)
 {
     enum { BLOCK = 1 << 16 }; /* counts of a lane stay small */
-    const vec16 bound = vec16_all(threshold);
+    const simd bound = simd_all(threshold);
     int64_t all = 0, i = 0;
-    while (i + VEC16 <= n) {
+    while (i + SIMD <= n) {
         const int64_t end = i + BLOCK < n ? i + BLOCK : n;
-        vec16_mask hits = { 0 };
-        for (; i + VEC16 <= end; i += VEC16)
-            hits -= vec16_load(f, i, VALUE_F32) >= bound; /* -1 where it holds */
-        for (int l = 0; l < VEC16; l++)
+        simd_mask hits = { 0 };
+        for (; i + SIMD <= end; i += SIMD)
+            hits -= simd_load(f, i, VALUE_F32) >= bound; /* -1 where it holds */
+        for (int l = 0; l < SIMD; l++)
             all += hits[l];
     }
     for (; i < n; i++)
@@ -65,7 +65,7 @@ static int64_t ties_of(const float *f, int64_t n, int64_t k, float kth)
 }
 
 /* Values are seen as CHUNKS chunks of LANES columns; a group is a column of a chunk. */
-enum { LANES = VEC16, CHUNKS = 32, GROUPS = LANES * CHUNKS, LEAST = 4, CANDIDATES = 2048 };
+enum { LANES = SIMD, GROUPS = 512, CHUNKS = GROUPS / LANES, LEAST = 4, CANDIDATES = 2048 };
 
 /* A bound that at least k values reach, from the maxima of groups; 0 where groups are too few or too small. */
 static float bound_of(const float *f, int64_t n, int64_t k)
@@ -103,7 +103,7 @@ static bool gather(struct candidates *c, const float *restrict f, int64_t n, int
         const int64_t end = at + LANES < n ? at + LANES : n;
         if (found + LANES > CANDIDATES)
             return false;
-        if (end - at == LANES && vec16_bits_of(vec16_load(f, at, VALUE_F32) >= vec16_all(bound)) == 0)
+        if (end - at == LANES && simd_bits_of(simd_load(f, at, VALUE_F32) >= simd_all(bound)) == 0)
             continue;
         for (int64_t i = at; i < end; i++) {
             c->place[found] = (int32_t)i;

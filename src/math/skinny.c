@@ -4,18 +4,18 @@
 
 #include <string.h>
 
-enum { LANES = 8, MOST = 7, ROWS = 4, WIDTH = 4 }; /* columns, rows, vectors of a row at a time */
-typedef double lanes __attribute__((vector_size(8 * LANES)));
-typedef float narrow __attribute__((vector_size(4 * LANES)));
+#include "math/simd.h"
 
-/* x[0..7] - mean[0..7], in double. */
+enum { LANES = SIMD / 2, MOST = 7 };                                        /* columns at a time */
+enum { ROWS = SIMD_BYTES == 64 ? 4 : 2, WIDTH = SIMD_BYTES == 64 ? 4 : 1 }; /* rows; registers of a row */
+typedef simd_double lanes;
+
+/* x[0..LANES-1] - mean[0..LANES-1], in double. */
 static inline lanes centred(const float *x, const double *mean)
 {
-    narrow v;
     lanes m;
-    memcpy(&v, x, sizeof v);
     memcpy(&m, mean, sizeof m);
-    return __builtin_convertvector(v, lanes) - m;
+    return simd_load_double(x) - m;
 }
 
 static inline lanes load(const double *x)
@@ -25,11 +25,15 @@ static inline lanes load(const double *x)
     return v;
 }
 
-/* Lane 0 + 4, 1 + 5, ... and so on: one order. */
+/* Sum of the lanes: a tree of halves. */
 static inline double sum_of(lanes v)
 {
-    double a = (v[0] + v[4]) + (v[2] + v[6]), b = (v[1] + v[5]) + (v[3] + v[7]);
-    return a + b;
+    double lane[LANES];
+    memcpy(lane, &v, sizeof v);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++)
+            lane[l] += lane[l + half];
+    return lane[0];
 }
 
 /* n columns of `rows` rows; n and rows are constants where this is inlined. */

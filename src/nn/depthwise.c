@@ -1,17 +1,17 @@
-/* A task is sixteen channels of one image. They are copied into a tile with zeros around it, one vec16 a pixel, so
- * that the loops know neither borders nor types: seven outputs of a row, or seven taps of a weight gradient, stay in
- * registers while a row of the window passes by (49 multiply-adds for 20 loads). */
+/* A task is the channels of one image that a register holds. They are copied into a tile with zeros around it, one simd
+ * a pixel, so that the loops know neither borders nor types: seven outputs of a row, or seven taps of a weight
+ * gradient, stay in registers while a row of the window passes by (49 multiply-adds for 20 loads). */
 #include "nn/depthwise.h"
 
 #include <omp.h>
 #include <stddef.h>
 #include <string.h>
 
-#include "math/vec16.h"
+#include "math/simd.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { WINDOW = DEPTHWISE_WINDOW, TAPS = DEPTHWISE_TAPS, LANES = DEPTHWISE_LANES, PAD = 3, SUMS = TAPS + 1 };
+enum { WINDOW = DEPTHWISE_WINDOW, TAPS = DEPTHWISE_TAPS, LANES = SIMD, PAD = 3, SUMS = TAPS + 1 };
 
 static int64_t blocks_of(const struct depthwise_shape *s)
 {
@@ -60,28 +60,28 @@ void depthwise_prepare(float *taps, const float *weight, int channels, bool turn
 
 /* ---- pixels in and out ---- */
 
-INLINE vec16 load(const void *values, int64_t at, int lanes, enum value_type type)
+INLINE simd load(const void *values, int64_t at, int lanes, enum value_type type)
 {
-    return lanes < LANES ? vec16_load_few(values, at, lanes, type) : vec16_load(values, at, type);
+    return lanes < LANES ? simd_load_few(values, at, lanes, type) : simd_load(values, at, type);
 }
 
-INLINE void store(void *values, int64_t at, vec16 v, int lanes, enum value_type type)
+INLINE void store(void *values, int64_t at, simd v, int lanes, enum value_type type)
 {
     if (lanes < LANES)
-        vec16_store_few(values, at, v, lanes, type);
+        simd_store_few(values, at, v, lanes, type);
     else
-        vec16_store(values, at, v, type);
+        simd_store(values, at, v, type);
 }
 
 /* Channels [first, first + lanes) of one image into a tile. */
-INLINE void fill_tile(vec16 *restrict tile, const void *restrict image, int first, int lanes,
+INLINE void fill_tile(simd *restrict tile, const void *restrict image, int first, int lanes,
                       const struct depthwise_shape *s, enum value_type type)
 {
     int64_t pitch = pitch_of(s);
     memset(tile, 0, (size_t)(PAD * pitch) * sizeof *tile);
     memset(tile + (s->height + PAD) * pitch, 0, (size_t)(PAD * pitch) * sizeof *tile);
     for (int y = 0; y < s->height; y++) {
-        vec16 *row = tile + (y + PAD) * pitch;
+        simd *row = tile + (y + PAD) * pitch;
         memset(row, 0, PAD * sizeof *row);
         for (int x = 0; x < s->width; x++)
             row[PAD + x] = load(image, ((int64_t)y * s->width + x) * s->channels + first, lanes, type);
@@ -92,17 +92,17 @@ INLINE void fill_tile(vec16 *restrict tile, const void *restrict image, int firs
 /* ---- arithmetic on tiles ---- */
 
 /* out [7] = bias + seven outputs of a row; `in` is the upper left of the first one's window. */
-INLINE void seven_outputs(vec16 out[restrict WINDOW], const vec16 *restrict in, int64_t pitch,
-                          const vec16 *restrict taps, vec16 bias)
+INLINE void seven_outputs(simd out[restrict WINDOW], const simd *restrict in, int64_t pitch, const simd *restrict taps,
+                          simd bias)
 {
-    vec16 sum[WINDOW];
+    simd sum[WINDOW];
     for (int o = 0; o < WINDOW; o++)
         sum[o] = bias;
     for (int ky = 0; ky < WINDOW; ky++) {
-        const vec16 *row = in + ky * pitch, *w = taps + ky * WINDOW;
+        const simd *row = in + ky * pitch, *w = taps + ky * WINDOW;
 #pragma GCC unroll 16
         for (int i = 0; i < 2 * WINDOW - 1; i++) {
-            vec16 v = row[i];
+            simd v = row[i];
 #pragma GCC unroll 8
             for (int kx = 0; kx < WINDOW; kx++)
                 if (i - kx >= 0 && i - kx < WINDOW)
@@ -113,13 +113,13 @@ INLINE void seven_outputs(vec16 out[restrict WINDOW], const vec16 *restrict in, 
         out[o] = sum[o];
 }
 
-INLINE void convolve(void *image, const vec16 *tile, const vec16 *taps, vec16 bias, int first, int lanes,
+INLINE void convolve(void *image, const simd *tile, const simd *taps, simd bias, int first, int lanes,
                      const struct depthwise_shape *s, enum value_type type)
 {
     int64_t pitch = pitch_of(s);
     for (int y = 0; y < s->height; y++)
         for (int x = 0; x < s->width; x += WINDOW) {
-            vec16 out[WINDOW];
+            simd out[WINDOW];
             seven_outputs(out, tile + y * pitch + x, pitch, taps, bias);
             for (int o = 0; o < WINDOW && x + o < s->width; o++)
                 store(image, ((int64_t)y * s->width + x + o) * s->channels + first, out[o], lanes, type);
@@ -127,15 +127,15 @@ INLINE void convolve(void *image, const vec16 *tile, const vec16 *taps, vec16 bi
 }
 
 /* sums [7] += over a row of g, g times the input seen by each tap of one row of the window. */
-INLINE void row_taps(vec16 sums[restrict WINDOW], const vec16 *restrict g, const vec16 *restrict in, int64_t width)
+INLINE void row_taps(simd sums[restrict WINDOW], const simd *restrict g, const simd *restrict in, int64_t width)
 {
-    vec16 sum[WINDOW];
+    simd sum[WINDOW];
     for (int k = 0; k < WINDOW; k++)
         sum[k] = sums[k];
     for (int64_t x = 0; x < width; x += WINDOW) {
 #pragma GCC unroll 16
         for (int i = 0; i < 2 * WINDOW - 1; i++) {
-            vec16 v = in[x + i];
+            simd v = in[x + i];
 #pragma GCC unroll 8
             for (int kx = 0; kx < WINDOW; kx++)
                 if (i - kx >= 0 && i - kx < WINDOW)
@@ -147,13 +147,13 @@ INLINE void row_taps(vec16 sums[restrict WINDOW], const vec16 *restrict g, const
 }
 
 /* sums [49 taps, bias] of one image. */
-static void gradient_sums(vec16 *restrict sums, const vec16 *restrict g, const vec16 *restrict in,
+static void gradient_sums(simd *restrict sums, const simd *restrict g, const simd *restrict in,
                           const struct depthwise_shape *s)
 {
     int64_t pitch = pitch_of(s), width = padded_width(s);
     memset(sums, 0, SUMS * sizeof *sums);
     for (int y = 0; y < s->height; y++) {
-        const vec16 *row = g + (y + PAD) * pitch + PAD;
+        const simd *row = g + (y + PAD) * pitch + PAD;
         for (int ky = 0; ky < WINDOW; ky++)
             row_taps(sums + ky * WINDOW, row, in + (y + ky) * pitch, width);
         for (int x = 0; x < s->width; x++)
@@ -167,14 +167,14 @@ struct task {
     int64_t image; /* first value of the image */
     int64_t block;
     int first, lanes;
-    vec16 *in, *out; /* tiles of this thread */
+    simd *in, *out; /* tiles of this thread */
 };
 
 static struct task task_of(int64_t number, float *work, const struct depthwise_shape *s)
 {
     int64_t blocks = blocks_of(s), block = number % blocks;
     int first = (int)block * LANES, left = s->channels - first;
-    vec16 *tiles = (vec16 *)(void *)work + omp_get_thread_num() * 2 * tile_vectors(s);
+    simd *tiles = (simd *)(void *)work + omp_get_thread_num() * 2 * tile_vectors(s);
     return (struct task){ .image = number / blocks * s->height * s->width * s->channels,
                           .block = block,
                           .first = first,
@@ -183,27 +183,27 @@ static struct task task_of(int64_t number, float *work, const struct depthwise_s
                           .out = tiles + tile_vectors(s) };
 }
 
-static const vec16 *taps_of(const float *taps, const struct task *t)
+static const simd *taps_of(const float *taps, const struct task *t)
 {
-    return (const vec16 *)(const void *)taps + t->block * TAPS;
+    return (const simd *)(const void *)taps + t->block * TAPS;
 }
 
 INLINE void forward_task(void *out, const void *x, const float *taps, const float *bias, const struct task *t,
                          const struct depthwise_shape *s, int lanes, enum value_type type)
 {
-    vec16 b = load(bias, t->first, lanes, VALUE_F32);
+    simd b = load(bias, t->first, lanes, VALUE_F32);
     fill_tile(t->in, value_at_const(x, t->image, type), t->first, lanes, s, type);
     convolve(value_at(out, t->image, type), t->in, taps_of(taps, t), b, t->first, lanes, s, type);
 }
 
-INLINE void backward_task(void *diff, vec16 *sums, const void *g, const void *x, const float *turned,
+INLINE void backward_task(void *diff, simd *sums, const void *g, const void *x, const float *turned,
                           const struct task *t, const struct depthwise_shape *s, int lanes, enum value_type type)
 {
     fill_tile(t->in, value_at_const(x, t->image, type), t->first, lanes, s, type);
     fill_tile(t->out, value_at_const(g, t->image, type), t->first, lanes, s, type);
     gradient_sums(sums, t->out, t->in, s);
     if (diff)
-        convolve(value_at(diff, t->image, type), t->out, taps_of(turned, t), (vec16){ 0 }, t->first, lanes, s, type);
+        convolve(value_at(diff, t->image, type), t->out, taps_of(turned, t), (simd){ 0 }, t->first, lanes, s, type);
 }
 
 /* Calls `body` with constant lanes and type where lanes are full. */
@@ -250,7 +250,7 @@ void depthwise_backward(void *diff, float *dweight, float *dbias, float *partial
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < tasks; i++) {
         struct task t = task_of(i, work, s);
-        vec16 *sums = (vec16 *)(void *)partial + i * SUMS;
+        simd *sums = (simd *)(void *)partial + i * SUMS;
         BY_KIND(backward_task, t.lanes, type, diff, sums, g, x, turned, &t, s);
     }
     add_images(dweight, dbias, partial, s);

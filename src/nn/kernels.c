@@ -1,7 +1,7 @@
-/* Batch-norm, pooling and loss kernels. Whole vectors of lanes are worked on sixteen
- * at a time; narrower layouts (NCHW with a single lane, eight lanes) are taken as
- * sixteen columns of repeated channels. How sums meet over shards and ranks is left
- * to the ops. */
+/* Batch-norm, pooling and loss kernels. Lanes are worked on a register at a time
+ * (math/simd.h); narrower layouts (NCHW with a single lane, eight lanes where a
+ * register holds sixteen) are taken as a register of repeated channels. How sums
+ * meet over shards and ranks is left to the ops. */
 #include "nn/kernels.h"
 
 #include <math.h>
@@ -9,58 +9,51 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "math/vec16.h"
+#include "math/simd.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* The coefficients of few lanes, repeated over sixteen columns. */
-static struct norm_lanes spread(float wide[5][VEC16], struct norm_lanes c, int lanes)
+/* The coefficients of few lanes, repeated over a register's columns. */
+static struct norm_lanes spread(float wide[5][SIMD], struct norm_lanes c, int lanes)
 {
     const float *const from[5] = { c.scale, c.mean, c.bias, c.slope, c.shift };
     for (int k = 0; k < 5; k++)
-        for (int l = 0; l < VEC16; l++)
+        for (int l = 0; l < SIMD; l++)
             wide[k][l] = from[k] ? from[k][l % lanes] : 0.0f;
     return (struct norm_lanes){ wide[0], wide[1], wide[2], wide[3], wide[4] };
 }
 
-/* The coefficients from lane `l` on; those not given stay so. */
-static struct norm_lanes lanes_from(struct norm_lanes c, int l)
-{
-    return (struct norm_lanes){ c.scale ? c.scale + l : NULL, c.mean ? c.mean + l : NULL, c.bias ? c.bias + l : NULL,
-                                c.slope ? c.slope + l : NULL, c.shift ? c.shift + l : NULL };
-}
-
 /* sum [lanes] of columns that repeat. */
-static void add_up(double *sum, const double column[VEC16], int lanes)
+static void add_up(double *sum, const double column[SIMD], int lanes)
 {
     memset(sum, 0, (size_t)lanes * sizeof *sum);
-    for (int l = 0; l < VEC16; l++)
+    for (int l = 0; l < SIMD; l++)
         sum[l % lanes] += column[l];
 }
 
 static bool repeats(int lanes)
 {
-    return lanes < VEC16 && VEC16 % lanes == 0;
+    return lanes < SIMD && SIMD % lanes == 0;
 }
 
-static inline void add_double(double *sum, vec16_double8 low, vec16_double8 high)
+static inline void add_double(double *sum, simd_double low, simd_double high)
 {
-    for (int l = 0; l < 8; l++) {
+    for (int l = 0; l < SIMD / 2; l++) {
         sum[l] += low[l];
-        sum[l + 8] += high[l];
+        sum[l + SIMD / 2] += high[l];
     }
 }
 
 /* ---- sums of the forward pass ---- */
 
-/* Sixteen columns, `step` values apart from pixel to pixel; adds to sum and square. */
+/* SIMD columns, `step` values apart from pixel to pixel; adds to sum and square. */
 INLINE void wide_sums(double *restrict sum, double *restrict square, const void *restrict x, int64_t pixels,
                       int64_t step, enum value_type type)
 {
-    vec16_double8 s0 = { 0 }, s1 = { 0 }, q0 = { 0 }, q1 = { 0 };
+    simd_double s0 = { 0 }, s1 = { 0 }, q0 = { 0 }, q1 = { 0 };
     for (int64_t p = 0; p < pixels; p++) {
-        vec16 v = vec16_load(x, p * step, type);
-        vec16_double8 v0 = vec16_double(v, 0), v1 = vec16_double(v, 1);
+        simd v = simd_load(x, p * step, type);
+        simd_double v0 = simd_to_double(v, 0), v1 = simd_to_double(v, 1);
         s0 += v0;
         s1 += v1;
         q0 += v0 * v0;
@@ -86,14 +79,14 @@ void norm_sums(double *sum, double *square, const void *x, int64_t pixels, int l
     memset(sum, 0, (size_t)lanes * sizeof *sum);
     memset(square, 0, (size_t)lanes * sizeof *square);
     if (repeats(lanes)) {
-        double s[VEC16] = { 0 }, q[VEC16] = { 0 };
-        int64_t whole = pixels * lanes / VEC16, done = whole * VEC16;
-        BY_TYPE(wide_sums, type, s, q, x, whole, VEC16);
+        double s[SIMD] = { 0 }, q[SIMD] = { 0 };
+        int64_t whole = pixels * lanes / SIMD, done = whole * SIMD;
+        BY_TYPE(wide_sums, type, s, q, x, whole, SIMD);
         narrow_sums(s, q, value_at_const(x, done, type), 1, (int)(pixels * lanes - done), type);
         add_up(sum, s, lanes);
         add_up(square, q, lanes);
-    } else if (lanes % VEC16 == 0) {
-        for (int l = 0; l < lanes; l += VEC16)
+    } else if (lanes % SIMD == 0) {
+        for (int l = 0; l < lanes; l += SIMD)
             BY_TYPE(wide_sums, type, sum + l, square + l, value_at_const(x, l, type), pixels, lanes);
     } else {
         narrow_sums(sum, square, x, pixels, lanes, type);
@@ -106,15 +99,15 @@ void norm_sums(double *sum, double *square, const void *x, int64_t pixels, int l
 INLINE void wide_apply(void *out, const void *restrict x, const void *residual, struct norm_lanes c, int64_t pixels,
                        int relu, int64_t step, enum value_type type)
 {
-    const vec16 scale = vec16_load(c.scale, 0, VALUE_F32), mean = vec16_load(c.mean, 0, VALUE_F32),
-                bias = vec16_load(c.bias, 0, VALUE_F32);
+    const simd scale = simd_load(c.scale, 0, VALUE_F32), mean = simd_load(c.mean, 0, VALUE_F32),
+               bias = simd_load(c.bias, 0, VALUE_F32);
     for (int64_t p = 0; p < pixels; p++) {
-        vec16 y = scale * (vec16_load(x, p * step, type) - mean) + bias;
+        simd y = scale * (simd_load(x, p * step, type) - mean) + bias;
         if (residual)
-            y += vec16_load(residual, p * step, type);
+            y += simd_load(residual, p * step, type);
         if (relu)
-            y = vec16_where(~(y < 0.0f), y); /* a NaN stays one */
-        vec16_store(out, p * step, y, type);
+            y = simd_where(~(y < 0.0f), y); /* a NaN stays one */
+        simd_store(out, p * step, y, type);
     }
 }
 
@@ -152,16 +145,16 @@ void norm_apply(void *out, const void *x, const void *residual, struct norm_lane
                 int relu, enum value_type type)
 {
     if (repeats(lanes)) {
-        float wide[5][VEC16];
+        float wide[5][SIMD];
         const struct norm_lanes w = spread(wide, c, lanes);
-        int64_t whole = pixels * lanes / VEC16, done = whole * VEC16;
-        BY_TYPE(wide_apply_by, type, out, x, residual, w, whole, relu, VEC16);
+        int64_t whole = pixels * lanes / SIMD, done = whole * SIMD;
+        BY_TYPE(wide_apply_by, type, out, x, residual, w, whole, relu, SIMD);
         narrow_apply(past(out, done, type), past(x, done, type), past(residual, done, type), w, 1, relu,
                      (int)(pixels * lanes - done), type);
-    } else if (lanes % VEC16 == 0) {
-        for (int l = 0; l < lanes; l += VEC16)
+    } else if (lanes % SIMD == 0) {
+        for (int l = 0; l < lanes; l += SIMD)
             BY_TYPE(wide_apply_by, type, past(out, l, type), past(x, l, type), past(residual, l, type),
-                    lanes_from(c, l), pixels, relu, lanes);
+                    norm_lanes_from(c, l), pixels, relu, lanes);
     } else {
         narrow_apply(out, x, residual, c, pixels, relu, lanes, type);
     }
@@ -174,24 +167,24 @@ INLINE void wide_backward_sums(double *restrict sum, double *restrict dot, void 
                                const void *restrict g2, const void *restrict x, const void *restrict out,
                                struct norm_lanes c, int64_t pixels, int relu, int64_t step, enum value_type type)
 {
-    const vec16 scale = vec16_load(c.scale, 0, VALUE_F32), mean = vec16_load(c.mean, 0, VALUE_F32),
-                bias = vec16_load(c.bias, 0, VALUE_F32);
-    const vec16_double8 mean0 = vec16_double(mean, 0), mean1 = vec16_double(mean, 1);
+    const simd scale = simd_load(c.scale, 0, VALUE_F32), mean = simd_load(c.mean, 0, VALUE_F32),
+               bias = simd_load(c.bias, 0, VALUE_F32);
+    const simd_double mean0 = simd_to_double(mean, 0), mean1 = simd_to_double(mean, 1);
     const bool store = relu || g2 || to != g;
-    vec16_double8 s0 = { 0 }, s1 = { 0 }, d0 = { 0 }, d1 = { 0 };
+    simd_double s0 = { 0 }, s1 = { 0 }, d0 = { 0 }, d1 = { 0 };
     for (int64_t p = 0; p < pixels; p++) {
-        vec16 v = vec16_load(g, p * step, type), at = vec16_load(x, p * step, type);
+        simd v = simd_load(g, p * step, type), at = simd_load(x, p * step, type);
         if (g2)
-            v += vec16_load(g2, p * step, type);
+            v += simd_load(g2, p * step, type);
         if (relu)
-            v = vec16_where((out ? vec16_load(out, p * step, type) : scale * (at - mean) + bias) > 0.0f, v);
+            v = simd_where((out ? simd_load(out, p * step, type) : scale * (at - mean) + bias) > 0.0f, v);
         if (store)
-            vec16_store(to, p * step, v, type);
-        vec16_double8 v0 = vec16_double(v, 0), v1 = vec16_double(v, 1);
+            simd_store(to, p * step, v, type);
+        simd_double v0 = simd_to_double(v, 0), v1 = simd_to_double(v, 1);
         s0 += v0;
         s1 += v1;
-        d0 += v0 * (vec16_double(at, 0) - mean0);
-        d1 += v1 * (vec16_double(at, 1) - mean1);
+        d0 += v0 * (simd_to_double(at, 0) - mean0);
+        d1 += v1 * (simd_to_double(at, 1) - mean1);
     }
     add_double(sum, s0, s1);
     add_double(dot, d0, d1);
@@ -236,19 +229,20 @@ void norm_backward_sums(double *sum, double *dot, void *to, const void *g, const
     memset(sum, 0, (size_t)lanes * sizeof *sum);
     memset(dot, 0, (size_t)lanes * sizeof *dot);
     if (repeats(lanes)) {
-        double s[VEC16] = { 0 }, d[VEC16] = { 0 };
-        float wide[5][VEC16];
+        double s[SIMD] = { 0 }, d[SIMD] = { 0 };
+        float wide[5][SIMD];
         const struct norm_lanes w = spread(wide, c, lanes);
-        int64_t whole = pixels * lanes / VEC16, done = whole * VEC16;
-        BY_TYPE(wide_backward_sums_by, type, s, d, to, g, g2, x, out, w, whole, relu, VEC16);
+        int64_t whole = pixels * lanes / SIMD, done = whole * SIMD;
+        BY_TYPE(wide_backward_sums_by, type, s, d, to, g, g2, x, out, w, whole, relu, SIMD);
         narrow_backward_sums(s, d, past(to, done, type), past(g, done, type), past(g2, done, type), past(x, done, type),
                              past(out, done, type), w, 1, relu, (int)(pixels * lanes - done), type);
         add_up(sum, s, lanes);
         add_up(dot, d, lanes);
-    } else if (lanes % VEC16 == 0) {
-        for (int l = 0; l < lanes; l += VEC16)
+    } else if (lanes % SIMD == 0) {
+        for (int l = 0; l < lanes; l += SIMD)
             BY_TYPE(wide_backward_sums_by, type, sum + l, dot + l, past(to, l, type), past(g, l, type),
-                    past(g2, l, type), past(x, l, type), past(out, l, type), lanes_from(c, l), pixels, relu, lanes);
+                    past(g2, l, type), past(x, l, type), past(out, l, type), norm_lanes_from(c, l), pixels, relu,
+                    lanes);
     } else {
         narrow_backward_sums(sum, dot, to, g, g2, x, out, c, pixels, relu, lanes, type);
     }
@@ -260,11 +254,11 @@ void norm_backward_sums(double *sum, double *dot, void *to, const void *g, const
 INLINE void wide_backward_apply(void *diff, const void *g, const void *restrict x, struct norm_lanes c, int64_t pixels,
                                 int64_t step, enum value_type type)
 {
-    const vec16 scale = vec16_load(c.scale, 0, VALUE_F32), mean = vec16_load(c.mean, 0, VALUE_F32),
-                slope = vec16_load(c.slope, 0, VALUE_F32), shift = vec16_load(c.shift, 0, VALUE_F32);
+    const simd scale = simd_load(c.scale, 0, VALUE_F32), mean = simd_load(c.mean, 0, VALUE_F32),
+               slope = simd_load(c.slope, 0, VALUE_F32), shift = simd_load(c.shift, 0, VALUE_F32);
     for (int64_t p = 0; p < pixels; p++) {
-        vec16 centred = vec16_load(x, p * step, type) - mean;
-        vec16_store(diff, p * step, scale * vec16_load(g, p * step, type) - (slope * centred + shift), type);
+        simd centred = simd_load(x, p * step, type) - mean;
+        simd_store(diff, p * step, scale * simd_load(g, p * step, type) - (slope * centred + shift), type);
     }
 }
 
@@ -283,16 +277,16 @@ void norm_backward_apply(void *diff, const void *g, const void *x, struct norm_l
                          enum value_type type)
 {
     if (repeats(lanes)) {
-        float wide[5][VEC16];
+        float wide[5][SIMD];
         const struct norm_lanes w = spread(wide, c, lanes);
-        int64_t whole = pixels * lanes / VEC16, done = whole * VEC16;
-        BY_TYPE(wide_backward_apply, type, diff, g, x, w, whole, VEC16);
+        int64_t whole = pixels * lanes / SIMD, done = whole * SIMD;
+        BY_TYPE(wide_backward_apply, type, diff, g, x, w, whole, SIMD);
         narrow_backward_apply(past(diff, done, type), past(g, done, type), past(x, done, type), w, 1,
                               (int)(pixels * lanes - done), type);
-    } else if (lanes % VEC16 == 0) {
-        for (int l = 0; l < lanes; l += VEC16)
+    } else if (lanes % SIMD == 0) {
+        for (int l = 0; l < lanes; l += SIMD)
             BY_TYPE(wide_backward_apply, type, past(diff, l, type), past(g, l, type), past(x, l, type),
-                    lanes_from(c, l), pixels, lanes);
+                    norm_lanes_from(c, l), pixels, lanes);
     } else {
         narrow_backward_apply(diff, g, x, c, pixels, lanes, type);
     }
@@ -330,8 +324,8 @@ enum { PIECE = 4096 }; /* values a thread adds at a time */
 INLINE void add_piece(void *sum, const void *more, int64_t count, enum value_type type)
 {
     int64_t i = 0;
-    for (; i + VEC16 <= count; i += VEC16)
-        vec16_store(sum, i, vec16_load(sum, i, type) + vec16_load(more, i, type), type);
+    for (; i + SIMD <= count; i += SIMD)
+        simd_store(sum, i, simd_load(sum, i, type) + simd_load(more, i, type), type);
     for (; i < count; i++)
         value_store(sum, i, value_load(sum, i, type) + value_load(more, i, type), type);
 }

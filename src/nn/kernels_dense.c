@@ -1,11 +1,11 @@
 /* Normalisation of concatenated values: the means of a transition, and backward
- * in one pass that adds to the gradient so far. Sixteen lanes are a vector; fewer
- * go through plain loops. */
+ * in one pass that adds to the gradient so far. Lanes are worked on a register at
+ * a time (math/simd.h); fewer go through plain loops, unrolled where they are 8. */
 #include "nn/kernels_dense.h"
 
 #include <string.h>
 
-#include "math/vec16.h"
+#include "math/simd.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -17,24 +17,25 @@ struct run {
 
 /* ---- means of a transition ---- */
 
-INLINE vec16 relu16(const void *x, int64_t i, vec16 scale, vec16 mean, vec16 bias, enum value_type type)
+INLINE simd relu_of(const void *x, int64_t i, simd scale, simd mean, simd bias, enum value_type type)
 {
-    vec16 y = scale * (vec16_load(x, i, type) - mean) + bias;
-    return vec16_where(~(y < 0.0f), y); /* a NaN stays one */
+    simd y = scale * (simd_load(x, i, type) - mean) + bias;
+    return simd_where(~(y < 0.0f), y); /* a NaN stays one */
 }
 
+/* SIMD columns, `step` values apart from pixel to pixel. */
 INLINE void wide_halve(void *restrict out, const void *restrict x, struct norm_lanes c, int height, int width,
-                       enum value_type type)
+                       int64_t step, enum value_type type)
 {
-    const vec16 scale = vec16_load(c.scale, 0, VALUE_F32), mean = vec16_load(c.mean, 0, VALUE_F32),
-                bias = vec16_load(c.bias, 0, VALUE_F32);
-    int64_t to = 0, row = (int64_t)width * VEC16;
+    const simd scale = simd_load(c.scale, 0, VALUE_F32), mean = simd_load(c.mean, 0, VALUE_F32),
+               bias = simd_load(c.bias, 0, VALUE_F32);
+    int64_t to = 0, row = width * step;
     for (int h = 0; h < height / 2; h++) {
-        for (int w = 0; w < width / 2; w++, to += VEC16) {
-            int64_t at = 2 * h * row + 2 * w * VEC16, below = at + row;
-            vec16 sum = (relu16(x, at, scale, mean, bias, type) + relu16(x, at + VEC16, scale, mean, bias, type)) +
-                        (relu16(x, below, scale, mean, bias, type) + relu16(x, below + VEC16, scale, mean, bias, type));
-            vec16_store(out, to, 0.25f * sum, type);
+        for (int w = 0; w < width / 2; w++, to += step) {
+            int64_t at = 2 * h * row + 2 * w * step, below = at + row;
+            simd sum = (relu_of(x, at, scale, mean, bias, type) + relu_of(x, at + step, scale, mean, bias, type)) +
+                       (relu_of(x, below, scale, mean, bias, type) + relu_of(x, below + step, scale, mean, bias, type));
+            simd_store(out, to, 0.25f * sum, type);
         }
     }
 }
@@ -45,8 +46,8 @@ static float relu_at(const void *x, int64_t i, struct norm_lanes c, int l, enum 
     return y < 0.0f ? 0.0f : y;
 }
 
-static void narrow_halve(void *out, const void *x, struct norm_lanes c, int height, int width, int lanes,
-                         enum value_type type)
+INLINE void narrow_halve(void *restrict out, const void *restrict x, struct norm_lanes c, int height, int width,
+                         int lanes, enum value_type type)
 {
     int64_t to = 0, row = (int64_t)width * lanes;
     for (int h = 0; h < height / 2; h++)
@@ -61,42 +62,43 @@ static void narrow_halve(void *out, const void *x, struct norm_lanes c, int heig
 
 void norm_halve(void *out, const void *x, struct norm_lanes c, int height, int width, int lanes, enum value_type type)
 {
-    if (lanes == VEC16 && type == VALUE_BF16)
-        wide_halve(out, x, c, height, width, VALUE_BF16);
-    else if (lanes == VEC16)
-        wide_halve(out, x, c, height, width, VALUE_F32);
-    else
+    for (int l = 0; lanes % SIMD == 0 && l < lanes; l += SIMD)
+        BY_TYPE(wide_halve, type, value_at(out, l, type), value_at_const(x, l, type), norm_lanes_from(c, l), height,
+                width, lanes);
+    if (lanes % SIMD != 0 && lanes == 8)
+        BY_TYPE(narrow_halve, type, out, x, c, height, width, 8);
+    else if (lanes % SIMD != 0)
         narrow_halve(out, x, c, height, width, lanes, type);
 }
 
 /* ---- backward ---- */
 
-/* A row of `pixels`; the gradient of pixel p is at p / `each` and belongs to it by `share`. */
+/* A row of `pixels`, `step` values apart; the gradient of pixel p is at p / `each` and belongs to it by `share`. */
 INLINE void wide_add(struct run run, void *restrict diff, const void *restrict g, const void *restrict x,
-                     int64_t pixels, int each, float share, bool fresh, enum value_type type)
+                     int64_t pixels, int each, float share, int64_t step, bool fresh, enum value_type type)
 {
-    const vec16 scale = vec16_load(run.c.scale, 0, VALUE_F32), mean = vec16_load(run.c.mean, 0, VALUE_F32),
-                bias = vec16_load(run.c.bias, 0, VALUE_F32);
-    vec16_double8 s[2], d[2];
+    const simd scale = simd_load(run.c.scale, 0, VALUE_F32), mean = simd_load(run.c.mean, 0, VALUE_F32),
+               bias = simd_load(run.c.bias, 0, VALUE_F32);
+    simd_double s[2], d[2];
     memcpy(s, run.sum, sizeof s);
     memcpy(d, run.dot, sizeof d);
     for (int64_t p = 0; p < pixels; p++) {
-        vec16 centred = vec16_load(x, p * VEC16, type) - mean;
-        vec16 v = vec16_where(scale * centred + bias > 0.0f, share * vec16_load(g, p / each * VEC16, type));
-        vec16 sum = fresh ? scale * v : vec16_load(diff, p * VEC16, type) + scale * v;
-        vec16_store(diff, p * VEC16, sum, type);
-        vec16 product = v * centred;
-        s[0] += vec16_double(v, 0);
-        s[1] += vec16_double(v, 1);
-        d[0] += vec16_double(product, 0);
-        d[1] += vec16_double(product, 1);
+        simd centred = simd_load(x, p * step, type) - mean;
+        simd v = simd_where(scale * centred + bias > 0.0f, share * simd_load(g, p / each * step, type));
+        simd sum = fresh ? scale * v : simd_load(diff, p * step, type) + scale * v;
+        simd_store(diff, p * step, sum, type);
+        simd product = v * centred;
+        s[0] += simd_to_double(v, 0);
+        s[1] += simd_to_double(v, 1);
+        d[0] += simd_to_double(product, 0);
+        d[1] += simd_to_double(product, 1);
     }
     memcpy(run.sum, s, sizeof s);
     memcpy(run.dot, d, sizeof d);
 }
 
-static void narrow_add(struct run run, void *diff, const void *g, const void *x, int64_t pixels, int each, float share,
-                       bool fresh, int lanes, enum value_type type)
+INLINE void narrow_add(struct run run, void *restrict diff, const void *restrict g, const void *restrict x,
+                       int64_t pixels, int each, float share, int lanes, bool fresh, enum value_type type)
 {
     for (int64_t p = 0; p < pixels; p++)
         for (int l = 0; l < lanes; l++) {
@@ -111,19 +113,26 @@ static void narrow_add(struct run run, void *diff, const void *g, const void *x,
 }
 
 /* Each combination of use becomes a loop of its own. */
-INLINE void add_row(struct run run, void *diff, const void *g, const void *x, int64_t pixels, int each, float share,
-                    bool fresh, int lanes, enum value_type type)
+#define BY_USE(body, fresh, type, ...)                                                                                 \
+    do {                                                                                                               \
+        if (fresh)                                                                                                     \
+            BY_TYPE(body, type, __VA_ARGS__, true);                                                                    \
+        else                                                                                                           \
+            BY_TYPE(body, type, __VA_ARGS__, false);                                                                   \
+    } while (0)
+
+static void add_row(struct run run, void *diff, const void *g, const void *x, int64_t pixels, int each, float share,
+                    int lanes, bool fresh, enum value_type type)
 {
-    if (lanes != VEC16)
-        narrow_add(run, diff, g, x, pixels, each, share, fresh, lanes, type);
-    else if (type == VALUE_BF16 && fresh)
-        wide_add(run, diff, g, x, pixels, each, share, true, VALUE_BF16);
-    else if (type == VALUE_BF16)
-        wide_add(run, diff, g, x, pixels, each, share, false, VALUE_BF16);
-    else if (fresh)
-        wide_add(run, diff, g, x, pixels, each, share, true, VALUE_F32);
-    else
-        wide_add(run, diff, g, x, pixels, each, share, false, VALUE_F32);
+    for (int l = 0; lanes % SIMD == 0 && l < lanes; l += SIMD) {
+        struct run part = { run.sum + l, run.dot + l, norm_lanes_from(run.c, l) };
+        BY_USE(wide_add, fresh, type, part, value_at(diff, l, type), value_at_const(g, l, type),
+               value_at_const(x, l, type), pixels, each, share, lanes);
+    }
+    if (lanes % SIMD != 0 && lanes == 8)
+        BY_USE(narrow_add, fresh, type, run, diff, g, x, pixels, each, share, 8);
+    else if (lanes % SIMD != 0)
+        narrow_add(run, diff, g, x, pixels, each, share, lanes, fresh, type);
 }
 
 void norm_add_gradient(double *sum, double *dot, void *diff, const void *g, const void *x, struct norm_lanes c,
@@ -131,7 +140,7 @@ void norm_add_gradient(double *sum, double *dot, void *diff, const void *g, cons
 {
     memset(sum, 0, (size_t)lanes * sizeof *sum);
     memset(dot, 0, (size_t)lanes * sizeof *dot);
-    add_row((struct run){ sum, dot, c }, diff, g, x, pixels, 1, 1.0f, fresh, lanes, type);
+    add_row((struct run){ sum, dot, c }, diff, g, x, pixels, 1, 1.0f, lanes, fresh, type);
 }
 
 void norm_add_gradient_halved(double *sum, double *dot, void *diff, const void *g, const void *x, struct norm_lanes c,
@@ -144,7 +153,7 @@ void norm_add_gradient_halved(double *sum, double *dot, void *diff, const void *
     for (int h = 0; h < even_height; h++) {
         void *to = value_at(diff, h * row, type);
         add_row((struct run){ sum, dot, c }, to, value_at_const(g, h / 2 * half, type),
-                value_at_const(x, h * row, type), even_width, 2, 0.25f, fresh, lanes, type);
+                value_at_const(x, h * row, type), even_width, 2, 0.25f, lanes, fresh, type);
         if (fresh && even_width < width)
             memset(value_at(to, (int64_t)even_width * lanes, type), 0, (size_t)(lanes * value_bytes(type)));
     }

@@ -1,4 +1,4 @@
-/* Layer norm, GELU and the scaled residual on rows, sixteen values at a time. Each
+/* Layer norm, GELU and the scaled residual on rows, a register at a time. Each
  * body is inlined once for each type. Which rows a rank holds, and how gradients
  * meet over shards, is left to the ops. */
 #include "nn/kernels_rows.h"
@@ -8,31 +8,31 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "math/vec16.h"
+#include "math/simd.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* Sixteen values from place `i` of a row of `count`, or what is left of it. */
-INLINE vec16 take(const void *row, int64_t i, int64_t count, enum value_type type)
+/* SIMD values from place `i` of a row of `count`, or what is left of it. */
+INLINE simd take(const void *row, int64_t i, int64_t count, enum value_type type)
 {
-    return i + VEC16 <= count ? vec16_load(row, i, type) : vec16_load_few(row, i, (int)(count - i), type);
+    return i + SIMD <= count ? simd_load(row, i, type) : simd_load_few(row, i, (int)(count - i), type);
 }
 
-INLINE void put(void *row, int64_t i, int64_t count, vec16 x, enum value_type type)
+INLINE void put(void *row, int64_t i, int64_t count, simd x, enum value_type type)
 {
-    if (i + VEC16 <= count)
-        vec16_store(row, i, x, type);
+    if (i + SIMD <= count)
+        simd_store(row, i, x, type);
     else
-        vec16_store_few(row, i, x, (int)(count - i), type);
+        simd_store_few(row, i, x, (int)(count - i), type);
 }
 
-INLINE vec16 take_f32(const float *row, int64_t i, int64_t count)
+INLINE simd take_f32(const float *row, int64_t i, int64_t count)
 {
     return take(row, i, count, VALUE_F32);
 }
 
 /* row [count] += x at place `i`. */
-INLINE void add_f32(float *row, int64_t i, int64_t count, vec16 x)
+INLINE void add_f32(float *row, int64_t i, int64_t count, simd x)
 {
     put(row, i, count, take_f32(row, i, count) + x, VALUE_F32);
 }
@@ -58,10 +58,10 @@ static void sum_pieces(float *out, const float *partial, int64_t n, int64_t stri
 /* ---- layer norm ---- */
 
 /* The lanes past the end of a row hold zeros; in the sum of squares they must not count. */
-INLINE vec16 deviation(const void *x, int c, int channels, float mean, enum value_type type)
+INLINE simd deviation(const void *x, int c, int channels, float mean, enum value_type type)
 {
-    vec16 d = take(x, c, channels, type) - mean;
-    for (int l = channels - c; l < VEC16; l++)
+    simd d = take(x, c, channels, type) - mean;
+    for (int l = channels - c; l < SIMD; l++)
         d[l] = 0.0f;
     return d;
 }
@@ -69,18 +69,18 @@ INLINE vec16 deviation(const void *x, int c, int channels, float mean, enum valu
 INLINE void norm_row(void *out, float *restrict stats, const void *x, const float *restrict weight,
                      const float *restrict bias, float eps, int channels, enum value_type type)
 {
-    vec16 sum = { 0 }, square = { 0 };
-    for (int c = 0; c < channels; c += VEC16)
+    simd sum = { 0 }, square = { 0 };
+    for (int c = 0; c < channels; c += SIMD)
         sum += take(x, c, channels, type);
-    float mean = vec16_sum(sum) / (float)channels;
+    float mean = simd_sum(sum) / (float)channels;
     /* A second pass, over a row that is in the cache: one would cancel in single precision. */
-    for (int c = 0; c < channels; c += VEC16) {
-        vec16 d = deviation(x, c, channels, mean, type);
+    for (int c = 0; c < channels; c += SIMD) {
+        simd d = deviation(x, c, channels, mean, type);
         square += d * d;
     }
-    float rstd = 1.0f / sqrtf(vec16_sum(square) / (float)channels + eps);
-    for (int c = 0; c < channels; c += VEC16) {
-        vec16 n = (take(x, c, channels, type) - mean) * rstd;
+    float rstd = 1.0f / sqrtf(simd_sum(square) / (float)channels + eps);
+    for (int c = 0; c < channels; c += SIMD) {
+        simd n = (take(x, c, channels, type) - mean) * rstd;
         put(out, c, channels, n * take_f32(weight, c, channels) + take_f32(bias, c, channels), type);
     }
     stats[0] = mean;
@@ -105,10 +105,10 @@ INLINE void norm_row_backward(void *diff, float *restrict dweight, float *restri
                               enum value_type type)
 {
     float mean = stats[0], rstd = stats[1];
-    vec16 sum = { 0 }, dot = { 0 };
-    for (int c = 0; c < channels; c += VEC16) {
-        vec16 gc = take(g, c, channels, type), n = (take(x, c, channels, type) - mean) * rstd;
-        vec16 h = gc * take_f32(weight, c, channels); /* 0 past the end */
+    simd sum = { 0 }, dot = { 0 };
+    for (int c = 0; c < channels; c += SIMD) {
+        simd gc = take(g, c, channels, type), n = (take(x, c, channels, type) - mean) * rstd;
+        simd h = gc * take_f32(weight, c, channels); /* 0 past the end */
         sum += h;
         dot += h * n;
         add_f32(dweight, c, channels, gc * n);
@@ -116,10 +116,10 @@ INLINE void norm_row_backward(void *diff, float *restrict dweight, float *restri
     }
     if (!diff)
         return;
-    float shift = vec16_sum(sum) / (float)channels, slope = vec16_sum(dot) / (float)channels;
-    for (int c = 0; c < channels; c += VEC16) {
-        vec16 n = (take(x, c, channels, type) - mean) * rstd;
-        vec16 h = take(g, c, channels, type) * take_f32(weight, c, channels);
+    float shift = simd_sum(sum) / (float)channels, slope = simd_sum(dot) / (float)channels;
+    for (int c = 0; c < channels; c += SIMD) {
+        simd n = (take(x, c, channels, type) - mean) * rstd;
+        simd h = take(g, c, channels, type) * take_f32(weight, c, channels);
         put(diff, c, channels, rstd * (h - shift - n * slope), type);
     }
 }
@@ -145,19 +145,19 @@ void layernorm_backward(void *diff, float *dweight, float *dbias, float *partial
 /* ---- GELU ---- */
 
 /* |x|, at most where exp(-x^2 / 2) is still told from 0. */
-INLINE vec16 size_of(vec16 x)
+INLINE simd size_of(simd x)
 {
-    return vec16_min((vec16)((vec16_bits)x & 0x7FFFFFFFu), vec16_all(13.26f));
+    return simd_min((simd)((simd_bits)x & 0x7FFFFFFFu), simd_all(13.26f));
 }
 
 /* exp(-size^2 / 2), as 2^n 2^f with |f| <= 1/2; the polynomial is off by 1e-7. */
-INLINE vec16 bell(vec16 size)
+INLINE simd bell(simd size)
 {
     const float shift = 12582912.0f + 127.0f; /* 1.5 * 2^23 rounds to the nearest integer; the exponent's bias */
-    vec16 y = size * size * -0.72134752f, n = y + shift;
-    vec16 two = (vec16)((vec16_bits)n << 23); /* the low bits of n */
-    vec16 f = y - (n - shift);
-    vec16 p = f * 1.32764713e-3f + 9.67554096e-3f;
+    simd y = size * size * -0.72134752f, n = y + shift;
+    simd two = (simd)((simd_bits)n << 23); /* the low bits of n */
+    simd f = y - (n - shift);
+    simd p = f * 1.32764713e-3f + 9.67554096e-3f;
     p = p * f + 5.55071309e-2f;
     p = p * f + 2.40221202e-1f;
     p = p * f + 6.93146944e-1f;
@@ -167,10 +167,10 @@ INLINE vec16 bell(vec16 size)
 
 /* Phi(-size), with e = exp(-size^2 / 2): e/2 (a1 t + ... + a5 t^5), t = 1 / (1 + p size / sqrt 2) (Abramowitz & Stegun,
  * Handbook of mathematical functions, 7.1.26; coefficients halved). */
-INLINE vec16 tail_of(vec16 size, vec16 e)
+INLINE simd tail_of(simd size, simd e)
 {
-    vec16 t = 1.0f / (1.0f + 0.3275911f * 0.70710678f * size);
-    vec16 tail = t * 0.5307027145f - 0.7265760135f;
+    simd t = 1.0f / (1.0f + 0.3275911f * 0.70710678f * size);
+    simd tail = t * 0.5307027145f - 0.7265760135f;
     tail = tail * t + 0.7107068705f;
     tail = tail * t - 0.142248368f;
     tail = tail * t + 0.127414796f;
@@ -182,9 +182,9 @@ enum { CHUNK = 4096 };
 /* x Phi(x) = max(x, 0) - |x| Phi(-|x|) */
 INLINE void gelu_chunk(void *out, const void *x, int64_t first, int64_t last, enum value_type type)
 {
-    for (int64_t i = first; i < last; i += VEC16) {
-        vec16 v = take(x, i, last, type), size = size_of(v);
-        vec16 positive = 0.5f * v + 0.5f * (vec16)((vec16_bits)v & 0x7FFFFFFFu);
+    for (int64_t i = first; i < last; i += SIMD) {
+        simd v = take(x, i, last, type), size = size_of(v);
+        simd positive = 0.5f * v + 0.5f * (simd)((simd_bits)v & 0x7FFFFFFFu);
         put(out, i, last, positive - size * tail_of(size, bell(size)), type);
     }
 }
@@ -201,11 +201,11 @@ void gelu_forward(void *out, const void *x, int64_t count, enum value_type type)
 INLINE void gelu_chunk_backward(void *diff, const void *g, const void *x, int64_t first, int64_t last,
                                 enum value_type type)
 {
-    for (int64_t i = first; i < last; i += VEC16) {
-        vec16 v = take(x, i, last, type), size = size_of(v), e = bell(size), tail = tail_of(size, e);
-        vec16_bits sign = (vec16_bits)v & 0x80000000u;
-        vec16 slope = size * 0.39894228f * e - tail; /* of v phi(v), and of the tail, for v > 0 */
-        vec16 phi = vec16_where(v > 0.0f, vec16_all(1.0f)) + (vec16)((vec16_bits)slope ^ sign);
+    for (int64_t i = first; i < last; i += SIMD) {
+        simd v = take(x, i, last, type), size = size_of(v), e = bell(size), tail = tail_of(size, e);
+        simd_bits sign = (simd_bits)v & 0x80000000u;
+        simd slope = size * 0.39894228f * e - tail; /* of v phi(v), and of the tail, for v > 0 */
+        simd phi = simd_where(v > 0.0f, simd_all(1.0f)) + (simd)((simd_bits)slope ^ sign);
         put(diff, i, last, take(g, i, last, type) * phi, type);
     }
 }
@@ -224,8 +224,8 @@ void gelu_backward(void *diff, const void *g, const void *x, int64_t count, enum
 INLINE void residual_row(void *out, const void *x, const void *residual, const float *scale, float keep, int channels,
                          enum value_type type)
 {
-    for (int c = 0; c < channels; c += VEC16) {
-        vec16 factor = scale ? keep * take_f32(scale, c, channels) : vec16_all(keep);
+    for (int c = 0; c < channels; c += SIMD) {
+        simd factor = scale ? keep * take_f32(scale, c, channels) : simd_all(keep);
         put(out, c, channels, take(residual, c, channels, type) + factor * take(x, c, channels, type), type);
     }
 }
@@ -249,8 +249,8 @@ void residual_forward(void *out, const void *x, const void *residual, const floa
 INLINE void residual_row_backward(void *diff, float *restrict dscale, const void *g, const void *x,
                                   const float *restrict scale, float keep, int channels, enum value_type type)
 {
-    for (int c = 0; c < channels; c += VEC16) {
-        vec16 gc = keep * take(g, c, channels, type);
+    for (int c = 0; c < channels; c += SIMD) {
+        simd gc = keep * take(g, c, channels, type);
         add_f32(dscale, c, channels, gc * take(x, c, channels, type));
         put(diff, c, channels, gc * take_f32(scale, c, channels), type);
     }
@@ -258,7 +258,7 @@ INLINE void residual_row_backward(void *diff, float *restrict dscale, const void
 
 INLINE void scale_row(void *diff, const void *g, float keep, int channels, enum value_type type)
 {
-    for (int c = 0; c < channels; c += VEC16)
+    for (int c = 0; c < channels; c += SIMD)
         put(diff, c, channels, keep * take(g, c, channels, type), type);
 }
 

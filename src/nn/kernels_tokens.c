@@ -1,9 +1,11 @@
 /* Patches, tokens, the picked row, and softmax over rows: what a vision transformer needs around its products. Loops
- * are plain C for the vectoriser, inlined once for each type. */
+ * are plain C for the vectoriser, inlined once for each type; exponentials are written with vectors (math/simd.h). */
 #include "nn/kernels_tokens.h"
 
 #include <stddef.h>
 #include <string.h>
+
+#include "math/simd.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -112,62 +114,57 @@ void pick_first_backward(void *diff, const float *g, int64_t images, int64_t row
 /* ---- softmax ---- */
 
 /* exp(x) for x <= 0; below -87, where a single is no longer normal, exp(-87) = 1e-38. x = n ln 2 + r, |r| <= ln 2 / 2;
- * 2^n goes into the exponent, exp(r) is its series up to r^7. */
-INLINE float exp_below_zero(float x)
+ * 2^n goes into the exponent, exp(r) is its series up to r^7. What is no number stays none. */
+INLINE simd exp_below_zero(simd x)
 {
     const float round = 12582912.0f; /* 1.5 * 2^23: what is added to it loses its fraction */
-    x = x < -87.0f ? -87.0f : x;
-    float shifted = x * 1.44269504f + round, n = shifted - round;
-    float r = x - n * 0.693145752f - n * 1.42860677e-6f; /* ln 2 in two parts */
-    float p = 1.0f / 5040.0f;
-    p = p * r + 1.0f / 720.0f;
+    x = -simd_min(simd_all(87.0f), -x);
+    simd shifted = x * 1.44269504f + round, n = shifted - round;
+    simd r = x - n * 0.693145752f - n * 1.42860677e-6f; /* ln 2 in two parts */
+    simd p = r * (1.0f / 5040.0f) + 1.0f / 720.0f;
     p = p * r + 1.0f / 120.0f;
     p = p * r + 1.0f / 24.0f;
     p = p * r + 1.0f / 6.0f;
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    uint32_t bits, exponent;
-    memcpy(&bits, &p, sizeof bits);
-    memcpy(&exponent, &shifted, sizeof exponent);
-    bits += exponent << 23; /* the low bits of `shifted` are n */
-    memcpy(&p, &bits, sizeof p);
-    return x == x ? p : x;
+    simd result = (simd)((simd_bits)p + ((simd_bits)shifted << 23)); /* the low bits of `shifted` are n */
+    return simd_where(x == x, result) + simd_where(x != x, x);
 }
 
-enum { LANES = 16, PIECE = 32 * LANES }; /* columns that are kept on the stack between the passes */
+enum { PIECE = 512 }; /* columns that are kept on the stack between the passes */
 
-/* exp(scale (s - most)) of up to PIECE columns, added to sums [LANES]; padding adds what is below rounding. */
-INLINE void exponentials(float *restrict out, float *restrict sums, const float *restrict s, float most, float scale,
-                         int n)
+/* exp(scale (s - most)) of up to PIECE columns; returns sums + theirs. Padding adds what is below rounding. */
+INLINE simd exponentials(float *restrict out, simd sums, const float *restrict s, float most, float scale, int n)
 {
-    int whole = (n + LANES - 1) / LANES * LANES;
-    for (int i = 0; i < n; i++)
-        out[i] = s[i];
+    int whole = (n + SIMD - 1) / SIMD * SIMD;
+    memcpy(out, s, (size_t)n * sizeof *out);
     for (int i = n; i < whole; i++)
         out[i] = most - 1e30f;
-    for (int i = 0; i < whole; i += LANES) {
-#pragma omp simd
-        for (int l = 0; l < LANES; l++)
-            sums[l] += out[i + l] = exp_below_zero(scale * (out[i + l] - most));
+    for (int i = 0; i < whole; i += SIMD) {
+        simd e = exp_below_zero(scale * (simd_load(out, i, VALUE_F32) - most));
+        simd_store(out, i, e, VALUE_F32);
+        sums += e;
     }
+    return sums;
 }
 
 INLINE void softmax(void *restrict p, const float *restrict s, float scale, int n, enum value_type type)
 {
-    float most = s[0], sum = 0.0f, sums[LANES] = { 0 }, kept[PIECE], unused[LANES] = { 0 };
+    float most = s[0], sum = 0.0f, kept[PIECE];
+    simd sums = { 0 };
 #pragma omp simd reduction(max : most)
     for (int i = 0; i < n; i++)
         most = s[i] > most ? s[i] : most;
     for (int i = 0; i < n; i += PIECE)
-        exponentials(kept, sums, s + i, most, scale, n - i < PIECE ? n - i : PIECE);
-    for (int l = 0; l < LANES; l++)
+        sums = exponentials(kept, sums, s + i, most, scale, n - i < PIECE ? n - i : PIECE);
+    for (int l = 0; l < SIMD; l++)
         sum += sums[l];
     float share = 1.0f / sum;
     for (int i = 0; i < n; i += PIECE) {
         int count = n - i < PIECE ? n - i : PIECE;
         if (n > PIECE)
-            exponentials(kept, unused, s + i, most, scale, count);
+            exponentials(kept, sums, s + i, most, scale, count);
 #pragma omp simd
         for (int k = 0; k < count; k++)
             value_store(p, i + k, share * kept[k], type);

@@ -12,7 +12,6 @@
 #include <cmocka.h>
 
 #include "formula.h"
-#include "math/vec16.h"
 #include "nn/kernels.h"
 
 enum { MAX = 64 * 40 };
@@ -326,22 +325,6 @@ static void conversions_round_to_nearest_even(void **state)
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         assert_int_equal(bf16_from_float(known[i].x), known[i].half);
     assert_true(isnan(bf16_to_float(bf16_from_float(NAN))));
-    float x[16], back[16];
-    uint16_t half[16];
-    for (int salt = 1; salt < 200; salt++) {
-        formula_fill(x, 16, salt, ldexpf(1.0f, salt % 60 - 30), 0.0f);
-        if (salt == 7)
-            x[3] = NAN;
-        vec16 v;
-        memcpy(&v, x, sizeof v);
-        vec16_store(half, 0, v, VALUE_BF16);
-        v = vec16_load(half, 0, VALUE_BF16);
-        memcpy(back, &v, sizeof back);
-        for (int l = 0; l < 16; l++) {
-            assert_true(isnan(x[l]) ? isnan(back[l]) : half[l] == bf16_from_float(x[l]));
-            assert_true(isnan(x[l]) || back[l] == bf16_to_float(half[l]));
-        }
-    }
 }
 
 /* Values of both types: the single ones hold what the halves do. */
