@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/cpu.h"
 #include "base/error.h"
 
 /* What BLIS would choose by itself. BLIS asks once and keeps the answer, so the question goes to a second copy of the
@@ -46,12 +47,26 @@ static int arch_by_features(void)
     return -1;
 }
 
-/* Names the kernels by BLIS_ARCH_TYPE, only where BLIS would fall back to scalar code and nobody has named any. */
+/* Of the level that CFN_ISA names: the same kernels on every processor that runs it. -1: none is named. */
+static int arch_by_level(void)
+{
+#if defined(__x86_64__)
+    static const int archs[] = { -1, -1, BLIS_ARCH_PENRYN, BLIS_ARCH_HASWELL, BLIS_ARCH_SKX };
+    return archs[cpu_asked()];
+#else
+    return -1;
+#endif
+}
+
+/* Names the kernels by BLIS_ARCH_TYPE when nobody else has: those of CFN_ISA, or the best where BLIS would fall back
+ * to scalar code. */
 static void choose_kernels(void)
 {
-    if (getenv("BLIS_ARCH_TYPE") || arch_of_own_choice() != BLIS_ARCH_GENERIC)
+    if (getenv("BLIS_ARCH_TYPE"))
         return;
-    const int arch = arch_by_features();
+    int arch = arch_by_level();
+    if (arch < 0 && arch_of_own_choice() == BLIS_ARCH_GENERIC)
+        arch = arch_by_features();
     if (arch < 0)
         return;
     char text[16];
