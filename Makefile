@@ -169,8 +169,9 @@ variant-%:
 PROGRAM = $(if $(filter 1,$(VARIANTS)),$(VARIANT_ROOT)/bin/cfn,$(BUILD)/cfn)
 DEST    = $(DESTDIR)$(PREFIX)
 program: $(if $(filter 1,$(VARIANTS)),variants,all)
+MAKE_PAGE = CFN="$(abspath $(PROGRAM))" scripts/man > $(BUILD)/cfn.1.part && mv $(BUILD)/cfn.1.part $(BUILD)/cfn.1
 man: program ## manual page, from the program's own tables
-	@CFN="$(abspath $(PROGRAM))" scripts/man > $(BUILD)/cfn.1.part && mv $(BUILD)/cfn.1.part $(BUILD)/cfn.1
+	@$(MAKE_PAGE)
 	@$(SAY) '  MAN  $(BUILD)/cfn.1'
 # A head node may not run what it compiles for the others: then there is no page.
 install: program ## PREFIX=/usr/local DESTDIR=; VARIANTS=1: for clusters of several kinds of processors
@@ -180,7 +181,7 @@ install: program ## PREFIX=/usr/local DESTDIR=; VARIANTS=1: for clusters of seve
 	for f in configs/*.yml; do install -D -m 644 $$f $(DEST)/share/cfn/configs/$$(basename $$f) || exit 1; done
 	for f in jobs/*; do install -D -m 644 $$f $(DEST)/share/cfn/jobs/$$(basename $$f) || exit 1; done
 	for f in README.md CHANGELOG.md CONTRIBUTING.md LICENSE $$(find docs -type f); do install -D -m 644 $$f $(DEST)/share/doc/cfn/$$f || exit 1; done
-	if $(PROGRAM) --version > /dev/null; then $(MAKE) --no-print-directory man && install -D -m 644 $(BUILD)/cfn.1 $(DEST)/share/man/man1/cfn.1; \
+	if $(PROGRAM) --version > /dev/null; then $(MAKE_PAGE) && install -D -m 644 $(BUILD)/cfn.1 $(DEST)/share/man/man1/cfn.1; \
 	    else echo "install: no manual page: this machine does not run the program"; fi
 uninstall: ## leaves nothing
 	rm -f $(DEST)/bin/cfn $(DEST)/share/man/man1/cfn.1
