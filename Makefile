@@ -179,7 +179,7 @@ install: program ## PREFIX=/usr/local DESTDIR=; VARIANTS=1: for clusters of seve
 	install -D -m 755 $(PROGRAM) $(DEST)/bin/cfn
 	$(if $(filter 1,$(VARIANTS)),for l in $(VARIANT_LEVELS); do install -D -m 755 $(VARIANT_ROOT)/libexec/cfn/$$l/cfn $(DEST)/libexec/cfn/$$l/cfn || exit 1; done)
 	for f in configs/*.yml; do install -D -m 644 $$f $(DEST)/share/cfn/configs/$$(basename $$f) || exit 1; done
-	for f in jobs/*; do install -D -m 644 $$f $(DEST)/share/cfn/jobs/$$(basename $$f) || exit 1; done
+	for f in jobs/*; do install -D -m 755 $$f $(DEST)/share/cfn/jobs/$$(basename $$f) || exit 1; done
 	for f in README.md CHANGELOG.md CONTRIBUTING.md LICENSE $$(find docs -type f); do install -D -m 644 $$f $(DEST)/share/doc/cfn/$$f || exit 1; done
 	if $(PROGRAM) --version > /dev/null; then $(MAKE_PAGE) && install -D -m 644 $(BUILD)/cfn.1 $(DEST)/share/man/man1/cfn.1; \
 	    else echo "install: no manual page: this machine does not run the program"; fi
