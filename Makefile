@@ -7,14 +7,15 @@ CC = gcc
 endif
 ARCH    ?= native
 OPT     ?= -O3 -g
-WIDE    ?= $(if $(filter native,$(ARCH)),-mprefer-vector-width=512)
+WIDE    ?= $(if $(filter native x86-64-v4,$(ARCH)),-mprefer-vector-width=512)
 PREFIX  ?= /usr/local
 DESTDIR ?=
 SAN     ?=
 WERROR  ?= 0
 FUZZ_SECONDS ?= 20
 comma   := ,
-BUILD   ?= build/$(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+# A folder of its own for each instruction set that is asked for, so that none is made of parts of another.
+BUILD   ?= build/$(notdir $(CC))$(if $(filter native,$(ARCH)),,-$(ARCH))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 
 # Commands are shown in short; V=1 shows them whole.
 Q    = $(if $(V),,@)
@@ -30,7 +31,7 @@ SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-fra
 # Libraries. scripts/probe answers from pkg-config, then from a trial compile,
 # and otherwise names what is missing; each answer can be overridden: make BLIS_LIBS=-L/opt/blis\ -lblis
 LIBRARIES = MPI HDF5 BLIS DNNL YAML JPEG PNG JANSSON CSV NIFTI SVM LBFGS RANDOM123 XXHASH ZIP ZLIB CRYPTO
-ifneq ($(filter-out help clean deps format lint docs-clean uninstall on-debian12 on-debian13,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help clean deps format lint docs-clean uninstall on-debian12 on-debian13 dist,$(or $(MAKECMDGOALS),all)),)
 $(if $(wildcard $(BUILD)),,$(shell mkdir -p $(BUILD)))
 -include $(BUILD)/libraries.mk
 endif
@@ -41,9 +42,12 @@ $(BUILD)/libraries.mk: scripts/probe | deps-build
 LIB_CFLAGS = $(foreach l,$(LIBRARIES),$($(l)_CFLAGS))
 LIB_LIBS   = $(foreach l,$(LIBRARIES),$($(l)_LIBS))
 
-REVISION := $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
+VERSION  := $(shell cat VERSION)
+# In a tarball the file REVISION says it.
+REVISION := $(shell cat REVISION 2>/dev/null || git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 CFLAGS   ?= $(OPT)
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude $(WARN) -march=$(ARCH) $(WIDE) -fno-math-errno -fopenmp $(CFLAGS) $(SANFLAGS) $(LIB_CFLAGS)
+TARGET     = -march=$(ARCH) $(WIDE)
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude $(WARN) $(TARGET) -fno-math-errno -fopenmp $(CFLAGS) $(SANFLAGS) $(LIB_CFLAGS)
 ALL_LIBS   = -fopenmp $(SANFLAGS) $(LDFLAGS) -Wl,--as-needed $(LIB_LIBS) -lm -lpthread
 
 MODULES = base dist config store math report image nn concept stage
@@ -65,12 +69,16 @@ FUZZ_OBJ     = $(FUZZ_SHARED:%.c=$(BUILD)/%.o)
 SUPPORT      = $(sort $(wildcard tests/support/*.c))
 SUPPORT_OBJ  = $(SUPPORT:%.c=$(BUILD)/%.o)
 
-.PHONY: all fuzz fuzz-build check check-all check-isa check-releases check-build check-demo check-precision check-retention check-sae demo bench bench-peers bench-scale on-debian12 on-debian13 lint format docs install uninstall deps deps-build deps-check deps-demo deps-parity clean help check-parity
+.PHONY: all fuzz fuzz-build check check-all check-isa check-releases check-build check-demo check-precision check-retention check-sae demo bench bench-peers bench-scale on-debian12 on-debian13 lint format docs program man install uninstall dist deb check-deb deps deps-build deps-check deps-demo deps-parity deps-package clean help check-parity
 all: $(BUILD)/cfn ## build the program (build/<compiler>/cfn)
 
 $(BUILD)/cfn: $(BUILD)/main.o $(ARCHIVE)
 	@$(SAY) '  LINK $@'
 	$(Q)$(CC) -o $@ $^ $(ALL_LIBS)
+# bin/cfn of an installation of variants: it chooses one and becomes it.
+$(BUILD)/launcher: $(BUILD)/launcher.o $(BUILD)/base/cpu.o
+	@$(SAY) '  LINK $@'
+	$(Q)$(CC) -o $@ $^ $(SANFLAGS) $(LDFLAGS)
 $(ARCHIVE): $(OBJECTS)
 	@rm -f $@
 	@ar rcs $@ $^
@@ -80,10 +88,14 @@ $(BUILD)/%.o: src/%.c $(BUILD)/libraries.mk
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 # Multiply and add in one rounding where the inner loops are nothing else.
 $(BUILD)/nn/depthwise.o $(BUILD)/nn/kernels_rows.o $(BUILD)/concept/omp.o $(BUILD)/concept/omp_search.o $(BUILD)/math/skinny.o: ALL_CFLAGS += -ffp-contract=fast
-$(BUILD)/base/version.o: ALL_CFLAGS += -DREVISION='"$(REVISION)"' -DFLAGS='"$(OPT) -march=$(ARCH)"'
+# What says that a processor lacks the program's instructions must run on it.
+BASELINE := $(if $(filter x86_64-%,$(shell $(CC) -dumpmachine)),-march=x86-64)
+$(BUILD)/main.o $(BUILD)/launcher.o $(BUILD)/base/cpu.o: TARGET = $(BASELINE)
+$(BUILD)/base/cpu_needed.o: ALL_CFLAGS += -DARCH='"$(ARCH)"'
+$(BUILD)/base/version.o: ALL_CFLAGS += -DVERSION='"$(VERSION)"' -DREVISION='"$(REVISION)"' -DFLAGS='"$(OPT) -march=$(ARCH)"'
 $(BUILD)/base/version.o: $(BUILD)/revision
 $(BUILD)/revision: always
-	@mkdir -p $(@D); echo '$(REVISION)' | cmp -s - $@ || echo '$(REVISION)' > $@
+	@mkdir -p $(@D); echo '$(VERSION) $(REVISION)' | cmp -s - $@ || echo '$(VERSION) $(REVISION)' > $@
 .PHONY: always
 
 $(BUILD)/tests/%.o: tests/%.c $(BUILD)/libraries.mk | deps-check
@@ -103,7 +115,7 @@ $(BENCH_PROGS) $(TOOL_PROGS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(ARCHIVE)
 	@$(SAY) '  LINK $@'
 	$(Q)$(CC) -o $@ $^ $(ALL_LIBS)
 
-check-build: all $(TEST_PROGS) $(TOOL_PROGS) $(FUZZ_PROGS) ## build program and tests
+check-build: all $(BUILD)/launcher $(TEST_PROGS) $(TOOL_PROGS) $(FUZZ_PROGS) ## build program and tests
 check: deps-check check-build ## run all tests; ends with "N passed, N failed"
 	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(BUILD)" SAN="$(SAN)" scripts/run-tests $(T)
 check-isa: deps-check check-build ## what computes, on the instructions of older processors; ISA=AVX2 one of SSE41 AVX2 AVX512_CORE; T=...
@@ -148,20 +160,56 @@ docs: all ## regenerate docs/reference from the key tables
 	@CFN="$(abspath $(BUILD))/cfn" scripts/docs
 deps: ## install what is missing, or say what to install
 	@scripts/deps
-deps-build deps-check deps-demo deps-parity:
+deps-build deps-check deps-demo deps-parity deps-package:
 	@scripts/deps --quiet $(@:deps-%=%)
 
-install: all ## PREFIX=/usr/local DESTDIR=
-	install -D -m 755 $(BUILD)/cfn $(DESTDIR)$(PREFIX)/bin/cfn
-	for f in configs/*.yml; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/cfn/configs/$$(basename $$f); done
-	for f in jobs/*; do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/cfn/jobs/$$(basename $$f); done
+# One installation for processors of several kinds: the program for each level of x86-64, side by side.
+VARIANT_LEVELS = x86-64-v2 x86-64-v3 x86-64-v4
+VARIANTS ?=
+VARIANT_ROOT = $(BUILD)-variants
+variants: $(BUILD)/launcher $(VARIANT_LEVELS:%=variant-%) ## programs for x86-64-v2, -v3, -v4 and the launcher that chooses one
+	@install -D -m 755 $< $(VARIANT_ROOT)/bin/cfn
+	@for l in $(VARIANT_LEVELS); do install -D -m 755 $(BUILD)-$$l/cfn $(VARIANT_ROOT)/libexec/cfn/$$l/cfn || exit 1; done
+variant-%:
+	$(if $(BASELINE),,$(error variants are levels of x86-64, and $(CC) compiles for another architecture))
+	+@$(MAKE) --no-print-directory ARCH=$* BUILD=$(BUILD)-$* all
+.PHONY: variants
+
+# What `make install` installs, and a program of it that this machine runs.
+PROGRAM = $(if $(filter 1,$(VARIANTS)),$(VARIANT_ROOT)/bin/cfn,$(BUILD)/cfn)
+DEST    = $(DESTDIR)$(PREFIX)
+program: $(if $(filter 1,$(VARIANTS)),variants,all)
+MAKE_PAGE = CFN="$(abspath $(PROGRAM))" scripts/man > $(BUILD)/cfn.1.part && mv $(BUILD)/cfn.1.part $(BUILD)/cfn.1
+man: program ## manual page, from the program's own tables
+	@$(MAKE_PAGE)
+	@$(SAY) '  MAN  $(BUILD)/cfn.1'
+# A head node may not run what it compiles for the others: then there is no page.
+install: program ## PREFIX=/usr/local DESTDIR=; VARIANTS=1: for clusters of several kinds of processors
+	rm -rf $(DEST)/libexec/cfn
+	install -D -m 755 $(PROGRAM) $(DEST)/bin/cfn
+	$(if $(filter 1,$(VARIANTS)),for l in $(VARIANT_LEVELS); do install -D -m 755 $(VARIANT_ROOT)/libexec/cfn/$$l/cfn $(DEST)/libexec/cfn/$$l/cfn || exit 1; done)
+	for f in configs/*.yml; do install -D -m 644 $$f $(DEST)/share/cfn/configs/$$(basename $$f) || exit 1; done
+	for f in jobs/*; do install -D -m 755 $$f $(DEST)/share/cfn/jobs/$$(basename $$f) || exit 1; done
+	for f in README.md CHANGELOG.md CONTRIBUTING.md LICENSE $$(find docs -type f); do install -D -m 644 $$f $(DEST)/share/doc/cfn/$$f || exit 1; done
+	if $(PROGRAM) --version > /dev/null; then $(MAKE_PAGE) && install -D -m 644 $(BUILD)/cfn.1 $(DEST)/share/man/man1/cfn.1; \
+	    else echo "install: no manual page: this machine does not run the program"; fi
 uninstall: ## leaves nothing
-	rm -f $(DESTDIR)$(PREFIX)/bin/cfn
-	rm -rf $(DESTDIR)$(PREFIX)/share/cfn
+	rm -f $(DEST)/bin/cfn $(DEST)/share/man/man1/cfn.1
+	rm -rf $(DEST)/libexec/cfn $(DEST)/share/cfn $(DEST)/share/doc/cfn
+dist: ## tarball of the last commit; builds without git
+	@mkdir -p build/dist && git describe --always --abbrev=12 > build/dist/REVISION
+	@git archive --prefix=cfn-$(VERSION)/ --add-file=build/dist/REVISION HEAD | gzip -9n > build/cfn-$(VERSION).tar.gz
+	@echo build/cfn-$(VERSION).tar.gz
+deb: deps-build deps-package ## package of this Debian release, with variants
+	@rm -rf $(BUILD)-deb
+	+@$(MAKE) --no-print-directory install VARIANTS=1 PREFIX=/usr DESTDIR=$(BUILD)-deb/root > /dev/null
+	@VERSION=$(VERSION) REVISION=$(REVISION) scripts/packaging/deb $(BUILD)-deb
+check-deb: deb ## install the package in a bare root of its release, run it, remove it (root; minutes); DEBIAN12_ROOT, DEBIAN13_ROOT
+	@scripts/packaging/check-deb $(BUILD)-deb/*.deb
 clean: ## remove build/
 	rm -rf --one-file-system build
 help: ## this list
 	@grep -hE '^[a-z0-9 -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9 -]+):.*## /  \1\t/' | expand -t 16
-	@echo "  variables: CC ARCH OPT SAN=address,undefined WERROR=1 V=1 PREFIX DESTDIR T='pattern of tests'"
+	@echo "  variables: CC ARCH OPT SAN=address,undefined WERROR=1 V=1 PREFIX DESTDIR VARIANTS=1 T='pattern of tests'"
 
 -include $(OBJECTS:.o=.d) $(BUILD)/main.d $(TEST_PROGS:=.d) $(BENCH_PROGS:=.d) $(TOOL_PROGS:=.d) $(SUPPORT_OBJ:.o=.d) $(FUZZ_PROGS:=.d) $(FUZZ_OBJ:.o=.d)

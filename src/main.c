@@ -1,10 +1,13 @@
 /* cfn: finds the command, loads its configuration, runs it, returns its exit
- * code. Help and version answer without MPI. */
+ * code. Help and version answer without MPI. Compiled for the plainest processor,
+ * so that one without the program's instructions gets as far as being told. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cpu.h"
 #include "base/version.h"
+#include "dist/alike.h"
 #include "dist/deadline.h"
 #include "math/blas.h"
 #include "nn/network.h"
@@ -76,12 +79,34 @@ static enum log_level level_of(const char *name)
     return strcmp(name, "quiet") == 0 ? LOG_QUIET : strcmp(name, "verbose") == 0 ? LOG_VERBOSE : LOG_NORMAL;
 }
 
+/* oneDNN's kernels of the level that CFN_ISA names: the same on every processor that runs it. Before its first call;
+ * those of BLIS are chosen in blas_start. */
+static void hold_kernels(void)
+{
+    static const char *const isa[] = { [2] = "SSE41", [3] = "AVX2", [4] = "AVX512_CORE" };
+    int level = cpu_asked();
+    if (level > 0)
+        setenv("ONEDNN_MAX_CPU_ISA", isa[level], 0);
+}
+
+/* Ends the job unless every rank runs the same variant and kernels. */
+static void check_alike(struct job *job)
+{
+    char choice[128];
+    snprintf(choice, sizeof choice, "%s, BLIS %s, oneDNN %s", cpu_built_for, blas_kernel(), network_isa());
+    world_alike(job->world, &(struct alike){ .host = job->world->host,
+                                             .processor = cpu_name(),
+                                             .code = choice,
+                                             .level = cpu_level(cpu_features()) });
+}
+
 /* Threads, kernels and the clock; the banner of jobs. */
 static void start_engines(struct job *job, bool banner)
 {
     const struct run_config *run = &job->config->run;
     int threads = world_threads(job->world, run->threads);
     blas_start(threads);
+    check_alike(job);
     deadline_start(run->max_hours, *run->stop_file ? run->stop_file : NULL);
     if (!banner)
         return;
@@ -144,6 +169,8 @@ static int run_alone(const struct options *o, struct arena *arena)
 
 int main(int argc, char **argv)
 {
+    cpu_check(cpu_needed, cpu_built_for);
+    hold_kernels();
     struct arena *arena = arena_create("command line", 65536);
     struct options options;
     const char *problem = options_read(&options, arena, argc, argv);

@@ -1,7 +1,10 @@
 /* What this binary is: number, git revision, compiler. The Makefile passes the
- * revision and the flags to this file alone. */
+ * number (of the file VERSION), the revision and the flags to this file alone. */
 #include "base/version.h"
 
+#ifndef VERSION
+#error "VERSION: expected the number of the file VERSION"
+#endif
 #ifndef REVISION
 #define REVISION "unknown"
 #endif
@@ -16,7 +19,7 @@
 
 const char *version_number(void)
 {
-    return "0.1.0";
+    return VERSION;
 }
 
 const char *version_revision(void)

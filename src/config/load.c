@@ -62,7 +62,7 @@ static void read_environment(struct draft *draft)
     for (char **e = environ; *e; e++) {
         char *name = arena_strdup(draft->arena, *e);
         *strchrnul(name, '=') = '\0';
-        bool known = !text_starts(name, "CFN_") || text_starts(name, "CFN_TEST_");
+        bool known = !text_starts(name, "CFN_") || text_starts(name, "CFN_TEST_") || strcmp(name, "CFN_ISA") == 0;
         for (size_t k = 0; k < count && !known; k++)
             known = strcmp(names[k], name) == 0;
         const char *near = known ? NULL : text_suggest(name, names, count);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cpu.h"
 #include "base/error.h"
 
 /* What BLIS would choose by itself. BLIS asks once and keeps the answer, so the question goes to a second copy of the
@@ -46,6 +47,17 @@ static int arch_by_features(void)
         return BLIS_ARCH_HASWELL;
 #endif
     return -1;
+}
+
+/* Of the level that CFN_ISA names: the same kernels on every processor that runs it. -1: none is named. */
+static int arch_by_level(void)
+{
+#if defined(__x86_64__)
+    static const int archs[] = { -1, -1, BLIS_ARCH_PENRYN, BLIS_ARCH_HASWELL, BLIS_ARCH_SKX };
+    return archs[cpu_asked()];
+#else
+    return -1;
+#endif
 }
 
 /* The number of the kernels called `name` in the library that was loaded, or -1. Names stay from release to release,
@@ -90,8 +102,8 @@ static void translate_wish(const char *wish)
     name_kernels(arch);
 }
 
-/* Names the kernels by BLIS_ARCH_TYPE where BLIS would fall back to scalar code and nobody has named any. Before the
- * first call of BLIS, which asks once. */
+/* Names the kernels by BLIS_ARCH_TYPE when nobody else has: those of CFN_ISA, or the best where BLIS would fall back
+ * to scalar code. Before the first call of BLIS, which asks once. */
 static void choose_kernels(void)
 {
     static bool chosen;
@@ -104,7 +116,9 @@ static void choose_kernels(void)
         translate_wish(wish);
         return;
     }
-    const int arch = arch_of_own_choice() == BLIS_ARCH_GENERIC ? arch_by_features() : -1;
+    int arch = arch_by_level();
+    if (arch < 0 && arch_of_own_choice() == BLIS_ARCH_GENERIC)
+        arch = arch_by_features();
     if (arch >= 0)
         name_kernels(arch);
 }

@@ -1,6 +1,7 @@
 /* What `--help` and `--version` say. Runs without MPI. */
 #include <string.h>
 
+#include "base/cpu.h"
 #include "base/version.h"
 #include "config/key.h"
 #include "math/blas.h"
@@ -112,6 +113,8 @@ char *version_text(struct arena *arena)
     blas_start(1);
     text_add(&out, "cfn %s (%s)\n", version_number(), version_revision());
     text_add(&out, "%s\n", version_compiler());
+    char choice[256];
+    text_add(&out, "%s (%s)\n", cpu_choice(choice, sizeof choice, cpu_built_for), cpu_name());
     text_add(&out, "%s\n", world_library());
     text_add(&out, "%s\n", store_library());
     text_add(&out, "%s, kernel %s\n", blas_library(), blas_kernel());
