@@ -151,7 +151,7 @@ static int run_in_world(const struct options *o, struct arena *arena, int argc, 
     bool configured = o->command->flags & (COMMAND_STAGE | COMMAND_RUN);
     log_setup(world->rank, level_of(job.config->run.log_level));
     if (configured)
-        home_paths(&job, arena);
+        home_paths(&job, o->command, arena);
     home_set(&job, o->command);
     int code = run_command(&job, o->command);
     arena_destroy(job.scratch);

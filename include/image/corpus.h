@@ -27,6 +27,8 @@ struct corpus {
 
 /* Reads everything but pixels. Owned by the arena. Collective. Works on corpus.h5. */
 struct corpus *corpus_load(struct store *store, struct arena *arena);
+/* The same of imported representations (embeddings.h5), whose rows may be without labels: classes is 0 then. */
+struct corpus *corpus_load_any(struct store *store, struct arena *arena);
 /* Rows of one split in row order: out [up to rows], returns how many. Local. */
 int64_t corpus_rows_of(const struct corpus *corpus, enum split split, int64_t *out);
 const char *split_name(enum split split); /* "train", "val", "test" */

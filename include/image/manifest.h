@@ -34,6 +34,7 @@ struct manifest {
 struct manifest_request {
     const char *root, *reader, *labels, *data, *group; /* keys of the configuration: pack.reader, ... */
     double val_fraction, test_fraction;
+    bool by_id; /* of a table: its rows are not files; a column id is enough, and labels may be absent (classes 0) */
 };
 
 /* Reads the manifest; everything is owned by the arena. False with *code and *why (one line naming file:line, found and

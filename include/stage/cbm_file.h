@@ -20,6 +20,8 @@ struct cbm {
     const struct head *residual; /* second head of a hybrid, or NULL */
     double residual_c;
     const float *residual_logits; /* [mine.count x C] its part of `logits` */
+    const struct head *probe;     /* on the whole representation */
+    double probe_c;
 };
 /* Writes and publishes the file. Collective. */
 void cbm_write(struct job *job, const struct features *features, const struct cbm *cbm);

@@ -68,6 +68,17 @@ double classify_validate(const struct classify *t, const float *logits, int C);
 void classify_gather(const struct classify *t, float *all, const float *local);
 float *classify_take_logits(const struct classify *t); /* [N x C], run */
 
+/* ---- classify_probe.c ---- */
+
+/* A dense head on the representation itself. */
+struct classify_probe {
+    struct head head;
+    double c;      /* that the search chose */
+    float *logits; /* [N x C] on every rank */
+};
+/* Collective; it lives in run. */
+struct classify_probe *classify_probe_fit(struct classify *t);
+
 /* ---- classify_sparse.c: heads at equal NEC ---- */
 
 enum { CLASSIFY_LEVELS = 6 };

@@ -8,9 +8,14 @@
 #include "stage/command.h"
 #include "stage/stage.h"
 
-/* <result_dir>/<data> and the run directory below it, from the configuration. An unknown backbone ends all ranks with
- * EXIT_BAD_CONFIG and a suggestion. Texts are owned by the arena. Collective. */
-void home_paths(struct job *job, struct arena *arena);
+/* <result_dir>/<data> and the run directory below it, from the configuration. A backbone that is no network ends all
+ * ranks with EXIT_BAD_CONFIG and a suggestion, unless `command` runs none and representations were imported under that
+ * name. Texts are owned by the arena. Collective. */
+void home_paths(struct job *job, const struct command *command, struct arena *arena);
+/* The same whatever the backbone is: a network by its full name, or an encoder of one's own. Local. */
+void home_paths_of(struct job *job, struct arena *arena);
+/* Are there representations at this path that `cfn import` wrote? *encoder: what computed them. Collective. */
+bool home_imported(struct job *job, const char *path, const char **encoder);
 /* Makes `command` the job's stage: job->stage, home, started. Local. */
 void home_set(struct job *job, const struct command *command);
 /* Makes job->home and locks it for this job; another job that holds it ends this one with EXIT_CANNOT_CREATE, or is
@@ -37,5 +42,7 @@ struct record record_make(struct job *job, const char *stage, const char *const 
 void record_write(struct job *job, const char *output, const char *const *inputs, int count);
 /* Is `output` there, and made from today's settings and inputs? *why (job->run) says why not. Collective. */
 bool record_is_valid(struct job *job, const struct command *command, const char **why);
+/* The first input of an HDF5 output that has changed since, or NULL. Collective. */
+const char *record_changed_input(struct job *job, const char *output);
 
 #endif

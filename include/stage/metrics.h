@@ -19,8 +19,8 @@ struct metrics_section {
     const void *data;
 };
 
-/* Writes metrics.json for the models (the first is the one retention divides by, the second the one it is of) and
- * the sections, and prints the table of the test split. Ranks share the bootstrap replicates. Collective. */
+/* Writes metrics.json for the models (the first is the one retention divides by, and named in it; the second the one it
+ * is of) and the sections, and prints the table of the test split. Ranks share the bootstrap replicates. Collective. */
 void metrics_write(struct job *job, const struct features *features, const struct metrics_model *models, int count,
                    const struct metrics_section *sections, int section_count);
 

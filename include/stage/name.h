@@ -5,8 +5,7 @@
 #include <stdint.h>
 
 #include "concept/names.h"
-#include "image/corpus.h"
-#include "stage/stage.h"
+#include "stage/gallery.h"
 
 enum name_mask {
     NAME_TRAIN = 1 << SPLIT_TRAIN,
@@ -27,8 +26,9 @@ struct name_neuron {
 
 struct name_task {
     struct job *job;
-    struct store *sae, *pixels;
-    struct corpus *corpus;
+    struct store *sae;
+    const struct gallery *gallery;
+    const struct corpus *corpus;
     struct names_targets targets;
     int neurons;                /* K */
     int T;                      /* length of /top */
@@ -43,7 +43,7 @@ struct name_task {
 /* Correlation of neuron k with target j over the splits of `mask`; NaN when j is -1 or it is not defined. */
 double name_correlation(const struct name_task *t, unsigned mask, int k, int j);
 
-/* Contact sheets, shared by the ranks; returns how many there are. Collective. */
+/* Contact sheets, shared by the ranks; returns how many there are: none where there are no images. Collective. */
 int64_t name_write_sheets(struct name_task *t);
 /* names.json, from rank 0. Collective. */
 void name_write_json(struct name_task *t, int64_t sheets);

@@ -10,6 +10,7 @@
 #include "stage/tiles.h"
 
 struct corpus;
+struct gallery;
 struct json;
 struct sae_summary;
 
@@ -31,7 +32,8 @@ struct page_image {
 struct page {
     struct job *job;
     struct arena *arena;
-    const struct corpus *corpus;
+    const struct gallery *gallery;
+    const struct corpus *corpus;  /* of the gallery */
     int split;                    /* enum split that is explained */
     int classes, concepts, atoms; /* C, M, S */
     struct page_concept *concept; /* [M] */
@@ -48,8 +50,8 @@ struct page {
     float *top_value;
     int neurons, T;
     bool *defined;        /* [K] its strip is among the defs */
-    struct tiles *thumbs; /* of strips */
-    struct tiles *views;  /* of explained images */
+    struct tiles *thumbs; /* of strips; NULL: no images, their names stand for them */
+    struct tiles *views;  /* of explained images; likewise */
     struct page_image *image;
     int images;
     struct text defs; /* <image> elements kept once */
@@ -70,7 +72,7 @@ void page_made(struct page *page, struct text *out);
 
 /* Shared by the sections. */
 const char *page_class(const struct page *page, int c);
-/* The strip of top images of a neuron, kept on the page once. */
+/* The strip of top images of a neuron, kept on the page once; without images the names of the rows. */
 void page_strip(struct page *page, struct text *out, int neuron, const char *name);
 /* The name of a concept for readers: what it is in bold, the figures behind it small, then `extra` (escaped). */
 void page_name(struct page *page, struct text *out, int concept, const char *extra);

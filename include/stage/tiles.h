@@ -10,8 +10,9 @@ struct arena;
 struct loader;
 struct tiles;
 
-/* Views of size x size pixels; at most `room` of them are kept (one slot per row modulo room). Owned by the arena. */
-struct tiles *tiles_create(struct arena *arena, struct loader *loader, int size, int64_t room);
+/* Views of size x size pixels; at most `room` of them are kept (one slot per row modulo room). picture: row of the
+ * loader for each row asked for; NULL: the same; borrowed. Owned by the arena. */
+struct tiles *tiles_create(struct arena *arena, struct loader *loader, const int64_t *picture, int size, int64_t room);
 /* RGB [size x size x 3], borrowed until another row of the same slot is asked for. */
 const uint8_t *tiles_view(struct tiles *tiles, int64_t row);
 /* Contact sheet of `count` rows. */

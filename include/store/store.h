@@ -48,6 +48,8 @@ struct store *store_open(struct world *world, struct arena *arena, const char *p
 void store_close(struct store *store);
 /* Closes a created file, syncs it and gives it its final name. */
 void store_publish(struct store *store);
+/* Closes a created file and removes it: what was to be written is no good. */
+void store_discard(struct store *store);
 const char *store_path(const struct store *store);
 
 /* Rows first..first+count-1 of this rank; blocks of different ranks must not overlap. data: row-major, borrowed. */

@@ -38,12 +38,21 @@ int64_t corpus_rows_of(const struct corpus *corpus, enum split split, int64_t *o
 
 struct corpus *corpus_load(struct store *store, struct arena *arena)
 {
+    struct corpus *corpus = corpus_load_any(store, arena);
+    require(corpus->classes > 0, EXIT_BAD_DATA, "%s: no labels; expected /label or /labels", store_path(store));
+    return corpus;
+}
+
+struct corpus *corpus_load_any(struct store *store, struct arena *arena)
+{
     struct corpus *corpus = arena_array(arena, struct corpus, 1);
     const char *path = store_path(store);
     int64_t any[1] = { -1 };
     store_expect(store, "/split", STORE_U8, 1, any);
     corpus->rows = store_rows(store, "/split");
-    require(store_get_texts(store, "/", "class_names", &corpus->class_names, &corpus->classes) && corpus->classes > 0,
+    bool labelled = store_has(store, "/label") || store_has(store, "/labels");
+    require(!labelled || (store_get_texts(store, "/", "class_names", &corpus->class_names, &corpus->classes) &&
+                          corpus->classes > 0),
             EXIT_BAD_DATA, "%s: attribute class_names is missing; expected the names of the classes", path);
 
     uint8_t *split = arena_array(arena, uint8_t, corpus->rows + 1);
@@ -52,7 +61,8 @@ struct corpus *corpus_load(struct store *store, struct arena *arena)
         require(split[i] < SPLITS, EXIT_BAD_DATA, "%s: /split, row %lld: %d; expected 0, 1 or 2", path, (long long)i,
                 split[i]);
     corpus->split = split;
-    load_labels(store, arena, corpus);
+    if (labelled)
+        load_labels(store, arena, corpus);
     if (store_has(store, "/group")) {
         store_expect(store, "/group", STORE_I64, 1, &corpus->rows);
         int64_t *group = arena_array(arena, int64_t, corpus->rows + 1);

@@ -51,8 +51,8 @@ bool manifest_from_table(struct arena *arena, struct manifest *out, const struct
     if (!find_columns(arena, &columns, &table, request, problem))
         return false;
 
-    *out = (struct manifest){ .rows = table.rows, .source = request->labels, .multi_label = columns.label < 0 };
-    out->path = column_texts(arena, &table, columns.path);
+    *out = (struct manifest){ .rows = table.rows, .source = request->labels, .multi_label = columns.label_count > 0 };
+    out->path = column_texts(arena, &table, columns.path >= 0 ? columns.path : columns.id);
     out->id = columns.id >= 0 ? column_texts(arena, &table, columns.id) : out->path;
     out->report = columns.report >= 0 ? column_texts(arena, &table, columns.report) : NULL;
     out->line = arena_array(arena, int64_t, table.rows);
@@ -60,9 +60,14 @@ bool manifest_from_table(struct arena *arena, struct manifest *out, const struct
     if (columns.group >= 0)
         out->group = manifest_number_groups(arena, column_texts(arena, &table, columns.group), table.rows);
     take_attributes(arena, out, &table, &columns);
-    return take_splits(arena, out, &table, &columns, request, problem) &&
-           (out->multi_label ? take_labels(arena, out, &table, &columns, problem)
-                             : take_label(arena, out, &table, &columns, problem));
+    if (!take_splits(arena, out, &table, &columns, request, problem))
+        return false;
+    if (columns.label >= 0)
+        return take_label(arena, out, &table, &columns, problem);
+    if (columns.label_count > 0)
+        return take_labels(arena, out, &table, &columns, problem);
+    out->label = arena_array(arena, int32_t, table.rows); /* by_id: there are none */
+    return true;
 }
 
 /* What a column holds. */
@@ -122,9 +127,9 @@ static bool find_columns(struct arena *arena, struct columns *c, const struct ta
                            0,
                            NULL,
                            0 };
-    if (c->path < 0)
-        return manifest_fail(problem, EXIT_BAD_DATA, "%s:1: no column 'path'; expected path,label[,split][,...]",
-                             t->path);
+    if (c->path < 0 && (!request->by_id || c->id < 0))
+        return manifest_fail(problem, EXIT_BAD_DATA, "%s:1: no column '%s'; expected %s[,split][,...]", t->path,
+                             request->by_id ? "id" : "path", request->by_id ? "id[,label]" : "path,label");
     if (request->group && *request->group) {
         c->group = table_column(t, request->group);
         if (c->group < 0) {
@@ -140,7 +145,7 @@ static bool find_columns(struct arena *arena, struct columns *c, const struct ta
             taken[fixed[i]] = true;
     if (c->label < 0) {
         find_label_columns(arena, c, t, taken);
-        if (c->label_count == 0)
+        if (c->label_count == 0 && !request->by_id)
             return manifest_fail(problem, EXIT_BAD_DATA,
                                  "%s:1: no column 'label', and none that holds only 1, 0, -1 or nothing; expected "
                                  "path,label[,split][,...]",
@@ -173,7 +178,7 @@ static bool take_splits(struct arena *arena, struct manifest *out, const struct 
     for (int64_t i = 0; i < t->rows; i++) {
         if (c->split < 0) {
             const char *group = c->group >= 0 ? table_cell(t, i, c->group) : "";
-            const char *name = *group ? group : table_cell(t, i, c->path);
+            const char *name = *group ? group : table_cell(t, i, c->path >= 0 ? c->path : c->id);
             out->split[i] = manifest_hash_split(name, request->val_fraction, request->test_fraction);
             continue;
         }

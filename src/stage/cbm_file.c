@@ -16,6 +16,8 @@ static const struct layout LAYOUT[] = {
       NULL, false },
     { "/residual_bias", STORE_F32, "C", "1", "its bias of each class", NULL, false },
     { "/residual_logits", STORE_F32, "N,C", "1", "its part of /logits", NULL, false },
+    { "/probe_weight", STORE_F32, "C,D", "1", "the linear probe: a head on the whole representation", NULL, false },
+    { "/probe_bias", STORE_F32, "C", "1", "its bias of each class", NULL, false },
     { "/prediction", STORE_I32, "N", "class", "class with the largest logit, the lowest on a tie", NULL, true },
     { "/prediction", STORE_I32, "rows,C", "1", "1 where the logit is above 0", NULL, true },
     { "/search/log10_c", STORE_F64, "F", "1", "C of each fit of the search, in the order made", NULL, false },
@@ -129,6 +131,9 @@ void cbm_write(struct job *job, const struct features *f, const struct cbm *cbm)
     int32_t *predicted = arena_array(job->run, int32_t, f->mine.count * (f->multi_label ? C : 1));
     score_predict(predicted, cbm->logits, f->mine.count, C, f->multi_label);
     store_write_rows(out, "/prediction", f->mine.first, f->mine.count, predicted);
+    store_write_all(out, "/probe_weight", to_f32(job->run, cbm->probe->weight, (int64_t)C * f->dim));
+    store_write_all(out, "/probe_bias", to_f32(job->run, cbm->probe->bias, C));
+    store_set_f64(out, "/", "probe_c", cbm->probe_c);
     write_search(job->run, out, &cbm->search);
     if (cbm->residual)
         write_residual(job->run, out, cbm, f);

@@ -146,14 +146,24 @@ static const float *majority_logits(const struct classify *t)
     return all;
 }
 
+/* Logits of the backbone's own head on every rank; NULL for imported representations, which come without. */
+static const float *backbone_logits(const struct classify *t)
+{
+    if (!t->features->logits)
+        return NULL;
+    float *whole = classify_take_logits(t);
+    classify_gather(t, whole, t->features->logits);
+    return whole;
+}
+
 static void measure_all(struct classify *t, const struct found *ours, const struct found *controls,
-                        const struct classify_residual *residual, double hybrid_temperature)
+                        const struct classify_probe *linear, const struct classify_residual *residual,
+                        double hybrid_temperature)
 {
     struct job *job = t->job;
     int trials = job->config->classify.controls;
-    float *whole = classify_take_logits(t);
-    classify_gather(t, whole, t->features->logits);
-    const float *backbone = whole, *majority = majority_logits(t), *cbm = ours->logits;
+    const float *backbone = backbone_logits(t), *probe = linear->logits;
+    const float *majority = majority_logits(t), *cbm = ours->logits;
     const float **random = arena_array(job->run, const float *, trials);
     struct classify_sparse *paths = arena_array(job->run, struct classify_sparse, trials);
     for (int trial = 0; trial < trials; trial++) {
@@ -161,15 +171,20 @@ static void measure_all(struct classify *t, const struct found *ours, const stru
         paths[trial] = controls[trial].sparse;
     }
     const float *hybrid = residual ? residual->hybrid : NULL;
-    struct metrics_model models[5] = { { "backbone", 1, &backbone }, { "cbm", 1, &cbm }, { "majority", 1, &majority } };
+    const struct metrics_model own = { "backbone", 1, &backbone }, linear_probe = { "probe", 1, &probe };
+    struct metrics_model models[6] = { backbone ? own : linear_probe,
+                                       { "cbm", 1, &cbm },
+                                       { "majority", 1, &majority } };
     int count = 3, parts = 0;
+    if (backbone)
+        models[count++] = linear_probe;
     if (trials > 0)
         models[count++] = (struct metrics_model){ "random_concepts", trials, random };
     if (residual)
         models[count++] = (struct metrics_model){ "hybrid", 1, &hybrid };
     struct classify_sparse_report report = { t, &ours->sparse, paths, trials };
     const struct classify_calibration calibration[] = {
-        { "backbone", t, backbone, classify_temperature(t, backbone) },
+        { models[0].name, t, *models[0].logits, classify_temperature(t, *models[0].logits) },
         { "cbm", t, cbm, ours->temperature },
         { residual ? "hybrid" : NULL, t, hybrid, hybrid_temperature },
         { NULL, NULL, NULL, 0 },
@@ -239,6 +254,7 @@ static void run(struct classify *t, const struct classify_codes *codes)
     struct found ours = { .logits = classify_take_logits(t),
                           .local = arena_array(job->run, float, f->mine.count * f->classes) };
     struct found *controls = arena_array(job->run, struct found, job->config->classify.controls);
+    struct classify_probe *probe = classify_probe_fit(t);
     fit_all(&ours, t, t->atoms, codes);
     log_info("classify: C = %.3g after %d fits, validation %s %.4f", ours.search.c, ours.search.fits,
              f->multi_label ? "AUROC" : "accuracy", ours.search.score);
@@ -248,8 +264,10 @@ static void run(struct classify *t, const struct classify_codes *codes)
     double hybrid_temperature = residual ? classify_temperature(t, residual->hybrid) : 1;
     run_controls(t, controls);
     progress_end();
-    measure_all(t, &ours, controls, residual, hybrid_temperature);
+    measure_all(t, &ours, controls, probe, residual, hybrid_temperature);
     struct cbm cbm = describe(t, &ours);
+    cbm.probe = &probe->head;
+    cbm.probe_c = probe->c;
     if (residual) {
         cbm.logits = residual->hybrid_local;
         cbm.temperature = hybrid_temperature;

@@ -118,6 +118,7 @@ static void weigh_classes(struct classify *t)
 struct classify_codes classify_open(struct classify *t)
 {
     t->features = features_load(t->job);
+    features_need_labels(t->job, t->features, "the head of the bottleneck");
     read_atoms(t);
     struct classify_codes codes = read_codes(t);
     find_training_rows(t);

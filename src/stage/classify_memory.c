@@ -35,8 +35,11 @@ double classify_memory(const struct classify *t)
     const double codes = other ? 4 * mine * M : 0;
     const double pursuit = M * M * 12 + M * D * 16 + mine * t->S * 12 + 4 * M * D; /* random vectors and their codes */
     const double residual = config->residual ? 4 * mine * D + rows_bytes(train, D) + 4 * train * C + 8 * all : 0;
+    /* Before all this, and given back: the probe. */
+    const double probe =
+        rows_bytes(train, D) + 4 * mine * C + (levels + 1) * 8 * D * D + 24 * 8 * C * (D + 1) + 8 * train;
     const double libraries = 12e6; /* BLIS, HDF5 and MPI; as in cfn train */
     const int sets = config->controls > 0 ? 2 : 1;
-    return sets * (basis + dense + path) + fmax(fit, codes) + codes + (sets - 1) * pursuit + residual +
-           4 * all * (4 + config->controls) + libraries;
+    return fmax(probe, sets * (basis + dense + path) + fmax(fit, codes) + codes + (sets - 1) * pursuit + residual) +
+           4 * all * (5 + config->controls) + libraries;
 }

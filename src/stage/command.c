@@ -11,16 +11,27 @@
 #define SHARED(text, doc_, function_) .name = text, .doc = doc_, .function = function_, \
     .flags = COMMAND_STAGE | COMMAND_DATA
 #define SHAPE_FLAGS "--batch=train.batch --size=image.size --shards=train.shards --precision=train.precision"
+#define NETWORK(text, doc_, function_) .name = text, .doc = doc_, .function = function_, \
+    .flags = COMMAND_STAGE | COMMAND_NETWORK
 #define HELPER(text, doc_, function_) .name = text, .doc = doc_, .function = function_
+
+static const char import_usage[] =
+    "  --out FILE          weights, arrays: where to write; FILE.h5 in this folder\n"
+    "  --as embeddings     FILE holds a representation a row (.npy, .safetensors, .h5): embeddings.h5 of the run that\n"
+    "                      --data, --backbone (any name), --trial say; the stages from sae on go on from there\n"
+    "  --labels TABLE.csv  what is known of the rows: id, label, split, group; else corpus.h5 of the data set\n"
+    "  --ids FILE          ids of the rows of FILE (.npy, .csv, .txt), by which they are found there; else by order\n"
+    "  --dataset NAME      which matrix of FILE, where there are several\n"
+    "  --encoder NAME      what computed them, for the page and the records; else the backbone's name\n";
 
 static const struct command commands[] = {
     { SHARED("pack", "decodes, checks, splits and labels an image folder: corpus.h5", stage_pack),
       .outputs = "corpus.h5", .keys = "data root pack image.store image.short_side" },
     { SHARED("audit", "says what is wrong with a corpus or its splits", stage_audit),
       .outputs = "audit.json", .inputs = "corpus.h5", .keys = "data image.size" },
-    { STAGE("train", "trains the backbone, data-parallel", stage_train),
+    { NETWORK("train", "trains the backbone, data-parallel", stage_train),
       .outputs = "backbone.h5", .inputs = "corpus.h5", .keys = "data backbone trial seed image.size train" },
-    { STAGE("embed", "representations of all images", stage_embed),
+    { NETWORK("embed", "representations of all images", stage_embed),
       .outputs = "embeddings.h5", .inputs = "corpus.h5 backbone.h5", .keys = "data backbone image.size embed" },
     { STAGE("sae", "trains the sparse autoencoder whose neurons become concepts", stage_sae),
       .outputs = "sae.h5", .inputs = "embeddings.h5", .keys = "trial seed sae" },
@@ -42,8 +53,9 @@ static const struct command commands[] = {
     { .name = "run", .doc = "all of the above in order; skips what is done and still valid", .function = stage_run,
       .flags = COMMAND_RUN },
 
-    { HELPER("import", "weights of PyTorch, timm or Hugging Face, or a .npy array, as HDF5", stage_import),
-      .arguments = "FILE --backbone NAME", .own_flags = "--out=" },
+    { HELPER("import", "weights of PyTorch, timm or Hugging Face, an array, or representations", stage_import),
+      .arguments = "FILE --backbone NAME", .own_flags = "--as= --labels= --ids= --dataset= --encoder= --out=",
+      .usage = import_usage },
     { HELPER("export", "a dataset as .npy, or weights as .safetensors or .pth", stage_export),
       .arguments = "FILE [DATASET] OUT" },
     { HELPER("info", "what an HDF5 file of this program holds and how it was made", stage_info), .arguments = "FILE" },

@@ -7,9 +7,8 @@
 #include <string.h>
 
 #include "dist/tree.h"
-#include "image/corpus.h"
-#include "image/loader.h"
 #include "report/json.h"
+#include "stage/gallery.h"
 #include "stage/home.h"
 #include "stage/page.h"
 #include "stage/sae_summary.h"
@@ -19,7 +18,8 @@ enum { LEAVES = 64, THUMB = 56, VIEW = 224, VIEWS_KEPT = 8, THUMBS_KEPT = 1 << 1
 
 struct task {
     struct job *job;
-    struct corpus *corpus;
+    const struct gallery *gallery;
+    const struct corpus *corpus;
     struct store *codes, *cbm;
     int split;
     int C, M, S, T;
@@ -65,10 +65,11 @@ static void read_neurons(struct task *t)
     store_close(cav);
 }
 
-static void open_inputs(struct task *t, struct store *pixels)
+static void open_inputs(struct task *t)
 {
     struct job *job = t->job;
-    t->corpus = corpus_load(pixels, job->run);
+    t->gallery = gallery_open(job);
+    t->corpus = t->gallery->corpus;
     t->cbm = job_open(job, "cbm.h5", "classify");
     t->codes = job_open(job, "codes.h5", "decompose");
     t->C = t->corpus->classes;
@@ -243,15 +244,16 @@ static struct page_concept *describe_concepts(struct task *t, const struct json 
 }
 
 /* Everything of the page that is read collectively. */
-static void fill_page(struct task *t, struct page *page, struct store *pixels)
+static void fill_page(struct task *t, struct page *page)
 {
     struct job *job = t->job;
     page->names = read_json(job, "names.json", "name");
     page->metrics = read_json(job, "metrics.json", NULL);
-    page->audit = read_json(job, "audit.json", NULL);
+    page->audit = t->gallery->pixels ? read_json(job, "audit.json", NULL) : NULL;
     page->autoencoder = sae_summary_load(job);
     page->sae = job_open(job, "sae.h5", "sae");
-    page->backbone = home_has(job, job_path(job, "backbone.h5")) ? job_open(job, "backbone.h5", "train") : NULL;
+    bool own = !t->gallery->encoder && home_has(job, job_path(job, "backbone.h5"));
+    page->backbone = own ? job_open(job, "backbone.h5", "train") : NULL;
     page->neurons = extent(page->sae, "/top/index", 0);
     page->T = extent(page->sae, "/top/index", 1);
     int64_t dims[2] = { page->neurons, page->T }, tops = dims[0] * dims[1], logits = t->corpus->rows * t->C;
@@ -270,13 +272,15 @@ static void fill_page(struct task *t, struct page *page, struct store *pixels)
         page->residual = residual;
     }
     int size = job->config->image.size;
-    struct loader *loader = loader_open(pixels, job->run, size, (uint64_t)job->config->run.seed);
+    struct loader *loader = gallery_loader(job, t->gallery);
     if (job->world->rank == 0) {
         for (int64_t i = 0; i < t->corpus->rows; i++)
             page->split_rows += t->corpus->split[i] == t->split;
         page->concept = describe_concepts(t, page->names);
-        page->thumbs = tiles_create(job->run, loader, size < THUMB ? size : THUMB, THUMBS_KEPT);
-        page->views = tiles_create(job->run, loader, size < VIEW ? size : VIEW, VIEWS_KEPT);
+        const int64_t *picture = t->gallery->picture;
+        page->thumbs =
+            loader ? tiles_create(job->run, loader, picture, size < THUMB ? size : THUMB, THUMBS_KEPT) : NULL;
+        page->views = loader ? tiles_create(job->run, loader, picture, size < VIEW ? size : VIEW, VIEWS_KEPT) : NULL;
     }
 }
 
@@ -297,11 +301,12 @@ static void check_neurons(const struct task *t, const struct page *page)
 }
 
 /* Returns the page's path. Collective. */
-static const char *write_page(struct task *t, struct store *pixels)
+static const char *write_page(struct task *t)
 {
     struct job *job = t->job;
     struct page page = { .job = job,
                          .arena = job->run,
+                         .gallery = t->gallery,
                          .corpus = t->corpus,
                          .split = t->split,
                          .classes = t->C,
@@ -311,7 +316,7 @@ static const char *write_page(struct task *t, struct store *pixels)
                          .effect = t->effect,
                          .codes = t->codes,
                          .cbm = t->cbm };
-    fill_page(t, &page, pixels);
+    fill_page(t, &page);
     check_neurons(t, &page);
     const char *dir = job_path(job, "report"), *path = text_path(job->run, dir, "index.html"), *why = "";
     bool ok = true;
@@ -354,8 +359,7 @@ int stage_explain(struct job *job)
     phase_start("explain");
     phase_enter(PHASE_READ);
     struct task task = { .job = job };
-    struct store *pixels = job_open(job, "corpus.h5", "pack");
-    open_inputs(&task, pixels);
+    open_inputs(&task);
     if (job->dry_run) {
         log_info("explain: %lld images, %d classes, %d of %d concepts each; would write %s and report/index.html",
                  (long long)task.corpus->rows, task.C, task.T, task.M, job_path(job, "explanations.h5"));
@@ -365,7 +369,7 @@ int stage_explain(struct job *job)
     phase_enter(PHASE_COMPUTE);
     explain_all(&task, out);
     phase_enter(PHASE_WRITE);
-    const char *page = write_page(&task, pixels);
+    const char *page = write_page(&task);
     job_publish(job, out, "explain", inputs, sizeof inputs / sizeof *inputs);
     phase_count("images", (double)task.corpus->rows / job->world->size);
     log_info("explain: %lld images explained by up to %d concepts per class", (long long)task.corpus->rows, task.T);

@@ -14,21 +14,29 @@ static int64_t bad_row(const float *values, int64_t first, int64_t rows, int wid
     return -1;
 }
 
+/* Ends the job when a value of this rank's rows is not finite. Collective. */
+static void check_finite(struct job *job, struct store *store, const char *name, const float *values, struct span mine,
+                         int width)
+{
+    int64_t row = bad_row(values, mine.first, mine.count, width);
+    agree(job->world, row < 0, EXIT_BAD_DATA,
+          "%s: row %lld of %s holds a value that is not finite\n"
+          "Look at the image of that row in corpus.h5, or train the backbone again.",
+          store_path(store), (long long)row, name);
+}
+
 static void read_rows(struct job *job, struct store *store, struct features *f)
 {
     float *x = arena_take_raw(job->run, (size_t)(f->mine.count * f->dim), sizeof(float));
-    float *logits = arena_take_raw(job->run, (size_t)(f->mine.count * f->classes), sizeof(float));
     store_read_rows(store, "/features", f->mine.first, f->mine.count, x);
-    store_read_rows(store, "/logits", f->mine.first, f->mine.count, logits);
     f->x = x;
+    check_finite(job, store, "/features", x, f->mine, f->dim);
+    if (!store_has(store, "/logits"))
+        return;
+    float *logits = arena_take_raw(job->run, (size_t)(f->mine.count * f->classes), sizeof(float));
+    store_read_rows(store, "/logits", f->mine.first, f->mine.count, logits);
     f->logits = logits;
-    int64_t row = bad_row(x, f->mine.first, f->mine.count, f->dim);
-    if (row < 0)
-        row = bad_row(logits, f->mine.first, f->mine.count, f->classes);
-    agree(job->world, row < 0, EXIT_BAD_DATA,
-          "%s: row %lld of /features or /logits holds a value that is not finite\n"
-          "Look at the image of that row in corpus.h5, or train the backbone again.",
-          store_path(store), (long long)row);
+    check_finite(job, store, "/logits", logits, f->mine, f->classes);
 }
 
 /* Splits and labels: read whole, checked alike on every rank. */
@@ -44,6 +52,8 @@ static void read_labels(struct job *job, struct store *store, struct features *f
     agree(job->world, bad < 0, EXIT_BAD_DATA, "%s: /split of row %lld is %d\nExpected 0 train, 1 val or 2 test.",
           store_path(store), (long long)bad, bad < 0 ? 0 : (int)split[bad]);
 
+    if (f->classes == 0)
+        return;
     f->multi_label = store_has(store, "/labels");
     if (f->multi_label) {
         int8_t *labels = arena_take_raw(job->run, (size_t)(f->rows * f->classes), sizeof(int8_t));
@@ -62,31 +72,42 @@ static void read_labels(struct job *job, struct store *store, struct features *f
           (long long)bad, bad < 0 ? 0 : (int)label[bad], f->classes - 1);
 }
 
+/* Classes from their names; 0 when the rows have no labels. */
+static void read_classes(struct job *job, struct store *store, struct features *f)
+{
+    if (!store_has(store, "/label") && !store_has(store, "/labels"))
+        return;
+    bool named = store_get_texts(store, "/", "class_names", &f->class_names, &f->classes) && f->classes > 0;
+    agree(job->world, named, EXIT_BAD_DATA, "%s: attribute class_names is missing\nRun cfn embed again.",
+          store_path(store));
+    if (store_has(store, "/logits"))
+        store_expect(store, "/logits", STORE_F32, 2, (int64_t[]){ f->rows, f->classes });
+}
+
 struct features *features_load(struct job *job)
 {
     struct features *f = arena_array(job->run, struct features, 1);
     enum phase before = phase_enter(PHASE_READ);
     struct store *store = job_open(job, "embeddings.h5", "embed");
     store_expect(store, "/features", STORE_F32, 2, (int64_t[]){ -1, -1 });
-    store_expect(store, "/logits", STORE_F32, 2, (int64_t[]){ -1, -1 });
     int64_t dims[4];
     store_dims(store, "/features", dims);
     f->rows = dims[0];
     f->dim = (int)dims[1];
-    store_dims(store, "/logits", dims);
-    f->classes = (int)dims[1];
-    agree(job->world, dims[0] == f->rows && f->rows > 0, EXIT_BAD_DATA,
-          "%s: /features has %lld rows, /logits %lld\nExpected one of each per image; run cfn embed again.",
-          store_path(store), (long long)f->rows, (long long)dims[0]);
-    int names = 0;
-    bool named = store_get_texts(store, "/", "class_names", &f->class_names, &names);
-    agree(job->world, named && names == f->classes, EXIT_BAD_DATA,
-          "%s: attribute class_names has %d names, /logits %d classes\nRun cfn embed again.", store_path(store), names,
-          f->classes);
+    agree(job->world, f->rows > 0, EXIT_BAD_DATA, "%s: /features has no rows\nRun cfn embed again.", store_path(store));
+    read_classes(job, store, f);
     f->mine = shard_chunks(f->rows, FEATURES_CHUNK, job->world->size, job->world->rank);
     read_labels(job, store, f);
     read_rows(job, store, f);
     store_close(store);
     phase_enter(before);
     return f;
+}
+
+void features_need_labels(struct job *job, const struct features *f, const char *what)
+{
+    agree(job->world, f->classes > 0, EXIT_BAD_DATA,
+          "%s: %s needs labels, and embeddings.h5 was imported without\n"
+          "import the representations again with --labels TABLE.csv (docs/encoders.md)",
+          job->stage, what);
 }

@@ -69,8 +69,10 @@ static void add_own_flags(struct text *out, const struct command *command)
     size_t count;
     const struct key *keys = config_keys(&count);
     char *word;
-    text_add(out, "\nOwn flags (default)\n");
-    for (int w = 0; (word = command_word(out->arena, command->own_flags, w)); w++) {
+    text_add(out, "\nOwn flags%s\n", command->usage ? "" : " (default)");
+    if (command->usage)
+        text_add(out, "%s", command->usage);
+    for (int w = 0; !command->usage && (word = command_word(out->arena, command->own_flags, w)); w++) {
         const char *path = strchr(word, '=') + 1, *fallback = "-", *doc = "seconds of each measurement";
         for (size_t k = 0; k < count; k++)
             if (strcmp(keys[k].path, path) == 0) {

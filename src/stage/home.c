@@ -22,16 +22,40 @@ static struct {
 } locks[LOCKS];
 static int lock_count;
 
-void home_paths(struct job *job, struct arena *arena)
+void home_paths_of(struct job *job, struct arena *arena)
 {
     const struct run_config *run = &job->config->run;
     const char *backbone = zoo_canonical(run->backbone, run->data);
-    agree(job->world, backbone, EXIT_BAD_CONFIG,
-          "backbone: expected a network of this program, found \"%s\" (%s)\n"
-          "There are %s.",
-          run->backbone, job->config->values[key_find("backbone")].origin, zoo_built(arena));
     job->data_dir = text_path(arena, run->result_dir, run->data);
-    job->dir = text_path(arena, text_path(arena, job->data_dir, backbone), arena_printf(arena, "%d", run->trial));
+    job->dir = text_path(arena, text_path(arena, job->data_dir, backbone ? backbone : run->backbone),
+                         arena_printf(arena, "%d", run->trial));
+}
+
+void home_paths(struct job *job, const struct command *command, struct arena *arena)
+{
+    const struct run_config *run = &job->config->run;
+    const char *encoder;
+    home_paths_of(job, arena);
+    bool known = zoo_canonical(run->backbone, run->data) ||
+                 (!(command->flags & COMMAND_NETWORK) &&
+                  home_imported(job, text_path(arena, job->dir, "embeddings.h5"), &encoder));
+    agree(job->world, known, EXIT_BAD_CONFIG,
+          "backbone: expected a network of this program, found \"%s\" (%s)\n"
+          "There are %s; representations of another encoder come in by `cfn import FILE --as embeddings`.",
+          run->backbone, job->config->values[key_find("backbone")].origin, zoo_built(arena));
+}
+
+bool home_imported(struct job *job, const char *path, const char **encoder)
+{
+    const char *stage = "";
+    if (!home_has(job, path))
+        return false;
+    struct store *store = store_open(job->world, job->run, path);
+    bool imported = store_get_text(store, "/run", "stage", &stage) && strcmp(stage, "import") == 0;
+    if (!store_get_text(store, "/", "encoder", encoder))
+        *encoder = job->config->run.backbone;
+    store_close(store);
+    return imported;
 }
 
 void home_set(struct job *job, const struct command *command)

@@ -1,5 +1,6 @@
 /* cfn import FILE --backbone NAME [--out weights.h5]: weights of another program under torchvision's names, as train
- * reads them; or a .npy array as one dataset. The file is read on rank 0 (stage/weights.h). */
+ * reads them; or a .npy array as one dataset. The file is read on rank 0 (stage/weights.h). Representations
+ * (--as embeddings) are in import_embeddings.c. */
 #include <string.h>
 #include <sys/stat.h>
 
@@ -7,6 +8,7 @@
 #include "nn/weight_names.h"
 #include "stage/backbone.h"
 #include "stage/home.h"
+#include "stage/import_embeddings.h"
 #include "stage/weights.h"
 #include "store/tensors.h"
 
@@ -194,6 +196,8 @@ static int import_array(struct job *job, const char *file, const char *out)
 
 int stage_import(struct job *job)
 {
+    if (import_is_embeddings(job))
+        return import_embeddings(job);
     const char *out, *file = read_arguments(job, &out);
     return text_ends(file, ".npy") ? import_array(job, file, out) : import_weights(job, file, out);
 }

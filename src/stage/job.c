@@ -68,10 +68,20 @@ void job_publish(struct job *job, struct store *store, const char *stage, const 
     store_publish(store);
 }
 
+/* May this input be missing? The images, where representations were imported without. */
+static bool is_optional(struct job *job, const char *name)
+{
+    const char *encoder;
+    return strcmp(name, "corpus.h5") == 0 && !home_has(job, job_path(job, name)) &&
+           home_imported(job, job_path(job, "embeddings.h5"), &encoder);
+}
+
 void job_check(struct job *job, const struct command *command)
 {
     const char *name;
     for (int i = 0; (name = command_word(job->run, command->inputs, i)); i++) {
+        if (is_optional(job, name))
+            continue;
         const char *path = job_path(job, name);
         struct stat st = { 0 };
         if (job->world->rank == 0)

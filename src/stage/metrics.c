@@ -161,6 +161,7 @@ static void write_file(const struct table *t)
         json_end_object(&w);
     }
     json_object(&w, "retention");
+    json_text(&w, "of", t->models[0].name);
     for (int s = 0; s < SPLITS_MEASURED; s++) {
         struct measured ratio = retention(t, s);
         write_measured(&w, t, &ratio, s, true);

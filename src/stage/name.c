@@ -67,9 +67,9 @@ static void read_tops(struct name_task *t)
 static void open_inputs(struct name_task *t)
 {
     struct job *job = t->job;
-    t->pixels = job_open(job, "corpus.h5", "pack");
+    t->gallery = gallery_open(job);
+    t->corpus = t->gallery->corpus;
     t->sae = job_open(job, "sae.h5", "sae");
-    t->corpus = corpus_load(t->pixels, job->run);
     int64_t dims[4] = { 0 };
     require(store_dims(t->sae, "/top/index", dims) == 2, EXIT_BAD_DATA,
             "%s: /top/index is missing or not a table\nrun `cfn sae` again", store_path(t->sae));

@@ -83,12 +83,16 @@ int64_t name_write_sheets(struct name_task *t)
     int32_t *chosen = arena_array(job->run, int32_t, t->neurons);
     int64_t count = choose_sheets(t, chosen);
     struct span mine = shard_rows(count, job->world->size, job->world->rank);
-    struct loader *loader = loader_open(t->pixels, job->run, job->config->image.size, (uint64_t)job->config->run.seed);
+    struct loader *loader = gallery_loader(job, t->gallery);
     int size = job->config->image.size < SHEET_TILE ? job->config->image.size : SHEET_TILE;
     int64_t room = t->corpus->rows < TILES_KEPT ? t->corpus->rows : TILES_KEPT;
     prepare_sheets(job);
+    if (!loader) {
+        log_info("name: the representations were imported without images: no contact sheets");
+        return 0;
+    }
     if (mine.count > 0) {
-        struct tiles *tiles = tiles_create(job->run, loader, size, room);
+        struct tiles *tiles = tiles_create(job->run, loader, t->gallery->picture, size, room);
         for (int64_t i = 0; i < mine.count; i++) {
             struct arena_mark mark = arena_mark(job->scratch);
             write_sheet(t, tiles, chosen[mine.first + i]);

@@ -10,6 +10,7 @@
 #include "image/corpus.h"
 #include "report/html.h"
 #include "report/json.h"
+#include "stage/gallery.h"
 
 enum { STRIP_IMAGES = 5 };
 
@@ -47,6 +48,7 @@ static const char css[] =
     ".row .what b{font-weight:600}\n.row .what span{display:block;color:var(--soft);font-size:12.5px}\n"
     ".row .amount{flex:none;width:58px;text-align:right;font-variant-numeric:tabular-nums;font-size:14.5px;"
     "font-weight:600}\n"
+    ".ids{width:216px;flex:none;font-size:12px;line-height:1.4;color:var(--soft);overflow-wrap:anywhere}\n"
     ".pos{color:var(--pos)}\n.neg{color:var(--neg)}\n"
     ".bar{flex:none;width:150px;height:16px;position:relative;background:linear-gradient(#b8c0c9,#b8c0c9) center/1px "
     "100%"
@@ -121,6 +123,15 @@ void page_name(struct page *page, struct text *out, int concept, const char *ext
     text_add(out, "</span></div>");
 }
 
+/* Names of the rows, where there are no pictures. */
+static void put_ids(struct page *page, struct text *out, const int64_t *rows, int count)
+{
+    text_add(out, "<div class=\"ids\">");
+    for (int i = 0; i < count; i++)
+        html_add(out, "%s%s", i ? " \xc2\xb7 " : "", gallery_name(page->gallery, page->job->scratch, rows[i]));
+    text_add(out, "</div>\n");
+}
+
 void page_strip(struct page *page, struct text *out, int neuron, const char *name)
 {
     struct sheet_style style = { STRIP_IMAGES, 0, 3 };
@@ -128,6 +139,11 @@ void page_strip(struct page *page, struct text *out, int neuron, const char *nam
     int count = tiles_top_rows(rows, STRIP_IMAGES, page->top_index + at, page->top_value + at, page->T);
     struct arena *scratch = page->job->scratch;
     struct arena_mark mark = arena_mark(scratch);
+    if (!page->thumbs) {
+        put_ids(page, out, rows, count);
+        arena_release(scratch, mark);
+        return;
+    }
     struct picture sheet = tiles_sheet(page->thumbs, scratch, rows, count, style);
     char id[32];
     snprintf(id, sizeof id, "n%d", neuron);
@@ -142,7 +158,7 @@ void page_strip(struct page *page, struct text *out, int neuron, const char *nam
     arena_release(scratch, mark);
 }
 
-static void head(struct page *page, struct text *out)
+static void own_story(struct page *page, struct text *out)
 {
     const struct run_config *run = &page->job->config->run;
     html_add(
@@ -152,6 +168,25 @@ static void head(struct page *page, struct text *out)
         "concepts found inside it, how much of its skill a transparent model made only of these concepts keeps, "
         "and how each single prediction adds up from them.</p>\n",
         run->backbone, page->classes, page->corpus->multi_label ? "findings" : "classes", run->data);
+}
+
+/* The encoder was trained elsewhere, for whatever: its skill is what a linear head gets out of it. */
+static void imported_story(struct page *page, struct text *out)
+{
+    html_add(
+        out,
+        "<header><div>\n<h1>What the encoder sees: concepts in its representations</h1>\n"
+        "<p>The representations of the images of \xe2\x80\x9c%s\xe2\x80\x9d were computed elsewhere, by %s. This page "
+        "shows the concepts found in them, how much of what a linear probe reads out of them a transparent model "
+        "made only of these concepts keeps in telling %d %s apart, and how each single prediction adds up.%s</p>\n",
+        page->job->config->run.data, page->gallery->encoder, page->classes,
+        page->corpus->multi_label ? "findings" : "classes",
+        page->thumbs ? "" : " They came without images: the ids of the rows stand in their place.");
+}
+
+static void head(struct page *page, struct text *out)
+{
+    (page->gallery->encoder ? imported_story : own_story)(page, out);
     text_add(out,
              "<nav><a href=\"#numbers\">Numbers</a><a href=\"#limits\">Limits</a><a href=\"#concepts\">Concepts</a>"
              "%s<a href=\"#errors\">Errors</a><a href=\"#images\">Explained images</a>"
@@ -164,10 +199,10 @@ char *page_make(struct page *page, size_t *length)
     struct text out = text_new(page->arena);
     page->defs = text_new(page->arena);
     page->defined = arena_array(page->arena, bool, page->neurons);
-    html_begin(
-        &out,
-        arena_printf(page->arena, "Concepts of %s, %s", page->job->config->run.data, page->job->config->run.backbone),
-        css);
+    html_begin(&out,
+               arena_printf(page->arena, "Concepts of %s, %s", page->job->config->run.data,
+                            page->gallery->encoder ? page->gallery->encoder : page->job->config->run.backbone),
+               css);
     head(page, &out);
     page_numbers(page, &out);
     page_limits(page, &out);

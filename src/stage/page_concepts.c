@@ -6,6 +6,7 @@
 #include "image/corpus.h"
 #include "report/html.h"
 #include "report/json.h"
+#include "stage/gallery.h"
 #include "stage/page.h"
 
 enum { FOR = 4, AGAINST = 2 }; /* concepts shown per class */
@@ -52,12 +53,12 @@ void page_concepts(struct page *page, struct text *out)
     text_add(out, "<section id=\"concepts\">\n<h2>The concepts behind each %s</h2>\n",
              page->corpus->multi_label ? "finding" : "class");
     html_add(out,
-             "<p>A sparse autoencoder split the network\xe2\x80\x99s inner representation into %d neurons; %d of them "
-             "were chosen "
-             "as concepts. Each line shows the images that activate a concept most, its name, and at the right what it "
+             "<p>A sparse autoencoder split the %s representation into %d neurons; %d of them were chosen "
+             "as concepts. Each line shows the %s that activate a concept most, its name, and at the right what it "
              "adds on average to the score (logit) of the %s, over the %s images of that class: "
              "<span class=\"pos\">blue speaks for it</span>, <span class=\"neg\">orange against it</span>.</p>\n",
-             page->neurons, page->concepts, page->corpus->multi_label ? "finding" : "class",
+             page->gallery->encoder ? "imported" : "network\xe2\x80\x99s inner", page->neurons, page->concepts,
+             page->thumbs ? "images" : "ids of the images", page->corpus->multi_label ? "finding" : "class",
              split_name((enum split)page->split));
     text_add(out, "<div class=\"two\">\n");
     for (int c = 0; c < page->classes; c++) {
@@ -121,7 +122,7 @@ void page_regions(struct page *page, struct text *out)
     text_add(
         out,
         "<table><tr><th>Attribute</th><th class=\"n\">best of all<br>on test</th><th class=\"n\">chosen without<br>"
-        "looking at test</th><th class=\"n\">its neuron</th><th>the images that activate it most</th></tr>\n");
+        "looking at test</th><th class=\"n\">its neuron</th><th>what activates it most</th></tr>\n");
     for (int64_t i = 0; i < count; i++) {
         const char *key = "";
         const struct json *r = json_element(regions, i, &key);

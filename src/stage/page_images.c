@@ -7,6 +7,7 @@
 #include "concept/explain.h"
 #include "image/corpus.h"
 #include "report/html.h"
+#include "stage/gallery.h"
 #include "stage/page.h"
 
 enum { ROWS = 6, ODDS = 4 }; /* concepts and classes shown per image */
@@ -262,6 +263,12 @@ static void put_view(struct page *page, struct text *out, int64_t row)
 {
     struct arena *scratch = page->job->scratch;
     struct arena_mark mark = arena_mark(scratch);
+    if (!page->views) {
+        html_add(out, "<p class=\"ids\"><b>%s</b><br>imported without its image</p>\n",
+                 gallery_name(page->gallery, scratch, row));
+        arena_release(scratch, mark);
+        return;
+    }
     struct picture view = tiles_sheet(page->views, scratch, &row, 1, (struct sheet_style){ 1, 0, 0 });
     size_t length;
     uint8_t *png = picture_png(scratch, view, NULL, NULL, &length);
@@ -278,8 +285,8 @@ static void put_image(struct page *page, struct text *out, const struct page_ima
     put_view(page, out, image->row);
     put_verdict(page, out, image);
     put_odds(page, out, image->row);
-    html_add(out, "<p class=\"soft small\">row %lld of corpus.h5</p></div>\n<div>\n<h3>Why %s?</h3>\n",
-             (long long)image->row, page_class(page, image->prediction));
+    html_add(out, "<p class=\"soft small\">row %lld of %s</p></div>\n<div>\n<h3>Why %s?</h3>\n", (long long)image->row,
+             page->gallery->encoder ? "embeddings.h5" : "corpus.h5", page_class(page, image->prediction));
     put_sum(page, out, code, image->row, image->prediction);
     if (!image->right && image->truth >= 0) {
         html_add(out, "<details><summary>And why not %s, which is the true class?</summary>\n",

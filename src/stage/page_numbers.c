@@ -10,6 +10,7 @@
 #include "report/html.h"
 #include "report/json.h"
 #include "report/plot.h"
+#include "stage/gallery.h"
 #include "stage/page.h"
 
 struct model {
@@ -17,6 +18,7 @@ struct model {
 };
 static const struct model models[] = {
     { "backbone", "Network", "the original, opaque model" },
+    { "probe", "Linear probe", "a linear head on the whole representation" },
     { "cbm", "Concept model", "decides from the concepts alone" },
     { "random_concepts", "Random control", "the same steps with random directions instead of concepts" },
     { "majority", "Floor", "always answers with the most frequent class" },
@@ -24,10 +26,18 @@ static const struct model models[] = {
 };
 enum { MODELS = sizeof models / sizeof models[0] };
 
-/* The last row is there only with classify.residual. */
-static int model_count(const struct page *page)
+/* Without a backbone of its own, imported representations have no first row; the last is there with
+ * classify.residual. */
+static bool has_model(const struct page *page, int m)
 {
-    return json_member(page->metrics, "hybrid") ? MODELS : MODELS - 1;
+    return json_member(page->metrics, models[m].key) != NULL;
+}
+
+/* What the concept model is measured against: the network, or without one the linear probe. */
+static bool is_of_probe(const struct page *page)
+{
+    const char *of = json_as_text(json_member(json_member(page->metrics, "retention"), "of"), "backbone");
+    return strcmp(of, "probe") == 0;
 }
 
 /* The metric that says most: accuracy, or AUROC where several findings can be present. */
@@ -51,21 +61,22 @@ static void card(struct text *out, double value, bool percent, const char *name,
 
 static void cards(struct page *page, struct text *out)
 {
-    double low, high, value[MODELS];
-    bool percent = !page->corpus->multi_label;
-    for (int m = 0; m < MODELS; m++)
-        value[m] = page_metric(page, models[m].key, main_metric(page), &low, &high);
+    double low, high;
+    const char *metric = main_metric(page), *split = split_name((enum split)page->split);
+    bool percent = !page->corpus->multi_label, probe = is_of_probe(page);
     struct arena *a = page->arena;
-    const char *split = split_name((enum split)page->split);
     text_add(out, "<div class=\"cards\">\n");
-    card(out, value[0], percent, arena_printf(a, "%s of the network", main_name(page)),
+    card(out, page_metric(page, probe ? "probe" : "backbone", metric, &low, &high), percent,
+         arena_printf(a, "%s of the %s", main_name(page), probe ? "linear probe" : "network"),
          arena_printf(a, "%s images it was not trained on", split));
-    card(out, value[1], percent, arena_printf(a, "%s of the concept model", main_name(page)),
+    card(out, page_metric(page, "cbm", metric, &low, &high), percent,
+         arena_printf(a, "%s of the concept model", main_name(page)),
          arena_printf(a, "%d concepts, %d per image", page->concepts, page->atoms));
-    card(out, page_metric(page, "retention", main_metric(page), &low, &high), true, "retained",
-         "concept model divided by network");
-    card(out, value[2], percent, "random control", "random directions instead of concepts");
-    card(out, value[3], percent, "floor",
+    card(out, page_metric(page, "retention", metric, &low, &high), true, "retained",
+         probe ? "concept model divided by linear probe" : "concept model divided by network");
+    card(out, page_metric(page, "random_concepts", metric, &low, &high), percent, "random control",
+         "random directions instead of concepts");
+    card(out, page_metric(page, "majority", metric, &low, &high), percent, "floor",
          page->corpus->multi_label ? "no information" : "always the most frequent class");
     text_add(out, "</div>\n");
 }
@@ -88,7 +99,9 @@ static void table(struct page *page, struct text *out)
     for (int k = 0; k < 5; k++)
         html_add(out, "<th class=\"n\">%s</th>", heads[k]);
     text_add(out, "</tr>\n");
-    for (int m = 0; m < model_count(page); m++) {
+    for (int m = 0; m < MODELS; m++) {
+        if (!has_model(page, m))
+            continue;
         html_add(out, "<tr><td>%s<br><i>%s</i></td>", models[m].name, models[m].what);
         for (int k = 0; k < 5; k++)
             cell(page, out, models[m].key, metrics[k]);
@@ -110,7 +123,10 @@ static void caution(struct page *page, struct text *out)
                  "the representation it rebuilds, and on this corpus many directions rebuild it. Its accuracy "
                  "therefore does not show that the concepts are meaningful; look at their images and at their "
                  "agreement with ground truth instead.</div>\n");
-    if (kept > 1)
+    if (kept > 1 && is_of_probe(page))
+        text_add(out, "<p class=\"small\">More than 100 %% is retained where the concepts leave out what misleads the "
+                      "probe, or by chance: look at the intervals.</p>\n");
+    else if (kept > 1)
         text_add(out,
                  "<p class=\"small\">More than 100 %% is retained because the concept model has a newly fitted last "
                  "layer, with its regularisation chosen on the validation split; the network keeps the one it was "
@@ -135,15 +151,18 @@ static void residual_note(struct page *page, struct text *out)
 static void bars(struct page *page, struct text *out)
 {
     struct plot_bar bar[MODELS];
-    for (int m = 0; m < model_count(page); m++) {
-        bar[m].label = models[m].name;
-        bar[m].value = page_metric(page, models[m].key, main_metric(page), &bar[m].low, &bar[m].high);
-    }
+    int count = 0;
+    for (int m = 0; m < MODELS; m++)
+        if (has_model(page, m)) {
+            struct plot_bar *b = &bar[count++];
+            b->label = models[m].name;
+            b->value = page_metric(page, models[m].key, main_metric(page), &b->low, &b->high);
+        }
     plot_bars(out, &(struct plot_bars){ .title = arena_printf(page->arena, "%s of the models", main_name(page)),
                                         .axis = arena_printf(page->arena, "%s, %s split; whiskers: 95 %% interval",
                                                              main_name(page), split_name((enum split)page->split)),
                                         .bars = bar,
-                                        .count = model_count(page),
+                                        .count = count,
                                         .width = 620,
                                         .label_width = 130,
                                         .low = 0,
@@ -284,6 +303,14 @@ void page_limits(struct page *page, struct text *out)
                   "causes the disease, nor that the label is right.</li>\n");
     text_add(out, "<li>Names are made from correlations with labels%s; nobody has checked them by eye.</li>\n",
              page->corpus->attributes > 0 ? " and measured attributes" : "");
+    if (page->gallery->encoder)
+        html_add(out,
+                 "<li>What %s was trained on is not known here. Where images of the test split were among it, the "
+                 "numbers flatter.</li>\n",
+                 page->gallery->encoder);
+    if (!page->thumbs)
+        text_add(out, "<li>The representations came without images, so this page shows none: look the ids up before "
+                      "you believe a name.</li>\n");
     audit_findings(page, out);
     text_add(out, "</ul></div>\n</section>\n");
 }

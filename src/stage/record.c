@@ -219,6 +219,14 @@ static const char *changed_input(struct job *job, const char *lines)
     return NULL;
 }
 
+const char *record_changed_input(struct job *job, const char *output)
+{
+    static const char *const name = "inputs";
+    const char *lines;
+    read_notes(job, output, &name, &lines, 1);
+    return lines ? changed_input(job, lines) : NULL;
+}
+
 bool record_is_valid(struct job *job, const struct command *command, const char **why)
 {
     static const char *const names[] = { "settings", "inputs" };

@@ -14,7 +14,8 @@ struct pipeline {
     const struct command *stage[STAGES];
     bool is_made[STAGES]; /* by this run, or would be in a dry run */
     double seconds[STAGES];
-    int count;
+    int count, kept; /* kept: stages that imported representations leave nothing to do for */
+    bool imported, pictures;
 };
 
 static struct pipeline all_stages(void)
@@ -66,11 +67,52 @@ static bool can_ask(struct job *job, const struct pipeline *p, int s)
     return true;
 }
 
+/* Why there is nothing to do for a stage before `sae` when the representations were imported; else NULL. */
+static const char *not_needed(const struct pipeline *p, const struct command *stage)
+{
+    if (!p->imported)
+        return NULL;
+    if (stage->flags & COMMAND_NETWORK)
+        return "embeddings.h5 was imported: kept";
+    if (!(stage->flags & COMMAND_DATA))
+        return NULL;
+    if (!p->pictures)
+        return "embeddings.h5 was imported without images: not needed";
+    return stage->inputs ? NULL : "corpus.h5 is the one embeddings.h5 was imported with: kept";
+}
+
+/* Were the representations imported, and is what they were made from still there as it was? Collective. */
+static void look_for_import(struct job *job, struct pipeline *p)
+{
+    const char *encoder, *changed;
+    home_set(job, command_find("sae"));
+    p->imported = home_imported(job, job_path(job, "embeddings.h5"), &encoder);
+    if (!p->imported)
+        return;
+    struct store *store = job_open(job, "embeddings.h5", "import");
+    p->pictures = store_has(store, "/corpus_row");
+    store_close(store);
+    changed = record_changed_input(job, "embeddings.h5");
+    agree(
+        job->world, !changed || strcmp(changed, "corpus.h5") != 0, EXIT_BAD_DATA,
+        "%s: its rows are those of another corpus.h5\nimport the representations again: cfn import ... --as embeddings "
+        "--force",
+        job_path(job, "embeddings.h5"));
+    if (changed && job->world->rank == 0)
+        log_warn("%s has changed since embeddings.h5 was imported from it; import it again to use it as it is now",
+                 changed);
+}
+
 /* Runs one stage unless it is done. */
 static int run_stage(struct job *job, struct pipeline *p, int s)
 {
     const struct command *stage = p->stage[s];
     const char *why;
+    if ((why = not_needed(p, stage))) {
+        log_info("run: %-9s %s", stage->name, why);
+        p->kept++;
+        return EXIT_DONE;
+    }
     home_set(job, stage);
     /* The corpus is shared: another run on the same data may be packing it right now. */
     bool shared = stage->flags & COMMAND_DATA;
@@ -120,13 +162,16 @@ static void summarise_metrics(struct job *job)
     /* Accuracy says little for several labels per image: there AUROC stands in its place. */
     const char *name = isfinite(measure(metrics, "cbm", "test", "accuracy")) ? "accuracy" : "auroc";
     static const char *const models[][2] = { { "backbone", "backbone" },
+                                             { "probe", "linear probe" },
                                              { "cbm", "concept bottleneck" },
                                              { "random_concepts", "control: random concepts" },
                                              { "majority", "control: majority class" } };
     log_info("  %s on the test split", name);
     for (size_t m = 0; m < sizeof models / sizeof *models; m++)
         print_measure(models[m][1], measure(metrics, models[m][0], "test", name));
-    print_measure("retention", measure(metrics, "cbm", "test", name) / measure(metrics, "backbone", "test", name));
+    const char *of = json_as_text(json_member(json_member(metrics, "retention"), "of"), "backbone");
+    print_measure(strcmp(of, "probe") == 0 ? "retention, of linear probe" : "retention",
+                  measure(metrics, "cbm", "test", name) / measure(metrics, of, "test", name));
 }
 
 static void summarise_neurons(struct job *job)
@@ -149,7 +194,8 @@ static void summarise(struct job *job, const struct pipeline *p, double seconds)
     int made = 0;
     for (int s = 0; s < p->count; s++)
         made += p->is_made[s];
-    log_info("run: %d stages run, %d done before, %s", made, p->count - made, text_seconds(job->run, seconds));
+    log_info("run: %d stages run, %d done before, %s", made, p->count - p->kept - made,
+             text_seconds(job->run, seconds));
     if (job->world->rank == 0)
         summarise_metrics(job);
     summarise_neurons(job);
@@ -164,6 +210,7 @@ int stage_run(struct job *job)
     job->resume = false;
     job->replace = true;
     const struct command *self = command_find("run");
+    look_for_import(job, &p);
     for (int s = 0; s < p.count; s++) {
         int code = run_stage(job, &p, s);
         if (code != EXIT_DONE)

@@ -240,6 +240,8 @@ void select_statistics(struct job *job, struct candidates *c, const double **res
 {
     const struct features *f = features_load(job);
     remember(c, "embeddings.h5");
+    if (response)
+        features_need_labels(job, f, "this objective, or choice by class,");
     agree(job->world, f->dim == c->dim, EXIT_BAD_DATA,
           "embeddings.h5: %d dimensions, but cav.h5 has %d\nrun cfn cav again", f->dim, c->dim);
     int64_t dim = f->dim, sums = f->classes * (dim + 1);

@@ -35,13 +35,16 @@ static double matrix_bytes(const struct select_plan *plan, double n, double own,
 static double image_bytes(struct job *job, bool moment)
 {
     enum { SUMS = 8 }; /* levels of the folding stack, and the total */
-    int64_t shape[4] = { 0 }, logits[4] = { 0 };
+    int64_t shape[4] = { 0 };
+    const char *const *names;
+    int count = 0;
     struct store *store = job_open(job, "embeddings.h5", "embed");
     store_dims(store, "/features", shape);
-    store_dims(store, "/logits", logits);
+    store_get_texts(store, "/", "class_names", &names, &count);
+    const double of_each = store_has(store, "/logits") ? (double)count : 0;
     store_close(store);
-    const double rows = (double)shape[0] / job->world->size, dim = (double)shape[1], classes = (double)logits[1];
-    return 4 * rows * (dim + classes) + 8 * SUMS * (classes * (dim + 1) + (moment ? dim * dim : 0));
+    const double rows = (double)shape[0] / job->world->size, dim = (double)shape[1], classes = count;
+    return 4 * rows * (dim + of_each) + 8 * SUMS * (classes * (dim + 1) + (moment ? dim * dim : 0));
 }
 
 double select_memory(struct job *job, const struct candidates *c, const struct select_plan *plan, bool store,

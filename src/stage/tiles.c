@@ -9,6 +9,7 @@
 
 struct tiles {
     struct loader *loader;
+    const int64_t *picture; /* row of the loader for each row; NULL: the same */
     int size;
     int64_t room;
     int64_t *row;    /* [room] row in the slot, -1 = empty */
@@ -20,10 +21,11 @@ static int64_t tile_bytes(const struct tiles *tiles)
     return (int64_t)tiles->size * tiles->size * 3;
 }
 
-struct tiles *tiles_create(struct arena *arena, struct loader *loader, int size, int64_t room)
+struct tiles *tiles_create(struct arena *arena, struct loader *loader, const int64_t *picture, int size, int64_t room)
 {
     struct tiles *tiles = arena_array(arena, struct tiles, 1);
     tiles->loader = loader;
+    tiles->picture = picture;
     tiles->size = size;
     tiles->room = room < 1 ? 1 : room;
     tiles->row = arena_array(arena, int64_t, tiles->room);
@@ -38,7 +40,7 @@ const uint8_t *tiles_view(struct tiles *tiles, int64_t row)
     int64_t slot = row % tiles->room;
     uint8_t *pixels = tiles->pixels + slot * tile_bytes(tiles);
     if (tiles->row[slot] != row) {
-        loader_view(tiles->loader, pixels, row, tiles->size);
+        loader_view(tiles->loader, pixels, tiles->picture ? tiles->picture[row] : row, tiles->size);
         tiles->row[slot] = row;
     }
     return pixels;

@@ -1,5 +1,7 @@
 /* .npy: "\x93NUMPY", version, length of the header, a Python dictionary as text, the elements. Read here: plain
- * little-endian numbers in row- or column-major order; objects (pickles) and structures are refused. */
+ * little-endian numbers in row- or column-major order, and texts; objects (pickles) and structures are refused. */
+#include "store/numpy.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +10,7 @@
 
 struct header {
     const char *at;
-    char type[8];
+    char type[12];
     bool has_type, has_order, has_shape, is_fortran;
 };
 
@@ -114,18 +116,26 @@ static bool locate(struct tensor_reader *r, size_t *start, size_t *length)
     return *length <= r->size - *start || tensor_fail(r, "the file is cut off in its header");
 }
 
-bool read_numpy(struct tensor_reader *r)
+/* The header of the file, and where the elements begin. */
+static bool read_header(struct tensor_reader *r, struct header *h, struct tensor *t, size_t *data)
 {
-    struct tensor t = { .name = "" };
-    struct header h = { 0 };
     size_t start = 0, length = 0;
     if (!locate(r, &start, &length))
         return false;
     if (length > 65535 || memchr(r->bytes + start, '\0', length))
         return tensor_fail(r, "its header is not text");
-    h.at = arena_printf(r->arena, "%.*s", (int)length, (const char *)r->bytes + start);
-    if (!take_header(&h, &t))
-        return tensor_fail(r, "its header is not one of an array");
+    h->at = arena_printf(r->arena, "%.*s", (int)length, (const char *)r->bytes + start);
+    *data = start + length;
+    return take_header(h, t) || tensor_fail(r, "its header is not one of an array");
+}
+
+bool read_numpy(struct tensor_reader *r)
+{
+    struct tensor t = { .name = "" };
+    struct header h = { 0 };
+    size_t data = 0;
+    if (!read_header(r, &h, &t, &data))
+        return false;
     if (!type_of(h.type, &t.type))
         return tensor_fail(r, "type '%s' is not read: expected little-endian numbers", tensor_shown(r->arena, h.type));
     if (!tensor_contiguous(&t))
@@ -137,9 +147,80 @@ bool read_numpy(struct tensor_reader *r)
             step *= t.dims[d] > 0 ? t.dims[d] : 1;
         }
     }
-    size_t room = r->size - start - length;
-    if (!tensor_add(r, &t, r->bytes + start + length, room, 0))
+    size_t room = r->size - data;
+    if (!tensor_add(r, &t, r->bytes + data, room, 0))
         return false;
     return (size_t)r->list[0].count * tensor_bytes(t.type) == room ||
            tensor_fail(r, "%zu bytes of data, which is not its shape", room);
+}
+
+/* ---- texts ---- */
+
+/* UTF-8 of one character; returns its bytes, 0 when it is none. */
+static int put_utf8(char *out, uint32_t c)
+{
+    const uint8_t tail[3] = { (uint8_t)(0x80 | (c >> 12 & 63)), (uint8_t)(0x80 | (c >> 6 & 63)),
+                              (uint8_t)(0x80 | (c & 63)) };
+    if (c >= 0x110000 || (c >= 0xd800 && c < 0xe000))
+        return 0;
+    int more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+    static const uint8_t lead[] = { 0, 0xc0, 0xe0, 0xf0 };
+    out[0] = (char)(lead[more] | c >> 6 * more);
+    memcpy(out + 1, tail + 3 - more, (size_t)more);
+    return more + 1;
+}
+
+/* One text of `width` characters, padded by NUL; NULL when a character is none. */
+static const char *take_text(struct arena *arena, const uint8_t *at, size_t width, bool wide)
+{
+    char *out = arena_take_raw(arena, (wide ? 4 : 1) * width + 1, 1), *to = out;
+    for (size_t i = 0; i < width; i++) {
+        uint32_t c = at[i];
+        if (wide)
+            memcpy(&c, at + 4 * i, sizeof c);
+        if (c == 0)
+            break;
+        int bytes = wide ? put_utf8(to, c) : 1;
+        if (bytes == 0)
+            return NULL;
+        if (!wide)
+            *to = (char)c;
+        to += bytes;
+    }
+    *to = '\0';
+    return out;
+}
+
+static bool read_texts(struct tensor_reader *r, const char ***texts, int64_t *count)
+{
+    struct tensor t = { .name = "" };
+    struct header h = { 0 };
+    size_t data = 0, bytes;
+    if (r->size < 6 || memcmp(r->bytes, "\x93NUMPY", 6) != 0)
+        return tensor_fail(r, "expected a .npy array");
+    if (!read_header(r, &h, &t, &data))
+        return false;
+    const bool wide = strncmp(h.type, "<U", 2) == 0;
+    const size_t digits = strspn(h.type + 2, "0123456789");
+    if ((!wide && strncmp(h.type, "|S", 2) != 0) || digits == 0 || digits > 6 || h.type[2 + digits] || t.rank != 1)
+        return tensor_fail(r, "type '%s' with %d extents: expected one extent of texts or of whole numbers",
+                           tensor_shown(r->arena, h.type), t.rank);
+    const size_t width = (size_t)strtoul(h.type + 2, NULL, 10), unit = (wide ? 4 : 1) * width;
+    if (__builtin_mul_overflow((size_t)t.dims[0], unit, &bytes) || bytes != r->size - data)
+        return tensor_fail(r, "%zu bytes of data, which is not its shape", r->size - data);
+    *count = unit > 0 ? t.dims[0] : 0;
+    *texts = arena_array(r->arena, const char *, *count + 1);
+    for (int64_t i = 0; i < *count; i++)
+        if (!((*texts)[i] = take_text(r->arena, r->bytes + data + (size_t)i * unit, width, wide)))
+            return tensor_fail(r, "text %lld is not Unicode", (long long)i);
+    return true;
+}
+
+bool numpy_texts(struct arena *arena, const char *name, const uint8_t *bytes, size_t size, const char ***texts,
+                 int64_t *count, const char **why)
+{
+    struct tensor_reader r = { .arena = arena, .name = name, .bytes = bytes, .size = size };
+    bool fine = read_texts(&r, texts, count);
+    *why = r.why;
+    return fine;
 }

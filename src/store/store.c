@@ -214,6 +214,17 @@ void store_publish(struct store *store)
     phase_enter(before);
 }
 
+void store_discard(struct store *store)
+{
+    struct failure failure = { 0 };
+    close_handles(store, &failure);
+    failure_agree(store->world, &failure);
+    if (store->world->rank == 0) {
+        unlink(store->part);
+        lock_drop(store->arena, store->path, store->lock);
+    }
+}
+
 /* Opening. */
 
 static void open_serially(struct store *store, struct failure *failure)

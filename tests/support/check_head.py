@@ -73,7 +73,13 @@ check((prediction == (logits.argmax(1) if prediction.ndim == 1 else logits > 0))
 # Metrics: accuracy, and intervals around it.
 m = json.load(open(f"{d}/metrics.json"))
 hybrid = "residual_logits" in cbm
-wanted = ["backbone", "cbm", "majority", "random_concepts"] + ["hybrid"] * hybrid + ["retention", "calibration", "sae"]
+probe = emb["features"][()].astype("f8") @ cbm["probe_weight"][()].astype("f8").T + cbm["probe_bias"][()]
+# What retention is of: the network's own head, or the probe where representations came without one.
+own = "logits" in emb
+whole = ("backbone", emb["logits"][()]) if own else ("probe", probe)
+models = [("cbm", concepts), whole] + [("probe", probe)] * own + [("hybrid", logits)] * hybrid
+wanted = [whole[0], "cbm", "majority"] + ["probe"] * own + ["random_concepts"] + ["hybrid"] * hybrid
+wanted += ["retention", "calibration", "sae"]
 wanted += ["sparse"] * ("sparse" in cbm) + ["residual"] * hybrid
 check(list(m) == wanted, "models in metrics.json")
 with h5py.File(f"{d}/sae.h5") as f:
@@ -81,7 +87,7 @@ with h5py.File(f"{d}/sae.h5") as f:
     check(all(m["sae"][k] == v for k, v in told.items()), "the autoencoder's figures in metrics.json")
 for name, number in (("val", 1), ("test", 2)):
     here = split == number
-    for model, z in (("cbm", concepts), ("backbone", emb["logits"][()]), ("hybrid", logits))[:2 + hybrid]:
+    for model, z in models:
         v = m[model][name]
         if "label" in emb:
             accuracy = (z[here].argmax(1) == emb["label"][()][here]).mean()
@@ -93,7 +99,8 @@ for name, number in (("val", 1), ("test", 2)):
             low, high = v[key + "_interval"]
             check(low <= v[key] <= high or high - low < 0.2, f"interval of {key}, {model} on {name}")
         check(len(v["auroc_per_class"]) == len(v["auprc_per_class"]) == z.shape[1], "one value per class")
-    ratio = m["cbm"][name]["auroc"] / m["backbone"][name]["auroc"]
+    ratio = m["cbm"][name]["auroc"] / m[whole[0]][name]["auroc"]
+    check(m["retention"]["of"] == whole[0], "what retention is of")
     check(abs(m["retention"][name]["auroc"] - ratio) < 1e-12, "retention")
 
 # Calibration: the temperature has the least log loss around it; bins hold every image.
@@ -105,7 +112,7 @@ def log_loss(z, here, t):
     return (np.logaddexp(0, z[here].astype("f8") / t) - z[here].astype("f8") / t * (y == 1))[y >= 0].mean()
 
 
-for model, z in (("cbm", concepts), ("backbone", emb["logits"][()]), ("hybrid", logits))[:2 + hybrid]:
+for model, z in [("cbm", concepts), whole] + [("hybrid", logits)] * hybrid:
     c = m["calibration"][model]
     t = c["temperature"]
     at = [log_loss(z, split == 1, t * f) for f in (0.98, 1, 1.02)]

@@ -60,7 +60,7 @@ static void put(const char *name, const char *text)
 
 static bool manifest(const char *reader, const char *data, const char *group)
 {
-    struct manifest_request request = { root, reader, "labels.csv", data, group, 0.2, 0.3 };
+    struct manifest_request request = { root, reader, "labels.csv", data, group, 0.2, 0.3, false };
     why = "";
     return manifest_read(arena, &m, &request, &code, &why);
 }
