@@ -79,7 +79,7 @@ $(BUILD)/%.o: src/%.c $(BUILD)/libraries.mk
 	@$(SAY) '  CC   $<'
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 # Multiply and add in one rounding where the inner loops are nothing else.
-$(BUILD)/nn/depthwise.o $(BUILD)/nn/kernels_rows.o $(BUILD)/concept/omp.o $(BUILD)/concept/omp_search.o $(BUILD)/math/skinny.o: ALL_CFLAGS += -ffp-contract=fast
+$(BUILD)/nn/depthwise.o $(BUILD)/nn/minimal.o $(BUILD)/nn/kernels_rows.o $(BUILD)/concept/omp.o $(BUILD)/concept/omp_search.o $(BUILD)/math/skinny.o: ALL_CFLAGS += -ffp-contract=fast
 $(BUILD)/base/version.o: ALL_CFLAGS += -DREVISION='"$(REVISION)"' -DFLAGS='"$(OPT) -march=$(ARCH)"'
 $(BUILD)/base/version.o: $(BUILD)/revision
 $(BUILD)/revision: always
