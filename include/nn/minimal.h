@@ -21,8 +21,11 @@ struct minimal_shape {
     int lanes; /* divides in and out; a multiple of 8 */
 };
 
-/* Whether the kernels can do the shape, and whether it pays beside a direct convolution on `threads` threads. */
-bool minimal_pays(const struct minimal_shape *shape, int threads);
+/* Whether the kernels can do the shape; and whether they are faster than a direct convolution, forward and for the data
+ * gradient, or for the weight gradient: tiles must not reach far beyond the image, and not be few beside the weights
+ * that are transformed. */
+bool minimal_fits(const struct minimal_shape *shape);
+bool minimal_pays(const struct minimal_shape *shape, bool gradient);
 
 /* Sizes of what a caller provides, in floats: transformed weights, and work space of all threads. */
 int64_t minimal_weights_size(const struct minimal_shape *shape);

@@ -222,31 +222,34 @@ static void NAME(prepare)(float *u, const float *weights, const struct minimal_s
         }
 }
 
-/* The tiles of [from, to): transformed inputs, products, outputs. v and m: work of one thread. */
+/* The tiles of [from, to): transformed inputs, products, outputs, by thread `me` of `of` that share v and m. */
 static void NAME(forward_tiles)(float *dst, const float *src, const float *u, float *v, float *m, int64_t from,
-                                int64_t to, const struct minimal_shape *s, const struct minimal_after *after)
+                                int64_t to, const struct minimal_shape *s, const struct minimal_after *after, int me,
+                                int of)
 {
-    const int C = s->in, K = s->out, L = s->lanes;
-    const int64_t count = to - from, v_apart = apart(count * C), m_apart = apart(count * K),
-                  u_apart = apart((int64_t)C * K);
-    const int64_t plane = (int64_t)s->h * s->w * L;
-    for (int c = 0; c < C; c += LANES)
+    const int C = s->in, K = s->out, L = s->lanes, blocks = (K + 2 * LANES - 1) / (2 * LANES);
+    const int64_t count = to - from, plane = (int64_t)s->h * s->w * L;
+    const int64_t v_apart = apart(count * C), m_apart = apart(count * K), u_apart = apart((int64_t)C * K);
+    for (int c = me * LANES; c < C; c += of * LANES)
         for (int64_t t = 0; t < count; t++) {
             const struct tile at = tile_of(s, from + t);
-            NAME(tile_input)
-            (v + t * C + c, v_apart, src + (at.image * (C / L) + c / L) * plane + c % L, at.y, at.x, s);
+            const float *in = src + (at.image * (C / L) + c / L) * plane + c % L;
+            NAME(tile_input)(v + t * C + c, v_apart, in, at.y, at.x, s);
         }
-    for (int i = 0; i < 36; i++)
-        for (int k = 0; k < K; k += 2 * LANES)
-            NAME(columns)
-    (m + i * m_apart + k, K, v + i * v_apart, C, 1, u + i * u_apart + packed_place(C, k, 2 * LANES),
-     packed_width(K, k, 2 * LANES), C, false, count, K - k);
-    for (int k = 0; k < K; k += LANES) {
+    wait_for_others(of);
+    for (int j = me; j < 36 * blocks; j += of) {
+        const int i = j / blocks, k = j % blocks * 2 * LANES;
+        NAME(columns)
+        (m + i * m_apart + k, K, v + i * v_apart, C, 1, u + i * u_apart + packed_place(C, k, 2 * LANES),
+         packed_width(K, k, 2 * LANES), C, false, count, K - k);
+    }
+    wait_for_others(of);
+    for (int k = me * LANES; k < K; k += of * LANES) {
         const NAME(vec) bias = after->bias ? *(const NAME(vec) *)(after->bias + k) : (NAME(vec)){ 0 };
         for (int64_t t = 0; t < count; t++) {
             const struct tile at = tile_of(s, from + t);
-            NAME(tile_output)
-            (dst + (at.image * (K / L) + k / L) * plane + k % L, m + t * K + k, m_apart, at.y, at.x, s, after, bias);
+            float *out = dst + (at.image * (K / L) + k / L) * plane + k % L;
+            NAME(tile_output)(out, m + t * K + k, m_apart, at.y, at.x, s, after, bias);
         }
     }
 }
@@ -264,11 +267,12 @@ static void NAME(gradient_tiles)(float *m, const float *src, const float *diff_d
         for (int64_t t = 0; t < count; t++) {
             const struct tile at = tile_of(s, from + t);
             const int c = j * LANES, k = c - C;
-            if (k < 0)
-                NAME(tile_input)
-            (v + t * C + c, v_apart, src + (at.image * (C / L) + c / L) * plane + c % L, at.y, at.x, s);
-            else NAME(tile_spread)(z + t * K + k, z_apart, diff_dst + (at.image * (K / L) + k / L) * plane + k % L,
-                                   at.y, at.x, s);
+            const float *in = src + (at.image * (C / L) + c / L) * plane + c % L;
+            const float *out = diff_dst + (at.image * (K / L) + k / L) * plane + k % L;
+            if (c < C)
+                NAME(tile_input)(v + t * C + c, v_apart, in, at.y, at.x, s);
+            else
+                NAME(tile_spread)(z + t * K + k, z_apart, out, at.y, at.x, s);
         }
 #pragma omp for collapse(2)
     for (int i = 0; i < 36; i++)

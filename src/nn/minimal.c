@@ -11,7 +11,7 @@ enum {
     ROWS = 6,                   /* of a product in registers: pieces hold whole sixes where they can */
     PIECE_BYTES = 512 << 10,    /* transformed inputs and outputs of a piece */
     PIECE_LEAST = 4 * ROWS,     /* tiles */
-    GRADIENT_BYTES = 4 << 20,   /* the same, of all threads together, for a weight gradient */
+    GRADIENT_BYTES = 1 << 20,   /* the same, of all threads together, for a weight gradient */
     GRADIENT_LEAST = 16 * ROWS, /* tiles */
 };
 
@@ -56,6 +56,13 @@ INLINE int packed_width(int wide, int k, int block)
     return left < block ? left : block;
 }
 
+INLINE void wait_for_others(int of)
+{
+    if (of > 1) {
+#pragma omp barrier
+    }
+}
+
 #ifdef __AVX512F__
 #define LANES   16
 #define NAME(x) x##_16
@@ -91,14 +98,21 @@ static int64_t piece_of(int64_t channels, int64_t bytes, int64_t least)
     return larger(bytes / (36 * 4 * channels) / ROWS * ROWS, least);
 }
 
-/* The same in a forward pass: as many pieces as keep all threads busy to the end. */
-static int64_t forward_piece(const struct minimal_shape *s, int threads)
+/* The same in a forward pass: each thread's own, as many as keep all busy to the end, or few tiles of all threads. */
+struct pieces {
+    int64_t tiles;
+    bool shared;
+};
+
+static struct pieces forward_pieces(const struct minimal_shape *s, int threads)
 {
     const int64_t tiles = tiles_of(s), balance = (int64_t)s->in * s->out / (2 * (s->in + s->out)) / ROWS * ROWS;
     const int64_t most = piece_of(s->in + s->out, PIECE_BYTES, larger(balance, PIECE_LEAST));
     const int64_t rounds = (tiles + most * threads - 1) / (most * threads);
     const int64_t even = (tiles + rounds * threads - 1) / (rounds * threads);
-    return smaller((even + ROWS - 1) / ROWS * ROWS, most);
+    if (threads > 1 && even < PIECE_LEAST)
+        return (struct pieces){ tiles, true };
+    return (struct pieces){ smaller((even + ROWS - 1) / ROWS * ROWS, most), false };
 }
 
 static int64_t gradient_piece(const struct minimal_shape *s)
@@ -106,10 +120,10 @@ static int64_t gradient_piece(const struct minimal_shape *s)
     return smaller(piece_of(s->in + s->out, GRADIENT_BYTES, GRADIENT_LEAST), tiles_of(s));
 }
 
-static int64_t thread_work(const struct minimal_shape *s, int threads)
+/* Transformed inputs and outputs of `tiles` tiles. */
+static int64_t transforms(const struct minimal_shape *s, int64_t tiles)
 {
-    const int64_t piece = forward_piece(s, threads);
-    return 36 * (apart(piece * s->in) + apart(piece * s->out));
+    return 36 * (apart(tiles * s->in) + apart(tiles * s->out));
 }
 
 int64_t minimal_weights_size(const struct minimal_shape *s)
@@ -120,17 +134,20 @@ int64_t minimal_weights_size(const struct minimal_shape *s)
 int64_t minimal_work(const struct minimal_shape *s, bool train)
 {
     const int threads = omp_get_max_threads();
-    const int64_t piece = gradient_piece(s), forward = threads * thread_work(s, threads);
-    const int64_t gradient = 36 * (apart(piece * s->in) + apart(piece * s->out)) + minimal_weights_size(s);
-    return train ? larger(forward, gradient) : forward;
+    const struct pieces pieces = forward_pieces(s, threads);
+    const int64_t forward = transforms(s, pieces.tiles) * (pieces.shared ? 1 : threads);
+    return train ? larger(forward, transforms(s, gradient_piece(s)) + minimal_weights_size(s)) : forward;
 }
 
-bool minimal_pays(const struct minimal_shape *s, int threads)
+bool minimal_fits(const struct minimal_shape *s)
+{
+    return s->lanes % 8 == 0 && s->in % s->lanes == 0 && s->out % s->lanes == 0;
+}
+
+bool minimal_pays(const struct minimal_shape *s, bool gradient)
 {
     const int64_t tiles = tiles_of(s), wide = larger(s->in, s->out);
-    const bool fits = s->lanes % 8 == 0 && s->in % s->lanes == 0 && s->out % s->lanes == 0;
-    return fits && 16 * tiles <= 2 * (int64_t)s->images * s->h * s->w && 8 * tiles >= wide &&
-           tiles >= (int64_t)threads * PIECE_LEAST;
+    return 16 * tiles <= 2 * (int64_t)s->images * s->h * s->w && (gradient ? 8 : 32) * tiles >= wide;
 }
 
 void minimal_prepare(float *u, const float *weights, const struct minimal_shape *s, bool turned)
@@ -142,11 +159,16 @@ void minimal_forward(float *dst, const float *src, const float *u, float *work, 
                      const struct minimal_after *after)
 {
     const int threads = omp_get_max_threads();
-    const int64_t tiles = tiles_of(s), piece = forward_piece(s, threads), per_thread = thread_work(s, threads);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t from = 0; from < tiles; from += piece) {
-        float *v = work + omp_get_thread_num() * per_thread, *m = v + 36 * apart(piece * s->in);
-        CALL(forward_tiles, s, dst, src, u, v, m, from, smaller(from + piece, tiles), s, after);
+    const int64_t tiles = tiles_of(s);
+    const struct pieces pieces = forward_pieces(s, threads);
+#pragma omp parallel num_threads(threads)
+    {
+        const int me = omp_get_thread_num(), team = omp_get_num_threads();
+        const int64_t mine = pieces.shared ? 0 : me, step = pieces.shared ? 1 : team;
+        float *v = work + mine * transforms(s, pieces.tiles), *m = v + 36 * apart(pieces.tiles * s->in);
+        for (int64_t from = mine * pieces.tiles; from < tiles; from += step * pieces.tiles)
+            CALL(forward_tiles, s, dst, src, u, v, m, from, smaller(from + pieces.tiles, tiles), s, after,
+                 pieces.shared ? me : 0, pieces.shared ? team : 1);
     }
 }
 
