@@ -1,4 +1,4 @@
-/* The primitives of a network, from oneDNN (v2.6 C API; only src/nn/onednn*.c know it).
+/* The primitives of a network, from oneDNN (only src/nn/onednn*.c know it).
  *
  * A primitive is made once for one shape of shard and run on any memory. It
  * chooses the layouts it likes; where neighbours disagree the primitive reorders
@@ -71,7 +71,10 @@ struct dn_conv *dn_conv_create(struct dn *dn, const struct dn_conv_spec *spec, c
 const struct dn_layout *dn_conv_dst(const struct dn_conv *conv);
 /* Training: of weights and their gradient, single precision. Inference: of the forward primitive's weights. */
 const struct dn_layout *dn_conv_weights(const struct dn_conv *conv);
-const char *dn_conv_kernel(const struct dn_conv *conv); /* implementation, "jit:avx512_core" */
+/* Implementation, "jit:avx512_core"; "gemm:blis" where it is ours (nn/gemm_conv.h); NULL where the pass was not asked
+ * for. */
+enum dn_pass { DN_FORWARD, DN_DATA, DN_WEIGHTS, DN_PASSES };
+const char *dn_conv_kernel(const struct dn_conv *conv, enum dn_pass pass);
 /* What the primitive takes as weights: themselves, or a copy in its own layout and type that serves all shards and is
  * valid until another primitive prepares one. */
 const void *dn_conv_prepare_forward(struct dn_conv *conv, const float *weights);

@@ -2,15 +2,15 @@
 #ifndef NN_ONEDNN_CALLS_H
 #define NN_ONEDNN_CALLS_H
 
-#include <dnnl.h>
 #include <stddef.h>
 
+#include "math/onednn_api.h"
 #include "nn/onednn.h"
 
 enum { ARGS_MAX = 6 };
 
 struct dn_layout {
-    dnnl_memory_desc_t md;
+    const onednn_desc *md;
 };
 
 /* A primitive with the memory objects its arguments pass through. */
@@ -24,6 +24,7 @@ struct call {
 
 struct dn {
     struct arena *arena;
+    struct onednn_shelf shelf;
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     struct call *calls;
@@ -47,26 +48,27 @@ struct dn_reorder {
 void dn_check(dnnl_status_t status, const char *what, const char *name);
 size_t dn_largest(size_t a, size_t b);
 
-dnnl_memory_desc_t dn_describe(int rank, const int64_t *dims, enum value_type type, dnnl_format_tag_t tag);
-const struct dn_layout *dn_layout_of(struct dn *dn, const dnnl_memory_desc_t *md);
+const onednn_desc *dn_describe(struct dn *dn, int rank, const int64_t *dims, enum value_type type,
+                               dnnl_format_tag_t tag);
+/* `md` is borrowed: it lives as long as `dn` or its primitive. */
+const struct dn_layout *dn_layout_of(struct dn *dn, const onednn_desc *md);
 dnnl_data_type_t dn_type_of(enum value_type type);
 /* Whether `md` is [images][groups][pixels][lanes] without padding, and the numbers. */
-bool dn_view_of(struct view *view, const dnnl_memory_desc_t *md);
+bool dn_view_of(struct view *view, const onednn_desc *md);
 /* The layout of `house` for other extents; plain when the channels do not fill its lanes. */
-dnnl_memory_desc_t dn_house_layout(const struct dn *dn, const int64_t dims[4], enum value_type type);
+const onednn_desc *dn_house_layout(struct dn *dn, const int64_t dims[4], enum value_type type);
 
-/* A primitive for an operation descriptor, with the shared scratchpad; afterwards it adds to what its output holds
- * (sum) and applies an elementwise function (dnnl_alg_kind_undef: none). */
-struct call *dn_make(struct dn *dn, const_dnnl_op_desc_t op, const struct call *hint, bool sum,
-                     dnnl_alg_kind_t function, const char *name);
+/* For this engine; `forward`: of a gradient, the call it belongs to. */
+struct onednn_use dn_use(const struct dn *dn, const struct call *forward);
+/* A primitive with the shared scratchpad; takes `pd`. Where the library has none (NULL), the job ends. */
+struct call *dn_make(struct dn *dn, dnnl_primitive_desc_t pd, const char *name);
 /* The same, or NULL where the library has none with at most `scratch` bytes of scratch memory. */
-struct call *dn_make_small(struct dn *dn, const_dnnl_op_desc_t op, const struct call *hint, bool sum,
-                           dnnl_alg_kind_t function, size_t scratch, const char *name);
+struct call *dn_make_small(struct dn *dn, dnnl_primitive_desc_t pd, size_t scratch, const char *name);
 /* The next argument of the primitive. */
-void dn_call_arg(struct dn *dn, struct call *call, int arg, const dnnl_memory_desc_t *md);
+void dn_call_arg(struct dn *dn, struct call *call, int arg, const onednn_desc *md);
 /* Runs with the given data, one pointer for each dn_call_arg in its order. */
 void dn_call_run(struct dn *dn, struct call *call, const void *const *data);
-const dnnl_memory_desc_t *dn_query(const struct call *call, dnnl_query_t what);
+const onednn_desc *dn_query(const struct call *call, dnnl_query_t what);
 
 /* A counted reorder through the staging buffer, or NULL where the layouts agree. */
 struct dn_reorder *dn_staged(struct dn *dn, const struct dn_layout *to, const struct dn_layout *from);

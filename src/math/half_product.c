@@ -1,8 +1,7 @@
-/* Products in bfloat16 over oneDNN's C API, version 2.6: a matmul whose right
+/* Products in bfloat16 over oneDNN: a matmul whose right
  * operand has the layout the library asks for, and the reorder that makes it. */
 #include "math/half_product.h"
 
-#include <dnnl.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -10,21 +9,24 @@
 #include "base/log.h"
 #include "dist/world.h"
 #include "math/bf16.h"
+#include "math/onednn_api.h"
 
-enum { MEMORIES = 6 };
+enum { MEMORIES = 7 };
 
 struct half_product {
     struct half_products *all;
     struct half_product *next;
     const char *name;
+    dnnl_primitive_desc_t choice, packing;
     dnnl_primitive_t multiply, pack;
-    dnnl_memory_t a, packed, c, scratch; /* of multiply */
-    dnnl_memory_t plain, laid_out;       /* of pack */
-    dnnl_memory_desc_t packed_md;
+    dnnl_memory_t a, packed, c, scratch;         /* of multiply */
+    dnnl_memory_t plain, laid_out, pack_scratch; /* of pack */
+    const onednn_desc *packed_md;                /* the choice's */
 };
 
 struct half_products {
     struct arena *arena;
+    struct onednn_shelf shelf;
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     struct half_product *first;
@@ -57,76 +59,67 @@ bool half_everywhere(struct world *world, const char *precision)
 struct half_products *half_products_create(struct arena *arena)
 {
     struct half_products *all = arena_array(arena, struct half_products, 1);
-    all->arena = arena;
+    all->arena = all->shelf.arena = arena;
     check(dnnl_engine_create(&all->engine, dnnl_cpu, 0), "engine", "the processor");
     check(dnnl_stream_create(&all->stream, all->engine, dnnl_stream_default_flags), "stream", "the processor");
     return all;
 }
 
-static dnnl_memory_desc_t describe(int64_t rows, int64_t columns, dnnl_data_type_t type, dnnl_format_tag_t tag)
+static const onednn_desc *describe(struct half_product *p, int64_t rows, int64_t columns, dnnl_data_type_t type,
+                                   dnnl_format_tag_t tag)
 {
-    const dnnl_dims_t dims = { rows, columns };
-    dnnl_memory_desc_t md;
-    check(dnnl_memory_desc_init_by_tag(&md, 2, dims, type, tag), "layout", "a matrix");
-    return md;
+    return onednn_tagged(&p->all->shelf, 2, (int64_t[]){ rows, columns }, type, tag);
 }
 
-static dnnl_memory_t memory(const struct half_product *p, const dnnl_memory_desc_t *md)
+static dnnl_memory_t memory(const struct half_product *p, const onednn_desc *md)
 {
     dnnl_memory_t memory;
     check(dnnl_memory_create(&memory, md, p->all->engine, DNNL_MEMORY_NONE), "memory", p->name);
     return memory;
 }
 
-static dnnl_primitive_attr_t attributes(const struct half_product *p, bool add)
+/* The shared scratch memory, as large as the hungriest asks. */
+static dnnl_memory_t scratch_of(struct half_product *p, dnnl_primitive_desc_t made)
 {
-    dnnl_primitive_attr_t attr;
-    dnnl_post_ops_t after;
-    check(dnnl_primitive_attr_create(&attr), "attributes", p->name);
-    check(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user), "scratchpad", p->name);
-    if (add) {
-        check(dnnl_post_ops_create(&after), "sum", p->name);
-        check(dnnl_post_ops_append_sum(after, 1), "sum", p->name);
-        check(dnnl_primitive_attr_set_post_ops(attr, after), "sum", p->name);
-        dnnl_post_ops_destroy(after);
-    }
-    return attr;
+    const onednn_desc *scratch = dnnl_primitive_desc_query_md(made, dnnl_query_scratchpad_md, 0);
+    const size_t bytes = dnnl_memory_desc_get_size(scratch);
+    p->all->scratch_bytes = bytes > p->all->scratch_bytes ? bytes : p->all->scratch_bytes;
+    return memory(p, scratch);
+}
+
+static dnnl_primitive_t primitive(const struct half_product *p, dnnl_primitive_desc_t made)
+{
+    dnnl_primitive_t primitive;
+    require(made, EXIT_INTERNAL, "%s: oneDNN has no kernel for bf16 on this processor (%s)", p->name, onednn_isa());
+    check(dnnl_primitive_create(&primitive, made), "kernel", p->name);
+    return primitive;
 }
 
 static void make_multiply(struct half_product *p, char transa, int64_t m, int64_t n, int64_t k, bool add)
 {
-    const dnnl_memory_desc_t a = describe(m, k, dnnl_bf16, transa == 'T' ? dnnl_ba : dnnl_ab);
-    const dnnl_memory_desc_t b = describe(k, n, dnnl_bf16, dnnl_format_tag_any);
-    const dnnl_memory_desc_t c = describe(m, n, dnnl_f32, dnnl_ab);
-    const dnnl_primitive_attr_t attr = attributes(p, add);
-    dnnl_matmul_desc_t matmul;
-    dnnl_primitive_desc_t pd;
-    check(dnnl_matmul_desc_init(&matmul, &a, &b, NULL, &c), "description", p->name);
-    check(dnnl_primitive_desc_create(&pd, &matmul, attr, p->all->engine, NULL), "choice", p->name);
-    check(dnnl_primitive_create(&p->multiply, pd), "kernel", p->name);
-    p->packed_md = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
-    const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    const size_t bytes = dnnl_memory_desc_get_size(scratch);
-    p->all->scratch_bytes = bytes > p->all->scratch_bytes ? bytes : p->all->scratch_bytes;
-    p->a = memory(p, &a);
-    p->packed = memory(p, &p->packed_md);
-    p->c = memory(p, &c);
-    p->scratch = memory(p, scratch);
-    dnnl_primitive_desc_destroy(pd);
-    dnnl_primitive_attr_destroy(attr);
+    const onednn_desc *a = describe(p, m, k, dnnl_bf16, transa == 'T' ? dnnl_ba : dnnl_ab);
+    const onednn_desc *b = describe(p, k, n, dnnl_bf16, dnnl_format_tag_any);
+    const onednn_desc *c = describe(p, m, n, dnnl_f32, dnnl_ab);
+    const struct onednn_use use = { .engine = p->all->engine, .sum = add };
+    p->choice = onednn_matmul(&use, a, b, NULL, c);
+    p->multiply = primitive(p, p->choice);
+    p->packed_md = dnnl_primitive_desc_query_md(p->choice, dnnl_query_weights_md, 0);
+    p->a = memory(p, a);
+    p->packed = memory(p, p->packed_md);
+    p->c = memory(p, c);
+    p->scratch = scratch_of(p, p->choice);
 }
 
 static void make_pack(struct half_product *p, char transb, int64_t n, int64_t k, enum half_source source)
 {
     const dnnl_data_type_t type = source == HALF_OF_FLOATS ? dnnl_f32 : dnnl_bf16;
-    const dnnl_memory_desc_t b = describe(k, n, type, transb == 'T' ? dnnl_ba : dnnl_ab);
-    dnnl_primitive_desc_t pd;
-    check(dnnl_reorder_primitive_desc_create(&pd, &b, p->all->engine, &p->packed_md, p->all->engine, NULL), "packing",
-          p->name);
-    check(dnnl_primitive_create(&p->pack, pd), "packing", p->name);
-    p->plain = memory(p, &b);
-    p->laid_out = memory(p, &p->packed_md);
-    dnnl_primitive_desc_destroy(pd);
+    const onednn_desc *b = describe(p, k, n, type, transb == 'T' ? dnnl_ba : dnnl_ab);
+    const struct onednn_use use = { .engine = p->all->engine };
+    p->packing = onednn_reorder(&use, p->packed_md, b);
+    p->pack = primitive(p, p->packing);
+    p->plain = memory(p, b);
+    p->laid_out = memory(p, p->packed_md);
+    p->pack_scratch = scratch_of(p, p->packing);
 }
 
 struct half_product *half_product(struct half_products *all, char transa, char transb, int64_t m, int64_t n, int64_t k,
@@ -150,19 +143,23 @@ void half_products_destroy(struct half_products *all)
     if (!all)
         return;
     for (const struct half_product *p = all->first; p; p = p->next) {
-        const dnnl_memory_t memories[MEMORIES] = { p->a, p->packed, p->c, p->scratch, p->plain, p->laid_out };
+        const dnnl_memory_t memories[MEMORIES] = { p->a,     p->packed,   p->c,           p->scratch,
+                                                   p->plain, p->laid_out, p->pack_scratch };
         for (int i = 0; i < MEMORIES; i++)
             dnnl_memory_destroy(memories[i]);
         dnnl_primitive_destroy(p->multiply);
         dnnl_primitive_destroy(p->pack);
+        dnnl_primitive_desc_destroy(p->choice);
+        dnnl_primitive_desc_destroy(p->packing);
     }
+    onednn_shelf_clear(&all->shelf);
     dnnl_stream_destroy(all->stream);
     dnnl_engine_destroy(all->engine);
 }
 
 int64_t half_packed_bytes(const struct half_product *product)
 {
-    return (int64_t)dnnl_memory_desc_get_size(&product->packed_md);
+    return (int64_t)dnnl_memory_desc_get_size(product->packed_md);
 }
 
 /* The library's handles are not const, but inputs are only read. */
@@ -185,8 +182,9 @@ static void run(dnnl_primitive_t primitive, const struct half_product *p, int co
 void half_pack(void *packed, struct half_product *p, const void *b)
 {
     const dnnl_exec_arg_t args[] = { argument(DNNL_ARG_FROM, p->plain, b, p),
-                                     argument(DNNL_ARG_TO, p->laid_out, packed, p) };
-    run(p->pack, p, 2, args);
+                                     argument(DNNL_ARG_TO, p->laid_out, packed, p),
+                                     argument(DNNL_ARG_SCRATCHPAD, p->pack_scratch, p->all->scratch, p) };
+    run(p->pack, p, 3, args);
 }
 
 void half_multiply(float *c, struct half_product *p, const uint16_t *a, const void *packed)

@@ -1,10 +1,9 @@
-/* Layouts, calls and reorders over oneDNN's C API, version 2.6. Only the files
- * onednn*.c know the library: another API of it stands beside them, behind the
- * same header. What runs when is left to the ops. */
+/* Layouts, calls and reorders over oneDNN. Only the files onednn*.c know the
+ * library; what its versions differ in is in math/onednn_api.h. What runs when is
+ * left to the ops. */
 #include "nn/onednn_calls.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "base/arena.h"
 #include "base/error.h"
@@ -18,6 +17,7 @@ struct dn *dn_create(struct arena *arena)
 {
     struct dn *dn = arena_array(arena, struct dn, 1);
     dn->arena = arena;
+    dn->shelf.arena = arena;
     dn_check(dnnl_engine_create(&dn->engine, dnnl_cpu, 0), "engine", "the processor");
     dn_check(dnnl_stream_create(&dn->stream, dn->engine, dnnl_stream_default_flags), "stream", "the processor");
     return dn;
@@ -40,6 +40,7 @@ void dn_destroy(struct dn *dn)
         dnnl_primitive_desc_destroy(c->pd);
     }
     dn->calls = NULL;
+    onednn_shelf_clear(&dn->shelf);
     dnnl_stream_destroy(dn->stream);
     dnnl_engine_destroy(dn->engine);
 }
@@ -79,30 +80,15 @@ const char *dn_library(void)
 
 const char *dn_isa(void)
 {
-    static const struct {
-        int isa;
-        const char *name;
-    } names[] = { { dnnl_cpu_isa_sse41, "sse41" },
-                  { dnnl_cpu_isa_avx, "avx" },
-                  { dnnl_cpu_isa_avx2, "avx2" },
-                  { dnnl_cpu_isa_avx2_vnni, "avx2_vnni" },
-                  { dnnl_cpu_isa_avx512_core, "avx512_core" },
-                  { dnnl_cpu_isa_avx512_core_vnni, "avx512_core_vnni" },
-                  { dnnl_cpu_isa_avx512_core_bf16, "avx512_core_bf16" },
-                  { dnnl_cpu_isa_avx512_core_amx, "avx512_core_amx" } };
-    int isa = (int)dnnl_get_effective_cpu_isa();
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (names[i].isa == isa)
-            return names[i].name;
-    return "another";
+    return onednn_isa();
 }
 
 /* ---- layouts ---- */
 
-const struct dn_layout *dn_layout_of(struct dn *dn, const dnnl_memory_desc_t *md)
+const struct dn_layout *dn_layout_of(struct dn *dn, const onednn_desc *md)
 {
     struct dn_layout *layout = arena_array(dn->arena, struct dn_layout, 1);
-    layout->md = *md;
+    layout->md = md;
     return layout;
 }
 
@@ -111,26 +97,21 @@ dnnl_data_type_t dn_type_of(enum value_type type)
     return type == VALUE_BF16 ? dnnl_bf16 : dnnl_f32;
 }
 
-dnnl_memory_desc_t dn_describe(int rank, const int64_t *dims, enum value_type type, dnnl_format_tag_t tag)
+const onednn_desc *dn_describe(struct dn *dn, int rank, const int64_t *dims, enum value_type type,
+                               dnnl_format_tag_t tag)
 {
-    dnnl_memory_desc_t md;
-    dnnl_dims_t all = { 0 }; /* the library reads them all */
-    memcpy(all, dims, (size_t)rank * sizeof *dims);
-    dn_check(dnnl_memory_desc_init_by_tag(&md, rank, all, dn_type_of(type), tag), "layout", "a tensor");
-    return md;
+    return onednn_tagged(&dn->shelf, rank, dims, dn_type_of(type), tag);
 }
 
 const struct dn_layout *dn_plain(struct dn *dn, int rank, const int64_t *dims)
 {
     static const dnnl_format_tag_t tags[] = { dnnl_a, dnnl_ab, dnnl_abc, dnnl_abcd };
-    dnnl_memory_desc_t md = dn_describe(rank, dims, VALUE_F32, tags[rank - 1]);
-    return dn_layout_of(dn, &md);
+    return dn_layout_of(dn, dn_describe(dn, rank, dims, VALUE_F32, tags[rank - 1]));
 }
 
 const struct dn_layout *dn_rows(struct dn *dn, enum value_type type, const int64_t dims[4])
 {
-    dnnl_memory_desc_t md = dn_describe(4, dims, type, dnnl_nhwc);
-    return dn_layout_of(dn, &md);
+    return dn_layout_of(dn, dn_describe(dn, 4, dims, type, dnnl_nhwc));
 }
 
 void dn_prefer_rows(struct dn *dn)
@@ -145,50 +126,50 @@ void dn_never_rows(struct dn *dn)
 
 enum value_type dn_type(const struct dn_layout *layout)
 {
-    return layout->md.data_type == dnnl_bf16 ? VALUE_BF16 : VALUE_F32;
+    return onednn_type(layout->md) == dnnl_bf16 ? VALUE_BF16 : VALUE_F32;
 }
 
 int64_t dn_values(const struct dn_layout *layout)
 {
-    return (int64_t)dnnl_memory_desc_get_size(&layout->md) / value_bytes(dn_type(layout));
+    return (int64_t)dnnl_memory_desc_get_size(layout->md) / value_bytes(dn_type(layout));
 }
 
 bool dn_same(const struct dn_layout *a, const struct dn_layout *b)
 {
-    return dnnl_memory_desc_equal(&a->md, &b->md) != 0;
+    return dnnl_memory_desc_equal(a->md, b->md) != 0;
 }
 
-bool dn_view_of(struct view *view, const dnnl_memory_desc_t *md)
+bool dn_view_of(struct view *view, const onednn_desc *md)
 {
-    if (md->format_kind != dnnl_blocked)
+    struct onednn_blocking b;
+    if (!onednn_blocking(&b, md))
         return false;
-    const dnnl_blocking_desc_t *b = &md->format_desc.blocking;
-    int64_t channels = md->dims[1], h = md->ndims == 4 ? md->dims[2] : 1, w = md->ndims == 4 ? md->dims[3] : 1;
+    int64_t channels = b.dims[1], h = b.rank == 4 ? b.dims[2] : 1, w = b.rank == 4 ? b.dims[3] : 1;
     int64_t pixels = h * w, lanes = 1;
-    if (md->padded_dims[1] != channels || md->padded_dims[0] != md->dims[0])
+    if (b.padded[1] != channels || b.padded[0] != b.dims[0])
         return false;
-    if (b->inner_nblks == 1 && b->inner_idxs[0] == 1)
-        lanes = b->inner_blks[0];
-    else if (b->inner_nblks != 0)
+    if (b.blocks == 1 && b.blocked[0] == 1)
+        lanes = b.block[0];
+    else if (b.blocks != 0)
         return false;
-    else if (b->strides[1] == 1)
+    else if (b.strides[1] == 1)
         lanes = channels; /* without pixels too: a group of all channels */
-    bool pixels_ok = md->ndims != 4 || ((w == 1 || b->strides[3] == lanes) && (h == 1 || b->strides[2] == w * lanes));
-    bool groups_ok = lanes == channels || b->strides[1] == pixels * lanes;
-    bool images_ok = md->dims[0] == 1 || b->strides[0] == channels * pixels;
-    *view = (struct view){ md->dims[0], pixels, (int)(channels / lanes), (int)lanes };
+    bool pixels_ok = b.rank != 4 || ((w == 1 || b.strides[3] == lanes) && (h == 1 || b.strides[2] == w * lanes));
+    bool groups_ok = lanes == channels || b.strides[1] == pixels * lanes;
+    bool images_ok = b.dims[0] == 1 || b.strides[0] == channels * pixels;
+    *view = (struct view){ b.dims[0], pixels, (int)(channels / lanes), (int)lanes };
     return pixels_ok && groups_ok && images_ok;
 }
 
 struct view dn_view(const struct dn_layout *layout)
 {
     struct view view;
-    bool ok = dn_view_of(&view, &layout->md);
+    bool ok = dn_view_of(&view, layout->md);
     require(ok, EXIT_INTERNAL, "oneDNN chose an activation layout that is not [images][groups][pixels][lanes]");
     return view;
 }
 
-dnnl_memory_desc_t dn_house_layout(const struct dn *dn, const int64_t dims[4], enum value_type type)
+const onednn_desc *dn_house_layout(struct dn *dn, const int64_t dims[4], enum value_type type)
 {
     struct view v = { 0 };
     dnnl_format_tag_t tag = dnnl_nchw;
@@ -202,13 +183,12 @@ dnnl_memory_desc_t dn_house_layout(const struct dn *dn, const int64_t dims[4], e
         tag = dnnl_nChw8c;
     else if (v.groups == 1 && v.lanes > 1)
         tag = dnnl_nhwc;
-    return dn_describe(4, dims, type, tag);
+    return dn_describe(dn, 4, dims, type, tag);
 }
 
 const struct dn_layout *dn_house(struct dn *dn, enum value_type type, const int64_t dims[4])
 {
-    dnnl_memory_desc_t md = dn_house_layout(dn, dims, type);
-    return dn_layout_of(dn, &md);
+    return dn_layout_of(dn, dn_house_layout(dn, dims, type));
 }
 
 /* ---- calls ---- */
@@ -223,7 +203,7 @@ static struct call *call_create(struct dn *dn, dnnl_primitive_desc_t pd, const c
     struct call *call = arena_array(dn->arena, struct call, 1);
     call->pd = pd;
     dn_check(dnnl_primitive_create(&call->primitive, pd), "primitive", name);
-    const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    const onednn_desc *md = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
     dn->scratch_bytes = dn_largest(dn->scratch_bytes, dnnl_memory_desc_get_size(md));
     dn_check(dnnl_memory_create(&call->args[0].memory, md, dn->engine, DNNL_MEMORY_NONE), "scratchpad", name);
     call->args[0].arg = DNNL_ARG_SCRATCHPAD;
@@ -233,7 +213,7 @@ static struct call *call_create(struct dn *dn, dnnl_primitive_desc_t pd, const c
     return call;
 }
 
-void dn_call_arg(struct dn *dn, struct call *call, int arg, const dnnl_memory_desc_t *md)
+void dn_call_arg(struct dn *dn, struct call *call, int arg, const onednn_desc *md)
 {
     dnnl_exec_arg_t *a = &call->args[call->count++];
     a->arg = arg;
@@ -250,45 +230,25 @@ void dn_call_run(struct dn *dn, struct call *call, const void *const *data)
     dnnl_stream_wait(dn->stream);
 }
 
-const dnnl_memory_desc_t *dn_query(const struct call *call, dnnl_query_t what)
+const onednn_desc *dn_query(const struct call *call, dnnl_query_t what)
 {
     return dnnl_primitive_desc_query_md(call->pd, what, 0);
 }
 
-static dnnl_primitive_attr_t attributes(bool sum, dnnl_alg_kind_t function)
+struct onednn_use dn_use(const struct dn *dn, const struct call *forward)
 {
-    dnnl_primitive_attr_t attr;
-    dnnl_post_ops_t ops;
-    dn_check(dnnl_primitive_attr_create(&attr), "attributes", "a primitive");
-    dn_check(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user), "scratchpad", "a primitive");
-    dn_check(dnnl_post_ops_create(&ops), "post-ops", "a primitive");
-    if (sum)
-        dn_check(dnnl_post_ops_append_sum(ops, 1.0f), "sum", "a primitive");
-    if (function != dnnl_alg_kind_undef)
-        dn_check(dnnl_post_ops_append_eltwise(ops, 1.0f, function, 0.0f, 0.0f), "function", "a primitive");
-    dn_check(dnnl_primitive_attr_set_post_ops(attr, ops), "post-ops", "a primitive");
-    dnnl_post_ops_destroy(ops);
-    return attr;
+    return (struct onednn_use){ .engine = dn->engine, .forward = forward ? forward->pd : NULL };
 }
 
-struct call *dn_make(struct dn *dn, const_dnnl_op_desc_t op, const struct call *hint, bool sum,
-                     dnnl_alg_kind_t function, const char *name)
+struct call *dn_make(struct dn *dn, dnnl_primitive_desc_t pd, const char *name)
 {
-    dnnl_primitive_attr_t attr = attributes(sum, function);
-    dnnl_primitive_desc_t pd;
-    dn_check(dnnl_primitive_desc_create(&pd, op, attr, dn->engine, hint ? hint->pd : NULL), "descriptor", name);
-    dnnl_primitive_attr_destroy(attr);
+    require(pd, EXIT_INTERNAL, "%s: %s has no kernel for it on this processor (%s)", name, dn_library(), dn_isa());
     return call_create(dn, pd, name);
 }
 
-struct call *dn_make_small(struct dn *dn, const_dnnl_op_desc_t op, const struct call *hint, bool sum,
-                           dnnl_alg_kind_t function, size_t scratch, const char *name)
+struct call *dn_make_small(struct dn *dn, dnnl_primitive_desc_t pd, size_t scratch, const char *name)
 {
-    dnnl_primitive_attr_t attr = attributes(sum, function);
-    dnnl_primitive_desc_t pd;
-    dnnl_status_t status = dnnl_primitive_desc_create(&pd, op, attr, dn->engine, hint ? hint->pd : NULL);
-    dnnl_primitive_attr_destroy(attr);
-    if (status != dnnl_success)
+    if (!pd)
         return NULL;
     if (dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0)) <= scratch)
         return call_create(dn, pd, name);
@@ -299,15 +259,11 @@ struct call *dn_make_small(struct dn *dn, const_dnnl_op_desc_t op, const struct 
 struct dn_reorder *dn_reorder_create(struct dn *dn, const struct dn_layout *to, const struct dn_layout *from)
 {
     struct dn_reorder *r = arena_array(dn->arena, struct dn_reorder, 1);
-    dnnl_primitive_attr_t attr = attributes(false, dnnl_alg_kind_undef);
-    dnnl_primitive_desc_t pd;
-    dn_check(dnnl_reorder_primitive_desc_create(&pd, &from->md, dn->engine, &to->md, dn->engine, attr), "descriptor",
-             "a reorder");
-    dnnl_primitive_attr_destroy(attr);
+    const struct onednn_use use = dn_use(dn, NULL);
     r->dn = dn;
-    r->call = call_create(dn, pd, "a reorder");
-    dn_call_arg(dn, r->call, DNNL_ARG_FROM, &from->md);
-    dn_call_arg(dn, r->call, DNNL_ARG_TO, &to->md);
+    r->call = dn_make(dn, onednn_reorder(&use, to->md, from->md), "a reorder");
+    dn_call_arg(dn, r->call, DNNL_ARG_FROM, from->md);
+    dn_call_arg(dn, r->call, DNNL_ARG_TO, to->md);
     return r;
 }
 
@@ -320,8 +276,8 @@ struct dn_reorder *dn_staged(struct dn *dn, const struct dn_layout *to, const st
 {
     if (dn_same(to, from))
         return NULL;
-    dn->staging_bytes = dn_largest(dn->staging_bytes, dnnl_memory_desc_get_size(&to->md));
-    dn->staging_bytes = dn_largest(dn->staging_bytes, dnnl_memory_desc_get_size(&from->md));
+    dn->staging_bytes = dn_largest(dn->staging_bytes, dnnl_memory_desc_get_size(to->md));
+    dn->staging_bytes = dn_largest(dn->staging_bytes, dnnl_memory_desc_get_size(from->md));
     dn->reorders++;
     return dn_reorder_create(dn, to, from);
 }
@@ -330,7 +286,7 @@ struct dn_reorder *dn_prepares(struct dn *dn, const struct dn_layout *to, const 
 {
     if (dn_same(to, from))
         return NULL;
-    dn->weights_bytes = dn_largest(dn->weights_bytes, dnnl_memory_desc_get_size(&to->md));
+    dn->weights_bytes = dn_largest(dn->weights_bytes, dnnl_memory_desc_get_size(to->md));
     return dn_reorder_create(dn, to, from);
 }
 

@@ -1,15 +1,19 @@
 /* Convolution, direct or by minimal filtering, and maximum pooling over oneDNN:
- * which primitive, in which layouts, and where its results go. */
+ * which primitive, in which layouts, and where its results go. A convolution that
+ * the library has no kernel for is ours, by products over BLIS. */
 #include "nn/onednn_calls.h"
 
 #include "base/arena.h"
+#include "nn/gemm_conv.h"
 
 /* Bytes; transforms for a thread each are part of it, so wide convolutions on many threads stay direct. */
 enum { MINIMAL_SCRATCH = 48 << 20 };
 
 struct dn_conv {
     struct dn *dn;
-    struct call *forward, *data, *weights;
+    struct call *forward, *data, *weights; /* NULL: ours */
+    struct gemm_conv ours;
+    bool trains, data_gradient;
     const struct dn_layout *src, *dst, *master;
     struct dn_reorder *src_in, *src_out, *gradient_out;    /* NULL where layouts agree */
     struct dn_reorder *forward_weights, *backward_weights; /* from the master copy */
@@ -50,33 +54,64 @@ static bool filters_minimally(const struct dn *dn, const struct dn_conv_spec *sp
            8 * s->images * tiles >= widest;
 }
 
-/* `op`, a direct convolution, or the same by minimal filtering where the library has it and its scratch is small. */
-static struct call *conv_make(struct dn *dn, dnnl_convolution_desc_t *op, const struct dn_conv_spec *spec,
-                              const struct call *hint)
+/* A direct convolution, or the same by minimal filtering where the library has it and its scratch is small. NULL
+ * where it has neither. */
+static struct call *conv_make(struct dn *dn, dnnl_prop_kind_t kind, const struct onednn_convolution *shape,
+                              const struct dn_conv_spec *spec, const struct call *forward)
 {
-    const dnnl_alg_kind_t function = spec->relu ? dnnl_eltwise_relu : dnnl_alg_kind_undef;
+    struct onednn_use use = dn_use(dn, forward);
     struct call *call = NULL;
-    op->alg_kind = dnnl_convolution_winograd;
+    use.sum = spec->sum;
+    use.function = spec->relu ? dnnl_eltwise_relu : dnnl_alg_kind_undef;
     if (filters_minimally(dn, spec))
-        call = dn_make_small(dn, op, hint, spec->sum, function, MINIMAL_SCRATCH, spec->name);
+        call = dn_make_small(dn, onednn_convolution(&use, kind, dnnl_convolution_winograd, shape), MINIMAL_SCRATCH,
+                             spec->name);
     if (call)
         return call;
-    op->alg_kind = dnnl_convolution_direct;
-    return dn_make(dn, op, hint, spec->sum, function, spec->name);
+    return dn_make_small(dn, onednn_convolution(&use, kind, dnnl_convolution_direct, shape), SIZE_MAX, spec->name);
 }
 
-static struct call *conv_forward(struct dn *dn, const struct dn_conv_spec *spec, const dnnl_memory_desc_t *src,
-                                 const dnnl_memory_desc_t *dst)
+static struct call *conv_forward(struct dn *dn, const struct dn_conv_spec *spec, const onednn_desc *src,
+                                 const onednn_desc *dst)
 {
     struct conv_dims d = conv_dims(&spec->shape);
-    dnnl_memory_desc_t weights = dn_describe(4, d.weights, spec->type, dnnl_format_tag_any);
-    dnnl_memory_desc_t bias = dn_describe(1, d.bias, VALUE_F32, dnnl_a);
-    dnnl_convolution_desc_t op;
-    dn_check(dnnl_convolution_forward_desc_init(&op, spec->train ? dnnl_forward_training : dnnl_forward_inference,
-                                                dnnl_convolution_direct, src, &weights, spec->bias ? &bias : NULL, dst,
-                                                d.strides, d.pad, d.pad),
-             "convolution", spec->name);
-    return conv_make(dn, &op, spec, NULL);
+    const struct onednn_convolution shape = { src,
+                                              dn_describe(dn, 4, d.weights, spec->type, dnnl_format_tag_any),
+                                              spec->bias ? dn_describe(dn, 1, d.bias, VALUE_F32, dnnl_a) : NULL,
+                                              dst,
+                                              d.strides,
+                                              d.pad };
+    return conv_make(dn, spec->train ? dnnl_forward_training : dnnl_forward_inference, &shape, spec, NULL);
+}
+
+/* The first convolution's output decides for all, where our kernels can read it. */
+static void found_house(struct dn *dn, const struct dn_conv_spec *spec, const struct call *forward)
+{
+    struct conv_dims d = conv_dims(&spec->shape);
+    const onednn_desc *chosen = forward ? dn_query(forward, dnnl_query_dst_md) : NULL;
+    struct view view;
+    bool blocked = dn->blocked && (forward || spec->shape.out % 16 == 0);
+    bool expressible = chosen && dn_view_of(&view, chosen);
+    if (expressible && !(dn->blocked && view.groups == 1 && view.lanes > 1))
+        dn->house = dn_layout_of(dn, chosen);
+    else
+        dn->house = dn_layout_of(dn, dn_describe(dn, 4, d.dst, spec->type, blocked ? dnnl_nChw16c : dnnl_nchw));
+}
+
+/* Weights of our own convolution. */
+static const struct dn_layout *own_weights(struct dn *dn, const struct dn_conv_spec *spec)
+{
+    struct conv_dims d = conv_dims(&spec->shape);
+    return dn_layout_of(dn, dn_describe(dn, 4, d.weights, VALUE_F32, dnnl_hwio));
+}
+
+/* One of the passes is ours. */
+static void ask_own(struct dn_conv *conv, const struct dn_conv_spec *spec)
+{
+    struct dn *dn = conv->dn;
+    conv->ours =
+        (struct gemm_conv){ spec->shape, dn_view(conv->src), dn_view(conv->dst), spec->type, spec->sum, spec->relu };
+    dn->scratch_bytes = dn_largest(dn->scratch_bytes, (size_t)gemm_conv_work(&conv->ours) * sizeof(float));
 }
 
 /* Forward: the primitive's own choice of layouts, unless it breaks with the house. */
@@ -84,49 +119,62 @@ static void create_forward(struct dn_conv *conv, const struct dn_conv_spec *spec
 {
     struct dn *dn = conv->dn;
     struct conv_dims d = conv_dims(&spec->shape);
-    dnnl_memory_desc_t any_src = dn_describe(4, d.src, spec->type, dnnl_format_tag_any);
-    dnnl_memory_desc_t any_dst = dn_describe(4, d.dst, spec->type, dnnl_format_tag_any);
-    struct view view;
+    const onednn_desc *any_src = dn_describe(dn, 4, d.src, spec->type, dnnl_format_tag_any);
+    const onednn_desc *any_dst = dn_describe(dn, 4, d.dst, spec->type, dnnl_format_tag_any);
     if (dn->rows)
         any_src = dn_house_layout(dn, d.src, spec->type);
-    conv->forward = conv_forward(dn, spec, &any_src, &any_dst);
-    bool expressible = dn_view_of(&view, dn_query(conv->forward, dnnl_query_dst_md));
-    if (!dn->house) {
-        dnnl_memory_desc_t plain = dn_describe(4, d.dst, spec->type, dn->blocked ? dnnl_nChw16c : dnnl_nchw);
-        expressible = expressible && !(dn->blocked && view.groups == 1 && view.lanes > 1);
-        dn->house = dn_layout_of(dn, expressible ? dn_query(conv->forward, dnnl_query_dst_md) : &plain);
+    conv->forward = conv_forward(dn, spec, any_src, any_dst);
+    if (!dn->house)
+        found_house(dn, spec, conv->forward);
+    const onednn_desc *dst = dn_house_layout(dn, d.dst, spec->type);
+    const onednn_desc *from = dn_type(src) == spec->type ? src->md : dn_house_layout(dn, d.src, spec->type);
+    if (conv->forward && !dnnl_memory_desc_equal(dst, dn_query(conv->forward, dnnl_query_dst_md)))
+        conv->forward = conv_forward(dn, spec, from, dst);
+    conv->src = dn_layout_of(dn, conv->forward ? dn_query(conv->forward, dnnl_query_src_md) : from);
+    conv->dst = dn_layout_of(dn, conv->forward ? dn_query(conv->forward, dnnl_query_dst_md) : dst);
+    conv->master =
+        conv->forward ? dn_layout_of(dn, dn_query(conv->forward, dnnl_query_weights_md)) : own_weights(dn, spec);
+    conv->src_in = dn_staged(dn, conv->src, src);
+    if (!conv->forward) {
+        ask_own(conv, spec);
+        return;
     }
-    dnnl_memory_desc_t dst = dn_house_layout(dn, d.dst, spec->type);
-    if (!dnnl_memory_desc_equal(&dst, dn_query(conv->forward, dnnl_query_dst_md))) {
-        dnnl_memory_desc_t from = dn_type(src) == spec->type ? src->md : dn_house_layout(dn, d.src, spec->type);
-        conv->forward = conv_forward(dn, spec, &from, &dst);
-    }
-    conv->src = dn_layout_of(dn, dn_query(conv->forward, dnnl_query_src_md));
-    conv->dst = dn_layout_of(dn, dn_query(conv->forward, dnnl_query_dst_md));
-    conv->master = dn_layout_of(dn, dn_query(conv->forward, dnnl_query_weights_md));
-    dn_call_arg(dn, conv->forward, DNNL_ARG_DST, &conv->dst->md);
-    dn_call_arg(dn, conv->forward, DNNL_ARG_SRC, &conv->src->md);
-    dn_call_arg(dn, conv->forward, DNNL_ARG_WEIGHTS, &conv->master->md);
+    dn_call_arg(dn, conv->forward, DNNL_ARG_DST, conv->dst->md);
+    dn_call_arg(dn, conv->forward, DNNL_ARG_SRC, conv->src->md);
+    dn_call_arg(dn, conv->forward, DNNL_ARG_WEIGHTS, conv->master->md);
     if (spec->bias)
         dn_call_arg(dn, conv->forward, DNNL_ARG_BIAS,
                     dnnl_primitive_desc_query_md(conv->forward->pd, dnnl_query_weights_md, 1));
-    conv->src_in = dn_staged(dn, conv->src, src);
+}
+
+/* A gradient's primitive; the library asks for the forward one that belongs to it. NULL: ours. */
+static struct call *gradient_make(struct dn_conv *conv, dnnl_prop_kind_t kind, const struct dn_conv_spec *spec,
+                                  enum value_type weights)
+{
+    struct dn *dn = conv->dn;
+    struct conv_dims d = conv_dims(&spec->shape);
+    const struct onednn_convolution shape = { .src = conv->src->md,
+                                              .weights = dn_describe(dn, 4, d.weights, weights, dnnl_format_tag_any),
+                                              .dst = conv->dst->md,
+                                              .strides = d.strides,
+                                              .pad = d.pad };
+    struct call *call = conv->forward ? conv_make(dn, kind, &shape, spec, conv->forward) : NULL;
+    if (!call)
+        ask_own(conv, spec);
+    return call;
 }
 
 static void create_backward_data(struct dn_conv *conv, const struct dn_conv_spec *spec, const struct dn_layout *src)
 {
     struct dn *dn = conv->dn;
-    struct conv_dims d = conv_dims(&spec->shape);
-    dnnl_memory_desc_t weights = dn_describe(4, d.weights, spec->type, dnnl_format_tag_any);
-    dnnl_convolution_desc_t op;
-    dn_check(dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &conv->src->md, &weights,
-                                                      &conv->dst->md, d.strides, d.pad, d.pad),
-             "data gradient", spec->name);
-    conv->data = conv_make(dn, &op, spec, conv->forward);
-    const struct dn_layout *chosen = dn_layout_of(dn, dn_query(conv->data, dnnl_query_weights_md));
-    dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_SRC, &conv->src->md);
-    dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_DST, &conv->dst->md);
-    dn_call_arg(dn, conv->data, DNNL_ARG_WEIGHTS, &chosen->md);
+    const struct dn_layout *chosen = own_weights(dn, spec);
+    conv->data = gradient_make(conv, dnnl_backward_data, spec, spec->type);
+    if (conv->data) {
+        chosen = dn_layout_of(dn, dn_query(conv->data, dnnl_query_weights_md));
+        dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_SRC, conv->src->md);
+        dn_call_arg(dn, conv->data, DNNL_ARG_DIFF_DST, conv->dst->md);
+        dn_call_arg(dn, conv->data, DNNL_ARG_WEIGHTS, chosen->md);
+    }
     conv->src_out = dn_staged(dn, src, conv->src);
     conv->backward_weights = dn_prepares(dn, chosen, conv->master);
 }
@@ -136,23 +184,20 @@ static void create_backward_data(struct dn_conv *conv, const struct dn_conv_spec
 static void create_backward_weights(struct dn_conv *conv, const struct dn_conv_spec *spec)
 {
     struct dn *dn = conv->dn;
-    struct conv_dims d = conv_dims(&spec->shape);
-    dnnl_memory_desc_t weights = dn_describe(4, d.weights, VALUE_F32, dnnl_format_tag_any);
-    dnnl_convolution_desc_t op;
-    dn_check(dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &conv->src->md, &weights, NULL,
-                                                         &conv->dst->md, d.strides, d.pad, d.pad),
-             "weight gradient", spec->name);
-    conv->weights = conv_make(dn, &op, spec, conv->forward);
-    const struct dn_layout *chosen = dn_layout_of(dn, dn_query(conv->weights, dnnl_query_diff_weights_md));
-    dn_call_arg(dn, conv->weights, DNNL_ARG_DIFF_WEIGHTS, &chosen->md);
-    dn_call_arg(dn, conv->weights, DNNL_ARG_SRC, &conv->src->md);
-    dn_call_arg(dn, conv->weights, DNNL_ARG_DIFF_DST, &conv->dst->md);
+    const struct dn_layout *chosen = own_weights(dn, spec);
+    conv->weights = gradient_make(conv, dnnl_backward_weights, spec, VALUE_F32);
+    if (conv->weights) {
+        chosen = dn_layout_of(dn, dn_query(conv->weights, dnnl_query_diff_weights_md));
+        dn_call_arg(dn, conv->weights, DNNL_ARG_DIFF_WEIGHTS, chosen->md);
+        dn_call_arg(dn, conv->weights, DNNL_ARG_SRC, conv->src->md);
+        dn_call_arg(dn, conv->weights, DNNL_ARG_DIFF_DST, conv->dst->md);
+    }
     if (spec->type != VALUE_F32) {
         conv->forward_weights = dn_prepares(dn, conv->master, chosen);
         conv->master = chosen;
     } else if (!dn_same(chosen, conv->master)) {
         conv->gradient_out = dn_reorder_create(dn, conv->master, chosen);
-        dn->gradient_bytes = dn_largest(dn->gradient_bytes, dnnl_memory_desc_get_size(&chosen->md));
+        dn->gradient_bytes = dn_largest(dn->gradient_bytes, dnnl_memory_desc_get_size(chosen->md));
         dn->reorders++;
     }
 }
@@ -161,6 +206,8 @@ struct dn_conv *dn_conv_create(struct dn *dn, const struct dn_conv_spec *spec, c
 {
     struct dn_conv *conv = arena_array(dn->arena, struct dn_conv, 1);
     conv->dn = dn;
+    conv->trains = spec->train;
+    conv->data_gradient = spec->data_gradient;
     create_forward(conv, spec, src);
     if (spec->train)
         create_backward_weights(conv, spec);
@@ -179,11 +226,13 @@ const struct dn_layout *dn_conv_weights(const struct dn_conv *conv)
     return conv->master;
 }
 
-const char *dn_conv_kernel(const struct dn_conv *conv)
+const char *dn_conv_kernel(const struct dn_conv *conv, enum dn_pass pass)
 {
-    const char *text = "";
-    dnnl_primitive_desc_query(conv->forward->pd, dnnl_query_impl_info_str, 0, &text);
-    return text;
+    const struct call *calls[DN_PASSES] = { conv->forward, conv->data, conv->weights };
+    const bool asked[DN_PASSES] = { true, conv->trains && conv->data_gradient, conv->trains };
+    if (!asked[pass])
+        return NULL;
+    return calls[pass] ? onednn_kernel(calls[pass]->pd) : "gemm:blis";
 }
 
 /* The input in the primitive's layout: itself, or a copy in the staging buffer. */
@@ -207,13 +256,20 @@ const void *dn_conv_prepare_backward(struct dn_conv *conv, const float *weights)
 
 void dn_conv_forward(struct dn_conv *conv, void *dst, const void *src, const void *prepared, const float *bias)
 {
-    dn_call_run(conv->dn, conv->forward, (const void *[]){ dst, conv_source(conv, src), prepared, bias });
+    const void *in = conv_source(conv, src);
+    if (conv->forward)
+        dn_call_run(conv->dn, conv->forward, (const void *[]){ dst, in, prepared, bias });
+    else
+        gemm_conv_forward(dst, &conv->ours, in, prepared, bias, conv->dn->scratch);
 }
 
 void dn_conv_backward_data(struct dn_conv *conv, void *diff_src, const void *diff_dst, const void *prepared)
 {
     void *out = conv->src_out ? conv->dn->staging : diff_src;
-    dn_call_run(conv->dn, conv->data, (const void *[]){ out, diff_dst, prepared });
+    if (conv->data)
+        dn_call_run(conv->dn, conv->data, (const void *[]){ out, diff_dst, prepared });
+    else
+        gemm_conv_backward_data(out, &conv->ours, diff_dst, prepared, conv->dn->scratch);
     if (conv->src_out)
         dn_reorder(conv->src_out, diff_src, out);
 }
@@ -221,7 +277,11 @@ void dn_conv_backward_data(struct dn_conv *conv, void *diff_src, const void *dif
 void dn_conv_backward_weights(struct dn_conv *conv, float *diff_weights, const void *src, const void *diff_dst)
 {
     float *out = conv->gradient_out ? conv->dn->gradient : diff_weights;
-    dn_call_run(conv->dn, conv->weights, (const void *[]){ out, conv_source(conv, src), diff_dst });
+    const void *in = conv_source(conv, src);
+    if (conv->weights)
+        dn_call_run(conv->dn, conv->weights, (const void *[]){ out, in, diff_dst });
+    else
+        gemm_conv_backward_weights(out, &conv->ours, in, diff_dst, conv->dn->scratch);
     if (conv->gradient_out)
         dn_reorder(conv->gradient_out, diff_weights, out);
 }
@@ -234,27 +294,26 @@ struct dn_pool *dn_pool_create(struct dn *dn, const char *name, const struct con
     struct dn_pool *pool = arena_array(dn->arena, struct dn_pool, 1);
     struct conv_dims d = conv_dims(s);
     dnnl_dims_t kernel = { s->kernel, s->kernel };
-    dnnl_memory_desc_t dst = dn_describe(4, d.dst, dn_type(src), dnnl_format_tag_any);
-    dnnl_pooling_desc_t op;
+    const onednn_desc *dst = dn_describe(dn, 4, d.dst, dn_type(src), dnnl_format_tag_any);
+    struct onednn_use use = dn_use(dn, NULL);
     pool->dn = dn;
-    dn_check(dnnl_pooling_forward_desc_init(&op, train ? dnnl_forward_training : dnnl_forward_inference,
-                                            dnnl_pooling_max, &src->md, &dst, d.strides, kernel, d.pad, d.pad),
-             "pooling", name);
-    pool->forward = dn_make(dn, &op, NULL, false, dnnl_alg_kind_undef, name);
+    pool->forward = dn_make(dn,
+                            onednn_max_pool(&use, train ? dnnl_forward_training : dnnl_forward_inference, src->md, dst,
+                                            d.strides, kernel, d.pad),
+                            name);
     pool->dst = dn_layout_of(dn, dn_query(pool->forward, dnnl_query_dst_md));
-    dn_call_arg(dn, pool->forward, DNNL_ARG_DST, &pool->dst->md);
-    dn_call_arg(dn, pool->forward, DNNL_ARG_SRC, &src->md);
+    dn_call_arg(dn, pool->forward, DNNL_ARG_DST, pool->dst->md);
+    dn_call_arg(dn, pool->forward, DNNL_ARG_SRC, src->md);
     if (!train)
         return pool;
-    const dnnl_memory_desc_t *index = dn_query(pool->forward, dnnl_query_workspace_md);
+    const onednn_desc *index = dn_query(pool->forward, dnnl_query_workspace_md);
     pool->index_bytes = (int64_t)dnnl_memory_desc_get_size(index);
     dn_call_arg(dn, pool->forward, DNNL_ARG_WORKSPACE, index);
-    dn_check(dnnl_pooling_backward_desc_init(&op, dnnl_pooling_max, &src->md, &pool->dst->md, d.strides, kernel, d.pad,
-                                             d.pad),
-             "pooling gradient", name);
-    pool->backward = dn_make(dn, &op, pool->forward, false, dnnl_alg_kind_undef, name);
-    dn_call_arg(dn, pool->backward, DNNL_ARG_DIFF_SRC, &src->md);
-    dn_call_arg(dn, pool->backward, DNNL_ARG_DIFF_DST, &pool->dst->md);
+    use = dn_use(dn, pool->forward);
+    pool->backward =
+        dn_make(dn, onednn_max_pool(&use, dnnl_backward_data, src->md, pool->dst->md, d.strides, kernel, d.pad), name);
+    dn_call_arg(dn, pool->backward, DNNL_ARG_DIFF_SRC, src->md);
+    dn_call_arg(dn, pool->backward, DNNL_ARG_DIFF_DST, pool->dst->md);
     dn_call_arg(dn, pool->backward, DNNL_ARG_WORKSPACE, index);
     return pool;
 }

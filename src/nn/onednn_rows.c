@@ -26,54 +26,50 @@ struct dn_products {
 static struct call *product(struct dn *dn, const struct dn_linear_spec *spec, int64_t m, int64_t k, int64_t n,
                             bool bias)
 {
-    dnnl_memory_desc_t a = dn_describe(2, (dnnl_dims_t){ m, k }, spec->type, dnnl_ab);
-    dnnl_memory_desc_t b = dn_describe(2, (dnnl_dims_t){ k, n }, spec->type, dnnl_format_tag_any);
-    dnnl_memory_desc_t c = dn_describe(2, (dnnl_dims_t){ m, n }, spec->type, dnnl_ab);
-    dnnl_memory_desc_t added = dn_describe(2, (dnnl_dims_t){ 1, n }, VALUE_F32, dnnl_ab);
-    dnnl_matmul_desc_t op;
-    dn_check(dnnl_matmul_desc_init(&op, &a, &b, bias ? &added : NULL, &c), "product", spec->name);
-    struct call *call = dn_make(dn, &op, NULL, false, dnnl_alg_kind_undef, spec->name);
-    dn_call_arg(dn, call, DNNL_ARG_DST, &c);
-    dn_call_arg(dn, call, DNNL_ARG_SRC, &a);
+    const onednn_desc *a = dn_describe(dn, 2, (int64_t[]){ m, k }, spec->type, dnnl_ab);
+    const onednn_desc *b = dn_describe(dn, 2, (int64_t[]){ k, n }, spec->type, dnnl_format_tag_any);
+    const onednn_desc *c = dn_describe(dn, 2, (int64_t[]){ m, n }, spec->type, dnnl_ab);
+    const onednn_desc *added = bias ? dn_describe(dn, 2, (int64_t[]){ 1, n }, VALUE_F32, dnnl_ab) : NULL;
+    const struct onednn_use use = dn_use(dn, NULL);
+    struct call *call = dn_make(dn, onednn_matmul(&use, a, b, added, c), spec->name);
+    dn_call_arg(dn, call, DNNL_ARG_DST, c);
+    dn_call_arg(dn, call, DNNL_ARG_SRC, a);
     dn_call_arg(dn, call, DNNL_ARG_WEIGHTS, dn_query(call, dnnl_query_weights_md));
     if (bias)
-        dn_call_arg(dn, call, DNNL_ARG_BIAS, &added);
+        dn_call_arg(dn, call, DNNL_ARG_BIAS, added);
     return call;
 }
 
 static void weight_gradient(struct dn_linear *linear, const struct dn_linear_spec *s)
 {
     struct dn *dn = linear->dn;
-    dnnl_memory_desc_t src = dn_describe(2, (dnnl_dims_t){ s->rows, s->in }, s->type, dnnl_ab);
-    dnnl_memory_desc_t dst = dn_describe(2, (dnnl_dims_t){ s->rows, s->out }, s->type, dnnl_ab);
-    dnnl_memory_desc_t weights = dn_describe(2, (dnnl_dims_t){ s->out, s->in }, s->type, dnnl_ab);
-    dnnl_memory_desc_t gradient = dn_describe(2, (dnnl_dims_t){ s->out, s->in }, VALUE_F32, dnnl_ab);
-    dnnl_memory_desc_t bias = dn_describe(1, (dnnl_dims_t){ s->out }, VALUE_F32, dnnl_a);
-    dnnl_inner_product_desc_t op;
-    struct call hint = { 0 }; /* the library asks for the forward operation that belongs to it */
-    dn_check(dnnl_inner_product_forward_desc_init(&op, dnnl_forward_training, &src, &weights, &bias, &dst), "linear",
-             s->name);
-    dn_check(dnnl_primitive_desc_create(&hint.pd, &op, NULL, dn->engine, NULL), "descriptor", s->name);
-    dn_check(dnnl_inner_product_backward_weights_desc_init(&op, &src, &gradient, &bias, &dst), "weight gradient",
-             s->name);
-    linear->weights = dn_make(dn, &op, &hint, false, dnnl_alg_kind_undef, s->name);
-    dnnl_primitive_desc_destroy(hint.pd);
-    dn_call_arg(dn, linear->weights, DNNL_ARG_DIFF_WEIGHTS, &gradient);
-    dn_call_arg(dn, linear->weights, DNNL_ARG_DIFF_BIAS, &bias);
-    dn_call_arg(dn, linear->weights, DNNL_ARG_SRC, &src);
-    dn_call_arg(dn, linear->weights, DNNL_ARG_DIFF_DST, &dst);
+    const onednn_desc *src = dn_describe(dn, 2, (int64_t[]){ s->rows, s->in }, s->type, dnnl_ab);
+    const onednn_desc *dst = dn_describe(dn, 2, (int64_t[]){ s->rows, s->out }, s->type, dnnl_ab);
+    const onednn_desc *weights = dn_describe(dn, 2, (int64_t[]){ s->out, s->in }, s->type, dnnl_ab);
+    const onednn_desc *gradient = dn_describe(dn, 2, (int64_t[]){ s->out, s->in }, VALUE_F32, dnnl_ab);
+    const onednn_desc *bias = dn_describe(dn, 1, (int64_t[]){ s->out }, VALUE_F32, dnnl_a);
+    struct onednn_use use = dn_use(dn, NULL);
+    /* The library asks for the forward operation that belongs to it. */
+    dnnl_primitive_desc_t forward = onednn_inner_product(&use, dnnl_forward_training, src, weights, bias, dst);
+    use.forward = forward;
+    linear->weights = dn_make(dn, onednn_inner_product(&use, dnnl_backward_weights, src, gradient, bias, dst), s->name);
+    dnnl_primitive_desc_destroy(forward);
+    dn_call_arg(dn, linear->weights, DNNL_ARG_DIFF_WEIGHTS, gradient);
+    dn_call_arg(dn, linear->weights, DNNL_ARG_DIFF_BIAS, bias);
+    dn_call_arg(dn, linear->weights, DNNL_ARG_SRC, src);
+    dn_call_arg(dn, linear->weights, DNNL_ARG_DIFF_DST, dst);
 }
 
 struct dn_linear *dn_linear_create(struct dn *dn, const struct dn_linear_spec *spec)
 {
     struct dn_linear *linear = arena_array(dn->arena, struct dn_linear, 1);
     /* The master copy is [out x in] row-major: seen from the forward product, in x out with the columns apart. */
-    dnnl_memory_desc_t master = dn_describe(2, (dnnl_dims_t){ spec->out, spec->in }, VALUE_F32, dnnl_ab);
-    dnnl_memory_desc_t turned = dn_describe(2, (dnnl_dims_t){ spec->in, spec->out }, VALUE_F32, dnnl_ba);
+    const onednn_desc *master = dn_describe(dn, 2, (int64_t[]){ spec->out, spec->in }, VALUE_F32, dnnl_ab);
+    const onednn_desc *turned = dn_describe(dn, 2, (int64_t[]){ spec->in, spec->out }, VALUE_F32, dnnl_ba);
     linear->dn = dn;
     linear->forward = product(dn, spec, spec->rows, spec->in, spec->out, true);
     linear->chosen = dn_layout_of(dn, dn_query(linear->forward, dnnl_query_weights_md));
-    linear->forward_weights = dn_prepares(dn, linear->chosen, dn_layout_of(dn, &turned));
+    linear->forward_weights = dn_prepares(dn, linear->chosen, dn_layout_of(dn, turned));
     if (!spec->train)
         return linear;
     weight_gradient(linear, spec);
@@ -81,13 +77,13 @@ struct dn_linear *dn_linear_create(struct dn *dn, const struct dn_linear_spec *s
         return linear;
     linear->data = product(dn, spec, spec->rows, spec->out, spec->in, false);
     const struct dn_layout *chosen = dn_layout_of(dn, dn_query(linear->data, dnnl_query_weights_md));
-    linear->backward_weights = dn_prepares(dn, chosen, dn_layout_of(dn, &master));
+    linear->backward_weights = dn_prepares(dn, chosen, dn_layout_of(dn, master));
     return linear;
 }
 
 int64_t dn_linear_weight_bytes(const struct dn_linear *linear)
 {
-    return (int64_t)dnnl_memory_desc_get_size(&linear->chosen->md);
+    return (int64_t)dnnl_memory_desc_get_size(linear->chosen->md);
 }
 
 void dn_linear_pack(struct dn_linear *linear, void *packed, const float *weights)
@@ -126,28 +122,26 @@ void dn_linear_backward_weights(struct dn_linear *linear, float *diff_weights, f
 
 /* ---- products of attention ---- */
 
-static dnnl_memory_desc_t operand(const struct dn_products_spec *spec, const struct dn_operand *o, int64_t rows,
-                                  int64_t columns)
+static const onednn_desc *operand(struct dn *dn, const struct dn_products_spec *spec, const struct dn_operand *o,
+                                  int64_t rows, int64_t columns)
 {
-    dnnl_memory_desc_t md;
-    dnnl_dims_t dims = { spec->images, spec->heads, rows, columns };
-    dnnl_dims_t strides = { o->image, o->head, o->row, o->column };
-    dn_check(dnnl_memory_desc_init_by_strides(&md, 4, dims, dn_type_of(o->type), strides), "layout", spec->name);
-    return md;
+    const int64_t dims[] = { spec->images, spec->heads, rows, columns };
+    const int64_t strides[] = { o->image, o->head, o->row, o->column };
+    return onednn_strided(&dn->shelf, 4, dims, dn_type_of(o->type), strides);
 }
 
 struct dn_products *dn_products_create(struct dn *dn, const struct dn_products_spec *spec)
 {
     struct dn_products *products = arena_array(dn->arena, struct dn_products, 1);
-    dnnl_memory_desc_t a = operand(spec, &spec->a, spec->m, spec->k), b = operand(spec, &spec->b, spec->k, spec->n),
-                       c = operand(spec, &spec->c, spec->m, spec->n);
-    dnnl_matmul_desc_t op;
-    dn_check(dnnl_matmul_desc_init(&op, &a, &b, NULL, &c), "product", spec->name);
+    const onednn_desc *a = operand(dn, spec, &spec->a, spec->m, spec->k);
+    const onednn_desc *b = operand(dn, spec, &spec->b, spec->k, spec->n);
+    const onednn_desc *c = operand(dn, spec, &spec->c, spec->m, spec->n);
+    const struct onednn_use use = dn_use(dn, NULL);
     products->dn = dn;
-    products->call = dn_make(dn, &op, NULL, false, dnnl_alg_kind_undef, spec->name);
-    dn_call_arg(dn, products->call, DNNL_ARG_DST, &c);
-    dn_call_arg(dn, products->call, DNNL_ARG_SRC, &a);
-    dn_call_arg(dn, products->call, DNNL_ARG_WEIGHTS, &b);
+    products->call = dn_make(dn, onednn_matmul(&use, a, b, NULL, c), spec->name);
+    dn_call_arg(dn, products->call, DNNL_ARG_DST, c);
+    dn_call_arg(dn, products->call, DNNL_ARG_SRC, a);
+    dn_call_arg(dn, products->call, DNNL_ARG_WEIGHTS, b);
     return products;
 }
 
