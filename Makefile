@@ -87,7 +87,7 @@ $(BUILD)/%.o: src/%.c $(BUILD)/libraries.mk
 	@$(SAY) '  CC   $<'
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 # Multiply and add in one rounding where the inner loops are nothing else.
-$(BUILD)/nn/depthwise.o $(BUILD)/nn/kernels_rows.o $(BUILD)/concept/omp.o $(BUILD)/concept/omp_search.o $(BUILD)/math/skinny.o: ALL_CFLAGS += -ffp-contract=fast
+$(BUILD)/nn/depthwise.o $(BUILD)/nn/minimal.o $(BUILD)/nn/kernels_rows.o $(BUILD)/concept/omp.o $(BUILD)/concept/omp_search.o $(BUILD)/math/skinny.o: ALL_CFLAGS += -ffp-contract=fast
 # What says that a processor lacks the program's instructions must run on it.
 BASELINE := $(if $(filter x86_64-%,$(shell $(CC) -dumpmachine)),-march=x86-64)
 $(BUILD)/main.o $(BUILD)/launcher.o $(BUILD)/base/cpu.o: TARGET = $(BASELINE)

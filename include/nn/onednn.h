@@ -76,12 +76,16 @@ struct dn_conv *dn_conv_create(struct dn *dn, const struct dn_conv_spec *spec, c
 const struct dn_layout *dn_conv_dst(const struct dn_conv *conv);
 /* Training: of weights and their gradient, single precision. Inference: of the forward primitive's weights. */
 const struct dn_layout *dn_conv_weights(const struct dn_conv *conv);
-/* Implementation, "jit:avx512_core"; "gemm:blis" where it is ours (nn/gemm_conv.h). */
+/* Implementation, "jit:avx512_core"; "minimal" and "gemm:blis" are ours (nn/minimal.h, nn/gemm_conv.h). */
 const char *dn_conv_kernel(const struct dn_conv *conv, enum dn_pass pass);
 /* What the primitive takes as weights: themselves, or a copy in its own layout and type that serves all shards and is
  * valid until another primitive prepares one. */
 const void *dn_conv_prepare_forward(struct dn_conv *conv, const float *weights);
 const void *dn_conv_prepare_backward(struct dn_conv *conv, const float *weights);
+/* Inference prepares its weights once, in memory of the caller's: dn_conv_ready_bytes, which begin with weights in the
+ * layout of dn_conv_weights. */
+int64_t dn_conv_ready_bytes(const struct dn_conv *conv);
+void dn_conv_ready(struct dn_conv *conv, void *ready);
 void dn_conv_forward(struct dn_conv *conv, void *dst, const void *src, const void *prepared, const float *bias);
 void dn_conv_backward_data(struct dn_conv *conv, void *diff_src, const void *diff_dst, const void *prepared);
 void dn_conv_backward_weights(struct dn_conv *conv, float *diff_weights, const void *src, const void *diff_dst);

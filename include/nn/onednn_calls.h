@@ -62,8 +62,8 @@ const onednn_desc *dn_house_layout(struct dn *dn, const int64_t dims[4], enum va
 struct onednn_use dn_use(const struct dn *dn, const struct call *forward);
 /* A primitive with the shared scratchpad; takes `pd`. Where the library has none (NULL), the job ends. */
 struct call *dn_make(struct dn *dn, dnnl_primitive_desc_t pd, const char *name);
-/* The same, or NULL where the library has none with at most `scratch` bytes of scratch memory. */
-struct call *dn_make_small(struct dn *dn, dnnl_primitive_desc_t pd, size_t scratch, const char *name);
+/* The same, or NULL where the library has none. */
+struct call *dn_make_any(struct dn *dn, dnnl_primitive_desc_t pd, const char *name);
 /* The next argument of the primitive. */
 void dn_call_arg(struct dn *dn, struct call *call, int arg, const onednn_desc *md);
 /* Runs with the given data, one pointer for each dn_call_arg in its order. */

@@ -25,7 +25,8 @@ MODES = (  # mode of torch_mode.py, with tcmalloc, trains too
     ("bf16_weights", True, False),
     ("frozen", True, False),
 )
-LOW = ("bf16", "bf16_weights")  # modes that are not single precision
+NEWER = MODES + (("compile", True, True), ("compile_bf16", True, True))  # modes of PyTorch 2
+LOW = ("bf16", "bf16_weights", "compile_bf16")  # modes that are not single precision
 WANTED = {  # train against the best, train fp32 against the best fp32, embed against the best
     "resnet18": (1.4, 1.1, 1.2),
     "resnet50": (1.5, 1.25, 1.2),
@@ -35,9 +36,10 @@ WANTED = {  # train against the best, train fp32 against the best fp32, embed ag
 }
 
 
-def tcmalloc():
-    found = sorted(glob.glob("/usr/lib/*/libtcmalloc_minimal.so.4") + glob.glob("/usr/lib*/libtcmalloc_minimal.so.4"))
-    return found[0] if found else None
+def tcmalloc(root=""):
+    found = sorted(glob.glob(root + "/usr/lib/*/libtcmalloc_minimal.so.4") +
+                   glob.glob(root + "/usr/lib*/libtcmalloc_minimal.so.4"))
+    return found[0][len(root):] if found else None
 
 
 def clean_environment(args):
@@ -46,22 +48,27 @@ def clean_environment(args):
     return env
 
 
-def last_json(command, env):
-    """The JSON a command prints, or None when it ends with an error."""
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
+def last_json(command, env, script=None):
+    """The JSON a command prints, or None when it ends with an error; `script` is its standard input."""
+    done = subprocess.run(command, env=env, capture_output=True, text=True, input=script)
     if done.returncode != 0:
         print("  %s: exit %d: %s" % (" ".join(command[:4]), done.returncode, done.stderr.strip()[-300:]), file=sys.stderr)
         return None
     return json.loads(done.stdout[done.stdout.index("{"):])
 
 
-def run_torch(args, backbone, mode, preload):
+def run_torch(args, backbone, mode, preload, root):
+    """root: of another release's system, "" for this one."""
     env = clean_environment(args)
-    if preload:
-        env["LD_PRELOAD"] = tcmalloc()
-    command = [sys.executable, os.path.join(HERE, "torch_mode.py"), backbone, mode]
-    command += ["--batch", str(args.batch), "--size", str(args.size), "--threads", str(args.threads)]
-    return last_json(command + ["--seconds", str(args.seconds)], env)
+    words = [backbone, mode, "--batch", str(args.batch), "--size", str(args.size), "--threads", str(args.threads)]
+    words += ["--seconds", str(args.seconds)]
+    with open(os.path.join(HERE, "torch_mode.py")) as file:
+        script = file.read()
+    inside = ["env", "LD_PRELOAD=" + tcmalloc(root)] if preload else []
+    if root:
+        env.update({"HOME": "/root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    enter = ["chroot", root] if root else []
+    return last_json(enter + inside + ["/usr/bin/python3", "-"] + words, env, script)
 
 
 def run_cfn(args, backbone, precision):
@@ -97,17 +104,18 @@ def is_slow(results, name, trains):
 
 
 def measure(args, backbone):
-    jobs = [("cfn " + p, None, None, True) for p in args.precisions]
-    for mode, preload, trains in MODES:
-        if not preload or tcmalloc():
-            jobs.append(("torch " + mode + ("+tcmalloc" if preload else ""), mode, preload, trains))
-    results = {name: [] for name, _, _, _ in jobs}
+    jobs = [("cfn " + p, None, None, True, "") for p in args.precisions]
+    for root, who in (("", "torch "),) + (((args.root, "torch@root "),) if args.root else ()):
+        for mode, preload, trains in NEWER if root else MODES:
+            if not preload or tcmalloc(root):
+                jobs.append((who + mode + ("+tcmalloc" if preload else ""), mode, preload, trains, root))
+    results = {job[0]: [] for job in jobs}
     for turn in range(args.rounds):
         at = turn * 3 % len(jobs)
-        for name, mode, preload, trains in jobs[at:] + jobs[:at]:
+        for name, mode, preload, trains, root in jobs[at:] + jobs[:at]:
             if turn > 0 and (not results[name] if not mode else is_slow(results, name, trains)):
                 continue
-            got = run_torch(args, backbone, mode, preload) if mode else run_cfn(args, backbone, name.split()[1])
+            got = run_torch(args, backbone, mode, preload, root) if mode else run_cfn(args, backbone, name.split()[1])
             if not got:
                 continue
             results[name].append(got)
@@ -179,6 +187,8 @@ def main():
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--results", default="build/peers")
+    parser.add_argument("--root", default=os.environ.get("PEER_ROOT", ""),
+                        help="a system of another release: its PyTorch is measured too")
     parser.add_argument("--table", action="store_true", help="no measurement: the table of what is there")
     args = parser.parse_args()
     args.cfn = os.environ.get("CFN", "build/gcc/cfn")

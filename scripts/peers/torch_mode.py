@@ -13,6 +13,8 @@ Modes: plain          as installed
        bf16           channels_last and torch.autocast
        bf16_weights   channels_last, model and images in bfloat16 (embedding only)
        frozen         channels_last, torch.jit.trace, freeze and optimize_for_inference (embedding only)
+       compile        channels_last and torch.compile (version 2; needs a C++ compiler)
+       compile_bf16   the same under torch.autocast
 """
 import argparse
 import json
@@ -27,7 +29,8 @@ import torch  # noqa: E402
 import torchvision  # noqa: E402
 
 CLASSES = 1000
-TRAINS = ("plain", "channels_last", "bf16")
+TRAINS = ("plain", "channels_last", "bf16", "compile", "compile_bf16")
+BF16 = ("bf16", "compile_bf16")
 
 
 def peak_bytes():
@@ -70,7 +73,7 @@ def embedding(model, images, mode):
             model = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(model, images)))
 
     def step():
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=mode == "bf16"):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=mode in BF16):
             model(images)
 
     return step
@@ -84,7 +87,7 @@ def training(model, images, mode):
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=mode == "bf16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mode in BF16):
             loss = loss_of(model(images).float(), labels)
         loss.backward()
         optimizer.step()
@@ -111,6 +114,8 @@ def main():
     if args.mode != "plain":
         model = model.to(memory_format=torch.channels_last)
         images = images.to(memory_format=torch.channels_last)
+    if args.mode.startswith("compile"):
+        model = torch.compile(model)
     result = {"torch": torch.__version__, "mode": args.mode, "tcmalloc": "tcmalloc" in os.environ.get("LD_PRELOAD", "")}
     reset_peak()
     result["embed"] = rate(embedding(model, images, args.mode), args.batch, args.seconds)

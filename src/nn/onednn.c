@@ -261,14 +261,9 @@ struct call *dn_make(struct dn *dn, dnnl_primitive_desc_t pd, const char *name)
     return call_create(dn, pd, name);
 }
 
-struct call *dn_make_small(struct dn *dn, dnnl_primitive_desc_t pd, size_t scratch, const char *name)
+struct call *dn_make_any(struct dn *dn, dnnl_primitive_desc_t pd, const char *name)
 {
-    if (!pd)
-        return NULL;
-    if (dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0)) <= scratch)
-        return call_create(dn, pd, name);
-    dnnl_primitive_desc_destroy(pd);
-    return NULL;
+    return pd ? call_create(dn, pd, name) : NULL;
 }
 
 struct dn_reorder *dn_reorder_create(struct dn *dn, const struct dn_layout *to, const struct dn_layout *from)

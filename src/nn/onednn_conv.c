@@ -1,18 +1,22 @@
-/* Convolution, direct or by minimal filtering, and maximum pooling over oneDNN:
- * which primitive, in which layouts, and where its results go. A convolution that
- * the library has no kernel for is ours, by products over BLIS. */
+/* Convolution and maximum pooling: which primitive of oneDNN, in which layouts, and
+ * where its results go. Two kinds of convolution are ours: those that minimal
+ * filtering computes faster, and, by products over BLIS, those that the library has
+ * no kernel for. */
 #include "nn/onednn_calls.h"
+
+#include <string.h>
 
 #include "base/arena.h"
 #include "nn/gemm_conv.h"
-
-/* Bytes; transforms for a thread each are part of it, so wide convolutions on many threads stay direct. */
-enum { MINIMAL_SCRATCH = 48 << 20 };
+#include "nn/minimal.h"
 
 struct dn_conv {
     struct dn *dn;
     struct call *forward, *data, *weights; /* NULL: ours */
     struct gemm_conv ours;
+    struct minimal_shape tiles;
+    bool filters[DN_PASSES]; /* runs by minimal filtering */
+    bool sum, relu;
     bool trains, data_gradient;
     const struct dn_layout *src, *dst, *master;
     struct dn_reorder *src_in, *src_out, *gradient_out;    /* NULL where layouts agree */
@@ -42,33 +46,14 @@ static struct conv_dims conv_dims(const struct conv_shape *s)
                                .pad = { s->pad, s->pad } };
 }
 
-/* Whether Winograd's minimal filtering of 4x4 pixels by 3x3 weights (Lavin & Gray, 2016) is worth its transforms: a
- * quarter of the multiplications, unless tiles reach far beyond the image or are few beside the weights to transform.
- */
-static bool filters_minimally(const struct dn *dn, const struct dn_conv_spec *spec)
-{
-    const struct conv_shape *s = &spec->shape;
-    const int64_t tiles = (int64_t)((s->oh + 3) / 4) * ((s->ow + 3) / 4), widest = s->in > s->out ? s->in : s->out;
-    return !spec->direct && !dn->rows && spec->type == VALUE_F32 && s->kernel == 3 && s->stride == 1 && s->pad == 1 &&
-           s->in % 16 == 0 && s->out % 16 == 0 && 16 * tiles <= 2 * (int64_t)s->oh * s->ow &&
-           8 * s->images * tiles >= widest;
-}
-
-/* A direct convolution, or the same by minimal filtering where the library has it and its scratch is small. NULL
- * where it has neither. */
+/* A direct convolution; NULL where the library has none. */
 static struct call *conv_make(struct dn *dn, dnnl_prop_kind_t kind, const struct onednn_convolution *shape,
                               const struct dn_conv_spec *spec, const struct call *forward)
 {
     struct onednn_use use = dn_use(dn, forward);
-    struct call *call = NULL;
     use.sum = spec->sum;
     use.function = spec->relu ? dnnl_eltwise_relu : dnnl_alg_kind_undef;
-    if (filters_minimally(dn, spec))
-        call = dn_make_small(dn, onednn_convolution(&use, kind, dnnl_convolution_winograd, shape), MINIMAL_SCRATCH,
-                             spec->name);
-    if (call)
-        return call;
-    return dn_make_small(dn, onednn_convolution(&use, kind, dnnl_convolution_direct, shape), SIZE_MAX, spec->name);
+    return dn_make_any(dn, onednn_convolution(&use, kind, dnnl_convolution_direct, shape), spec->name);
 }
 
 static struct call *conv_forward(struct dn *dn, const struct dn_conv_spec *spec, const onednn_desc *src,
@@ -112,6 +97,33 @@ static void ask_own(struct dn_conv *conv, const struct dn_conv_spec *spec)
     conv->ours =
         (struct gemm_conv){ spec->shape, dn_view(conv->src), dn_view(conv->dst), spec->type, spec->sum, spec->relu };
     dn->scratch_bytes = dn_largest(dn->scratch_bytes, (size_t)gemm_conv_work(&conv->ours) * sizeof(float));
+}
+
+static const struct dn_layout *blocked_weights(struct dn *dn, const struct dn_conv_spec *spec, int lanes)
+{
+    struct conv_dims d = conv_dims(&spec->shape);
+    return dn_layout_of(dn, dn_describe(dn, 4, d.weights, VALUE_F32, lanes == 16 ? dnnl_OIhw16i16o : dnnl_OIhw8i8o));
+}
+
+/* Which passes run by minimal filtering: it reads and writes the layouts that the direct primitive chose, where these
+ * are blocks of channels. */
+static void find_filtering(struct dn_conv *conv, const struct dn_conv_spec *spec)
+{
+    struct dn *dn = conv->dn;
+    const struct conv_shape *s = &spec->shape;
+    const struct view src = dn_view(conv->src), dst = dn_view(conv->dst);
+    conv->tiles = (struct minimal_shape){ s->images, s->in, s->out, s->h, s->w, src.lanes };
+    if (spec->direct || spec->type != VALUE_F32 || s->kernel != 3 || s->stride != 1 || s->pad != 1 ||
+        (src.lanes != 8 && src.lanes != 16) || dst.lanes != src.lanes || !minimal_fits(&conv->tiles) ||
+        !dn_same(conv->master, blocked_weights(dn, spec, src.lanes)))
+        return;
+    conv->filters[DN_FORWARD] = minimal_pays(&conv->tiles, false);
+    conv->filters[DN_DATA] = conv->filters[DN_FORWARD] && spec->train && spec->data_gradient;
+    conv->filters[DN_WEIGHTS] = spec->train && minimal_pays(&conv->tiles, true);
+    if (!conv->filters[DN_FORWARD] && !conv->filters[DN_WEIGHTS])
+        return;
+    dn->weights_bytes = dn_largest(dn->weights_bytes, (size_t)minimal_weights_size(&conv->tiles) * sizeof(float));
+    dn->scratch_bytes = dn_largest(dn->scratch_bytes, (size_t)minimal_work(&conv->tiles, spec->train) * sizeof(float));
 }
 
 /* Forward: the primitive's own choice of layouts, unless it breaks with the house. */
@@ -167,6 +179,10 @@ static struct call *gradient_make(struct dn_conv *conv, dnnl_prop_kind_t kind, c
 static void create_backward_data(struct dn_conv *conv, const struct dn_conv_spec *spec, const struct dn_layout *src)
 {
     struct dn *dn = conv->dn;
+    if (conv->filters[DN_DATA]) {
+        conv->src_out = dn_staged(dn, src, conv->src);
+        return;
+    }
     const struct dn_layout *chosen = own_weights(dn, spec);
     conv->data = gradient_make(conv, dnnl_backward_data, spec, spec->type);
     if (conv->data) {
@@ -184,6 +200,8 @@ static void create_backward_data(struct dn_conv *conv, const struct dn_conv_spec
 static void create_backward_weights(struct dn_conv *conv, const struct dn_conv_spec *spec)
 {
     struct dn *dn = conv->dn;
+    if (conv->filters[DN_WEIGHTS])
+        return;
     const struct dn_layout *chosen = own_weights(dn, spec);
     conv->weights = gradient_make(conv, dnnl_backward_weights, spec, VALUE_F32);
     if (conv->weights) {
@@ -208,7 +226,10 @@ struct dn_conv *dn_conv_create(struct dn *dn, const struct dn_conv_spec *spec, c
     conv->dn = dn;
     conv->trains = spec->train;
     conv->data_gradient = spec->data_gradient;
+    conv->sum = spec->sum;
+    conv->relu = spec->relu;
     create_forward(conv, spec, src);
+    find_filtering(conv, spec);
     if (spec->train)
         create_backward_weights(conv, spec);
     if (spec->train && spec->data_gradient)
@@ -232,7 +253,7 @@ const char *dn_conv_kernel(const struct dn_conv *conv, enum dn_pass pass)
     const bool asked[DN_PASSES] = { true, conv->trains && conv->data_gradient, conv->trains };
     if (!asked[pass])
         return NULL;
-    return calls[pass] ? dn_kernel(calls[pass]) : "gemm:blis";
+    return conv->filters[pass] ? "minimal" : calls[pass] ? dn_kernel(calls[pass]) : "gemm:blis";
 }
 
 /* The input in the primitive's layout: itself, or a copy in the staging buffer. */
@@ -244,20 +265,47 @@ static const void *conv_source(struct dn_conv *conv, const void *src)
     return conv->dn->staging;
 }
 
+static const void *conv_filter(struct dn_conv *conv, const float *weights, bool turned)
+{
+    minimal_prepare(conv->dn->prepared, weights, &conv->tiles, turned);
+    return conv->dn->prepared;
+}
+
 const void *dn_conv_prepare_forward(struct dn_conv *conv, const float *weights)
 {
+    if (conv->filters[DN_FORWARD])
+        return conv_filter(conv, weights, false);
     return dn_prepare(conv->dn, conv->forward_weights, weights);
 }
 
 const void *dn_conv_prepare_backward(struct dn_conv *conv, const float *weights)
 {
+    if (conv->filters[DN_DATA])
+        return conv_filter(conv, weights, true);
     return dn_prepare(conv->dn, conv->backward_weights, weights);
+}
+
+int64_t dn_conv_ready_bytes(const struct dn_conv *conv)
+{
+    const int64_t values = conv->filters[DN_FORWARD] ? minimal_weights_size(&conv->tiles) : dn_values(conv->master);
+    return values * value_bytes(dn_type(conv->master));
+}
+
+void dn_conv_ready(struct dn_conv *conv, void *ready)
+{
+    if (!conv->filters[DN_FORWARD])
+        return;
+    memcpy(conv->dn->prepared, ready, (size_t)dn_values(conv->master) * sizeof(float));
+    minimal_prepare(ready, conv->dn->prepared, &conv->tiles, false);
 }
 
 void dn_conv_forward(struct dn_conv *conv, void *dst, const void *src, const void *prepared, const float *bias)
 {
     const void *in = conv_source(conv, src);
-    if (conv->forward)
+    if (conv->filters[DN_FORWARD])
+        minimal_forward(dst, in, prepared, conv->dn->scratch, &conv->tiles,
+                        &(struct minimal_after){ bias, conv->sum, conv->relu });
+    else if (conv->forward)
         dn_call_run(conv->dn, conv->forward, (const void *[]){ dst, in, prepared, bias });
     else
         gemm_conv_forward(dst, &conv->ours, in, prepared, bias, conv->dn->scratch);
@@ -266,7 +314,9 @@ void dn_conv_forward(struct dn_conv *conv, void *dst, const void *src, const voi
 void dn_conv_backward_data(struct dn_conv *conv, void *diff_src, const void *diff_dst, const void *prepared)
 {
     void *out = conv->src_out ? conv->dn->staging : diff_src;
-    if (conv->data)
+    if (conv->filters[DN_DATA])
+        minimal_backward_data(out, diff_dst, prepared, conv->dn->scratch, &conv->tiles);
+    else if (conv->data)
         dn_call_run(conv->dn, conv->data, (const void *[]){ out, diff_dst, prepared });
     else
         gemm_conv_backward_data(out, &conv->ours, diff_dst, prepared, conv->dn->scratch);
@@ -278,7 +328,9 @@ void dn_conv_backward_weights(struct dn_conv *conv, float *diff_weights, const v
 {
     float *out = conv->gradient_out ? conv->dn->gradient : diff_weights;
     const void *in = conv_source(conv, src);
-    if (conv->weights)
+    if (conv->filters[DN_WEIGHTS])
+        minimal_backward_weights(out, in, diff_dst, conv->dn->scratch, &conv->tiles);
+    else if (conv->weights)
         dn_call_run(conv->dn, conv->weights, (const void *[]){ out, in, diff_dst });
     else
         gemm_conv_backward_weights(out, &conv->ours, in, diff_dst, conv->dn->scratch);

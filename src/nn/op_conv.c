@@ -61,6 +61,7 @@ void conv_ready(struct network *net, struct op *op)
     struct dn_reorder *reorder = net->slots[op->node->weight].in;
     if (op->folded == NONE) {
         dn_reorder(reorder, op->ready[0], weights);
+        dn_conv_ready(op->conv, op->ready[0]);
         return;
     }
     const struct node *norm = net->ops[op->folded].node;
@@ -74,4 +75,5 @@ void conv_ready(struct network *net, struct op *op)
             net->stack[i] = (float)((double)weights[i] * factor);
     }
     dn_reorder(reorder, op->ready[0], net->stack);
+    dn_conv_ready(op->conv, op->ready[0]);
 }

@@ -80,8 +80,7 @@ void params_create(struct network *net)
         struct op *op = &net->ops[i];
         if (!op->conv)
             continue;
-        const struct dn_layout *layout = dn_conv_weights(op->conv);
-        op->ready[0] = arena_take(net->arena, (size_t)dn_values(layout), (size_t)value_bytes(dn_type(layout)));
+        op->ready[0] = arena_take(net->arena, (size_t)dn_conv_ready_bytes(op->conv), 1);
         op->ready[1] = arena_array(net->arena, float, op->node->out.channels);
     }
 }
