@@ -66,7 +66,7 @@ def make(d, corpus, embeddings):
     np.save(d + "/some.npy", y[5:])  # and some that are not there
     np.save(d + "/some_ids.npy", np.array([ids[i] for i in order[5:-3]] + ["x1", "x2", "x3"]))
     np.save(d + "/three.npy", y[:3])
-    write("three.csv", ["id,label,split", "a,one,train", "b,two,val", "c,one,test"])
+    write("three.csv", ["id,label,split", "a,one,train", "b,one,val", "c,one,test"])
     # What must be refused.
     data = open(d + "/f32.npy", "rb").read()
     open(d + "/cut.npy", "wb").write(data[:len(data) // 2])
