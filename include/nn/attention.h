@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 #include "math/values.h"
+#include "nn/onednn.h"
 
 struct attention;
-struct dn;
 
 struct attention_spec {
     const char *name;          /* shows in messages */
@@ -21,6 +21,8 @@ struct attention_spec {
 /* Owned by the arena of `dn`. Call before dn_finish; works in dn's staging memory, some images at a
  * time. */
 struct attention *attention_create(struct dn *dn, const struct attention_spec *spec);
+/* Of the product that scores, or their gradients, come from; there is no pass for weights. */
+const char *attention_kernel(const struct attention *attention, enum dn_pass pass);
 
 /* out [images][tokens][heads * width] = softmax(Q K^T / sqrt(width)) V, for each image and head.
  *   qkv [images][tokens][3 * heads * width]: queries, keys, values of all heads */

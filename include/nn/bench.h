@@ -29,6 +29,7 @@ struct bench_node {
     const char *name, *kind;
     double forward, backward; /* seconds; embedding: all of it is forward */
     double flops;             /* of the batch, in the passes that were run */
+    const char *kernels[3];   /* forward, data gradient, weight gradient; NULL: none, or loops of ours */
 };
 struct bench_result {
     int steps;           /* measured ones, after two to warm up */
@@ -38,8 +39,9 @@ struct bench_result {
     double peak_bytes;   /* largest resident set of this process while it ran */
     double page_faults;  /* of a step, after the warm-up */
     int64_t network_bytes;
-    int reorders;             /* of activations or weight gradients in a step */
-    struct bench_node *nodes; /* [count], arena; a folded normalisation counts as its convolution */
+    int reorders;               /* of activations or weight gradients in a step */
+    int primitives, references; /* of the library, and how many of them are its reference code */
+    struct bench_node *nodes;   /* [count], arena; a folded normalisation counts as its convolution */
     int count;
 };
 
@@ -47,5 +49,7 @@ struct bench_result {
  * whether to train. Results are owned by `arena`; the network is gone afterwards. Collective. */
 struct bench_result bench_network(struct world *world, struct arena *arena, const struct network_spec *spec,
                                   double seconds);
+/* The same network without running it: kernels and counts alone. Collective. */
+struct bench_result bench_kernels(struct world *world, struct arena *arena, const struct network_spec *spec);
 
 #endif

@@ -21,6 +21,9 @@ struct dn_linear;
 struct dn_products;
 struct dn_reorder;
 
+/* What a primitive can be asked to do; the kernel of a pass that was not asked for is NULL. */
+enum dn_pass { DN_FORWARD, DN_DATA, DN_WEIGHTS, DN_PASSES };
+
 /* Any activation layout as our own kernels see it: [images][groups][pixels][lanes], channels = groups * lanes.
  * NCHW has one lane, blocked layouts 8 or 16, NHWC one group. */
 struct view {
@@ -35,6 +38,8 @@ void dn_destroy(struct dn *dn);
 struct arena *dn_arena(const struct dn *dn);
 int dn_reorders(const struct dn *dn);  /* reorders of activations or weight gradients a step runs, 0 when all agree */
 int64_t dn_bytes(const struct dn *dn); /* of the shared buffers */
+int dn_primitives(const struct dn *dn,
+                  int *references); /* all of them, and those that are the library's reference code */
 /* Memory for the time of one op's turn: ask for it before dn_finish; anybody's reorder overwrites it. */
 void dn_ask_staging(struct dn *dn, int64_t bytes);
 void *dn_staging(const struct dn *dn);
@@ -71,9 +76,7 @@ struct dn_conv *dn_conv_create(struct dn *dn, const struct dn_conv_spec *spec, c
 const struct dn_layout *dn_conv_dst(const struct dn_conv *conv);
 /* Training: of weights and their gradient, single precision. Inference: of the forward primitive's weights. */
 const struct dn_layout *dn_conv_weights(const struct dn_conv *conv);
-/* Implementation, "jit:avx512_core"; "gemm:blis" where it is ours (nn/gemm_conv.h); NULL where the pass was not asked
- * for. */
-enum dn_pass { DN_FORWARD, DN_DATA, DN_WEIGHTS, DN_PASSES };
+/* Implementation, "jit:avx512_core"; "gemm:blis" where it is ours (nn/gemm_conv.h). */
 const char *dn_conv_kernel(const struct dn_conv *conv, enum dn_pass pass);
 /* What the primitive takes as weights: themselves, or a copy in its own layout and type that serves all shards and is
  * valid until another primitive prepares one. */
@@ -88,6 +91,7 @@ struct dn_pool *dn_pool_create(struct dn *dn, const char *name, const struct con
                                const struct dn_layout *src, bool train);
 const struct dn_layout *dn_pool_dst(const struct dn_pool *pool);
 int64_t dn_pool_index_bytes(const struct dn_pool *pool);
+const char *dn_pool_kernel(const struct dn_pool *pool, enum dn_pass pass);
 void dn_pool_forward(struct dn_pool *pool, void *dst, void *indices, const void *src);
 void dn_pool_backward(struct dn_pool *pool, void *diff_src, const void *diff_dst, const void *indices);
 
@@ -100,6 +104,7 @@ struct dn_linear_spec {
     bool train, data_gradient;
 };
 struct dn_linear *dn_linear_create(struct dn *dn, const struct dn_linear_spec *spec);
+const char *dn_linear_kernel(const struct dn_linear *linear, enum dn_pass pass);
 const void *dn_linear_prepare_forward(struct dn_linear *linear, const float *weights);
 const void *dn_linear_prepare_backward(struct dn_linear *linear, const float *weights);
 /* The same as dn_linear_prepare_forward, into memory of the caller's: [dn_linear_weight_bytes]. */
@@ -121,6 +126,7 @@ struct dn_products_spec {
     struct dn_operand c, a, b;
 };
 struct dn_products *dn_products_create(struct dn *dn, const struct dn_products_spec *spec);
+const char *dn_products_kernel(const struct dn_products *products);
 void dn_products(struct dn_products *products, void *c, const void *a, const void *b);
 
 struct dn_reorder *dn_reorder_create(struct dn *dn, const struct dn_layout *to, const struct dn_layout *from);

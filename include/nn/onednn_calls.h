@@ -68,6 +68,8 @@ struct call *dn_make_small(struct dn *dn, dnnl_primitive_desc_t pd, size_t scrat
 void dn_call_arg(struct dn *dn, struct call *call, int arg, const onednn_desc *md);
 /* Runs with the given data, one pointer for each dn_call_arg in its order. */
 void dn_call_run(struct dn *dn, struct call *call, const void *const *data);
+/* Its implementation; NULL: there is no call. */
+const char *dn_kernel(const struct call *call);
 const onednn_desc *dn_query(const struct call *call, dnnl_query_t what);
 
 /* A counted reorder through the staging buffer, or NULL where the layouts agree. */

@@ -66,6 +66,13 @@ struct attention *attention_create(struct dn *dn, const struct attention_spec *s
     return a;
 }
 
+const char *attention_kernel(const struct attention *a, enum dn_pass pass)
+{
+    if (pass == DN_WEIGHTS || (pass == DN_DATA && !a->spec.train))
+        return NULL;
+    return dn_products_kernel(pass == DN_FORWARD ? a->scores : a->dp);
+}
+
 /* Where the queries (0), keys (1) or values (2) begin. */
 static int64_t part(const struct attention *a, int which)
 {

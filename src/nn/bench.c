@@ -164,17 +164,39 @@ static int worker(const struct network *net, int i)
     return op->node->kind == NODE_NORM && op->folded != NONE ? op->folded : i;
 }
 
-static void collect_nodes(struct bench_result *r, const struct network *net, struct arena *arena)
+static const char *kernel_of(const struct op *op, enum dn_pass pass)
 {
-    double steps = r->steps;
-    bool train = net->spec.train;
+    return op->conv        ? dn_conv_kernel(op->conv, pass)
+           : op->linear    ? dn_linear_kernel(op->linear, pass)
+           : op->pool      ? dn_pool_kernel(op->pool, pass)
+           : op->attention ? attention_kernel(op->attention, pass)
+                           : NULL;
+}
+
+static void collect_kernels(struct bench_result *r, const struct network *net, struct arena *arena)
+{
+    r->network_bytes = network_bytes(net);
+    r->reorders = dn_reorders(net->dn);
+    r->primitives = dn_primitives(net->dn, &r->references);
     r->count = net->graph->count;
     r->nodes = arena_array(arena, struct bench_node, r->count);
     for (int i = 0; i < r->count; i++) {
+        r->nodes[i].name = arena_strdup(arena, net->graph->nodes[i].name);
+        r->nodes[i].kind = net->ops[i].kind->name;
+        for (int pass = 0; pass < DN_PASSES; pass++) {
+            const char *kernel = kernel_of(&net->ops[i], (enum dn_pass)pass);
+            r->nodes[i].kernels[pass] = kernel ? arena_strdup(arena, kernel) : NULL;
+        }
+    }
+}
+
+static void collect_times(struct bench_result *r, const struct network *net)
+{
+    double steps = r->steps;
+    bool train = net->spec.train;
+    for (int i = 0; i < r->count; i++) {
         const struct op *op = &net->ops[i];
         struct bench_node *at = &r->nodes[worker(net, i)];
-        r->nodes[i].name = arena_strdup(arena, op->node->name);
-        r->nodes[i].kind = op->kind->name;
         r->nodes[i].flops = net->spec.batch * node_flops(net->graph, i, train);
         at->forward += op->seconds[train ? PASS_FORWARD : PASS_INFER] / steps;
         at->backward += op->seconds[PASS_BACKWARD] / steps;
@@ -216,13 +238,25 @@ struct bench_result bench_network(struct world *world, struct arena *arena, cons
     r.best = times[0];
     r.median = 0.5 * (times[r.steps / 2] + times[(r.steps - 1) / 2]);
     r.image_flops = network_flops(b.net, spec->train);
-    r.network_bytes = network_bytes(b.net);
-    r.reorders = dn_reorders(b.net->dn);
-    collect_nodes(&r, b.net, arena);
+    collect_kernels(&r, b.net, arena);
+    collect_times(&r, b.net);
     r.other = total / r.steps;
     for (int i = 0; i < r.count; i++)
         r.other -= r.nodes[i].forward + r.nodes[i].backward;
     network_close(b.net);
+    arena_destroy(own);
+    return r;
+}
+
+struct bench_result bench_kernels(struct world *world, struct arena *arena, const struct network_spec *spec)
+{
+    struct network_spec planned = *spec;
+    struct bench_result r = { .steps = 0 };
+    struct arena *own = arena_create("bench", (size_t)1 << 20);
+    planned.plan_only = true;
+    struct network *net = network_create(world, own, &planned);
+    collect_kernels(&r, net, arena);
+    network_close(net);
     arena_destroy(own);
     return r;
 }

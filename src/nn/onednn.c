@@ -4,6 +4,7 @@
 #include "nn/onednn_calls.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "base/error.h"
@@ -53,6 +54,15 @@ int dn_reorders(const struct dn *dn)
 int64_t dn_bytes(const struct dn *dn)
 {
     return (int64_t)(dn->scratch_bytes + dn->staging_bytes + dn->weights_bytes + dn->gradient_bytes);
+}
+
+int dn_primitives(const struct dn *dn, int *references)
+{
+    int count = 0;
+    *references = 0;
+    for (const struct call *c = dn->calls; c; c = c->next, count++)
+        *references += strstr(dn_kernel(c), "ref") != NULL;
+    return count;
 }
 
 struct arena *dn_arena(const struct dn *dn)
@@ -228,6 +238,11 @@ void dn_call_run(struct dn *dn, struct call *call, const void *const *data)
     dnnl_status_t status = dnnl_primitive_execute(call->primitive, dn->stream, call->count, call->args);
     require(status == dnnl_success, EXIT_INTERNAL, "oneDNN: a primitive failed with status %d", (int)status);
     dnnl_stream_wait(dn->stream);
+}
+
+const char *dn_kernel(const struct call *call)
+{
+    return call ? onednn_kernel(call->pd) : NULL;
 }
 
 const onednn_desc *dn_query(const struct call *call, dnnl_query_t what)

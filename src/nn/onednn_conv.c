@@ -232,7 +232,7 @@ const char *dn_conv_kernel(const struct dn_conv *conv, enum dn_pass pass)
     const bool asked[DN_PASSES] = { true, conv->trains && conv->data_gradient, conv->trains };
     if (!asked[pass])
         return NULL;
-    return calls[pass] ? onednn_kernel(calls[pass]->pd) : "gemm:blis";
+    return calls[pass] ? dn_kernel(calls[pass]) : "gemm:blis";
 }
 
 /* The input in the primitive's layout: itself, or a copy in the staging buffer. */
@@ -321,6 +321,11 @@ struct dn_pool *dn_pool_create(struct dn *dn, const char *name, const struct con
 const struct dn_layout *dn_pool_dst(const struct dn_pool *pool)
 {
     return pool->dst;
+}
+
+const char *dn_pool_kernel(const struct dn_pool *pool, enum dn_pass pass)
+{
+    return pass == DN_FORWARD ? dn_kernel(pool->forward) : pass == DN_DATA ? dn_kernel(pool->backward) : NULL;
 }
 
 int64_t dn_pool_index_bytes(const struct dn_pool *pool)

@@ -81,6 +81,12 @@ struct dn_linear *dn_linear_create(struct dn *dn, const struct dn_linear_spec *s
     return linear;
 }
 
+const char *dn_linear_kernel(const struct dn_linear *linear, enum dn_pass pass)
+{
+    const struct call *calls[DN_PASSES] = { linear->forward, linear->data, linear->weights };
+    return dn_kernel(calls[pass]);
+}
+
 int64_t dn_linear_weight_bytes(const struct dn_linear *linear)
 {
     return (int64_t)dnnl_memory_desc_get_size(linear->chosen->md);
@@ -143,6 +149,11 @@ struct dn_products *dn_products_create(struct dn *dn, const struct dn_products_s
     dn_call_arg(dn, products->call, DNNL_ARG_SRC, a);
     dn_call_arg(dn, products->call, DNNL_ARG_WEIGHTS, b);
     return products;
+}
+
+const char *dn_products_kernel(const struct dn_products *products)
+{
+    return dn_kernel(products->call);
 }
 
 void dn_products(struct dn_products *products, void *c, const void *a, const void *b)

@@ -1,6 +1,7 @@
 /* `cfn bench-model NAME`: images a second in training and embedding, beside what
  * the convolutions of this machine reach alone, and where the time goes. Random
- * images in memory, a head of 1000 classes; what is measured is src/nn/bench.c's. */
+ * images in memory, a head of 1000 classes; what is measured is src/nn/bench.c's.
+ * With --kernels it says which implementation computes each node, and runs none. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@ struct measured {
     const char *name;
     struct network_spec spec;
     double seconds; /* of each measurement */
+    bool kernels;   /* names alone */
     struct bench_rates rates;
     struct bench_result train, embed;
 };
@@ -31,6 +33,8 @@ static void read_arguments(struct job *job, struct measured *m)
     for (int a = 0; a < job->argc; a++)
         if (strcmp(job->argv[a], "--seconds") == 0)
             seconds = job->argv[++a];
+        else if (strcmp(job->argv[a], "--kernels") == 0)
+            m->kernels = true;
         else
             name = job->argv[a];
     char *end;
@@ -52,11 +56,15 @@ static void measure(struct job *job, struct measured *m)
                                      .shards = 1,
                                      .precision = network_precision(job->world, c->train.precision),
                                      .seed = job_seed(job) };
-    m->embed = bench_network(job->world, job->run, &m->spec, m->seconds);
+    m->embed = m->kernels ? bench_kernels(job->world, job->run, &m->spec)
+                          : bench_network(job->world, job->run, &m->spec, m->seconds);
     m->spec.train = true;
     m->spec.checkpoint = c->train.checkpoint_activations;
     m->spec.shards = c->train.shards;
-    m->train = bench_network(job->world, job->run, &m->spec, m->seconds);
+    m->train = m->kernels ? bench_kernels(job->world, job->run, &m->spec)
+                          : bench_network(job->world, job->run, &m->spec, m->seconds);
+    if (m->kernels)
+        return;
     /* Last: what it leaves in the library's caches would count as the network's memory. */
     m->rates = bench_convolutions(job->run, m->spec.precision, m->spec.batch, m->seconds);
 }
@@ -133,13 +141,56 @@ static int by_time(const void *a, const void *b)
     return (s < t) - (s > t);
 }
 
+/* "jit:avx2, jit:avx2, gemm:blis": forward, data gradient, weight gradient. */
+static void add_kernels(struct text *out, const struct bench_node *n)
+{
+    const char *before = "  ";
+    for (int pass = 0; pass < 3; pass++)
+        if (n->kernels[pass]) {
+            text_add(out, "%s%s", before, n->kernels[pass]);
+            before = ", ";
+        }
+    text_add(out, "\n");
+}
+
 static void add_slowest(struct text *out, const struct bench_result *r)
 {
-    text_add(out, "\n%-26s %10s %10s %8s %9s\n", "slowest nodes, training", "forward ms", "back ms", "", "GFLOP/s");
-    for (int i = 0; i < r->count && i < SLOWEST; i++)
-        text_add(out, "  %-24s %10.2f %10.2f %8s %9.0f  %s\n", r->nodes[i].name, 1e3 * r->nodes[i].forward,
-                 1e3 * r->nodes[i].backward, "", rate_of(r->nodes[i].flops, r->nodes[i].forward + r->nodes[i].backward),
-                 r->nodes[i].kind);
+    text_add(out, "\n%-26s %10s %10s %8s %9s  %s\n", "slowest nodes, training", "forward ms", "back ms", "", "GFLOP/s",
+             "kernels: forward, data gradient, weight gradient");
+    for (int i = 0; i < r->count && i < SLOWEST; i++) {
+        const struct bench_node *n = &r->nodes[i];
+        text_add(out, "  %-24s %10.2f %10.2f %8s %9.0f  %s", n->name, 1e3 * n->forward, 1e3 * n->backward, "",
+                 rate_of(n->flops, n->forward + n->backward), n->kind);
+        add_kernels(out, n);
+    }
+}
+
+static void add_references(struct text *out, const struct bench_result *r, const char *what)
+{
+    text_add(out, "%s: %d primitives of %s, %d of them reference code\n", what, r->primitives, network_library(),
+             r->references);
+}
+
+static void add_list(struct text *out, const struct bench_result *r, const char *what)
+{
+    text_add(out, "\n");
+    add_references(out, r, what);
+    for (int i = 0; i < r->count; i++)
+        if (r->nodes[i].kernels[0]) {
+            text_add(out, "  %-28s %-12s", r->nodes[i].name, r->nodes[i].kind);
+            add_kernels(out, &r->nodes[i]);
+        }
+}
+
+static void print_kernels(const struct job *job, const struct measured *m)
+{
+    struct text out = text_new(job->run);
+    const struct network_spec *s = &m->spec;
+    text_add(&out, "%s, batch %d in %d shards, images 3x%dx%d, %s, %s\n", m->name, s->batch, s->shards, s->image_size,
+             s->image_size, value_type_name(s->precision), network_isa());
+    add_list(&out, &m->train, "training");
+    add_list(&out, &m->embed, "embedding");
+    fputs(out.data, stdout);
 }
 
 static void print_text(const struct job *job, struct measured *m)
@@ -158,10 +209,21 @@ static void print_text(const struct job *job, struct measured *m)
     add_families(&out, &m->embed, "embedding, a batch");
     qsort(m->train.nodes, (size_t)m->train.count, sizeof *m->train.nodes, by_time);
     add_slowest(&out, &m->train);
+    text_add(&out, "\n");
+    add_references(&out, &m->train, "training");
+    add_references(&out, &m->embed, "embedding");
     fputs(out.data, stdout);
 }
 
 /* ---- JSON ---- */
+
+static void json_kernels(struct json_writer *w, const struct bench_node *n)
+{
+    static const char *const passes[] = { "forward_kernel", "data_kernel", "weights_kernel" };
+    for (int pass = 0; pass < 3; pass++)
+        if (n->kernels[pass])
+            json_text(w, passes[pass], n->kernels[pass]);
+}
 
 static void json_result(struct json_writer *w, const struct job *job, const struct measured *m, bool train)
 {
@@ -180,6 +242,8 @@ static void json_result(struct json_writer *w, const struct job *job, const stru
     json_integer(w, "network_bytes", r->network_bytes);
     json_number(w, "page_faults_per_step", r->page_faults);
     json_integer(w, "reorders", r->reorders);
+    json_integer(w, "primitives", r->primitives);
+    json_integer(w, "reference_primitives", r->references);
     json_number(w, "other_seconds", r->other);
     json_array(w, "families");
     for (int k = 0; k < count; k++) {
@@ -199,6 +263,7 @@ static void json_result(struct json_writer *w, const struct job *job, const stru
         json_number(w, "forward_seconds", r->nodes[i].forward);
         json_number(w, "backward_seconds", r->nodes[i].backward);
         json_number(w, "flops", r->nodes[i].flops);
+        json_kernels(w, &r->nodes[i]);
         json_end_object(w);
     }
     json_end_array(w);
@@ -230,7 +295,9 @@ int stage_bench_model(struct job *job)
     measure(job, &m);
     if (job->world->rank != 0)
         return EXIT_DONE;
-    if (job->json)
+    if (m.kernels)
+        print_kernels(job, &m);
+    else if (job->json)
         print_json(job, &m);
     else
         print_text(job, &m);

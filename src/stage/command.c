@@ -53,7 +53,7 @@ static const struct command commands[] = {
     { HELPER("model", "layers, parameters, FLOPs and bytes of a backbone", stage_model), .arguments = "NAME",
       .own_flags = SHAPE_FLAGS },
     { HELPER("bench-model", "speed of a backbone on this machine, and where its time goes", stage_bench_model),
-      .arguments = "NAME", .own_flags = SHAPE_FLAGS " --threads=threads --seconds=" },
+      .arguments = "NAME", .switches = "--kernels", .own_flags = SHAPE_FLAGS " --threads=threads --seconds=" },
     { HELPER("demo-corpus", "makes a small real corpus: slices of a brain with its atlas", stage_demo_corpus),
       .arguments = "DIR" },
     { HELPER("selftest", "checks this installation: sums over ranks, files, kernels, binding", stage_selftest),

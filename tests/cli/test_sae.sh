@@ -47,19 +47,22 @@ done
 
 # Products in bf16: a model of its own, the same bits at 3 ranks, no mixture of the two at --resume.
 for ranks in 1 3; do
-    make_run half$ranks && stage $ranks half$ranks sae --set sae.precision=bf16 && stage $ranks half$ranks decompose
+    make_run half$ranks && stage $ranks half$ranks sae --set sae.precision=bf16 && cp "$tmp/out" "$tmp/half.out" &&
+        stage $ranks half$ranks decompose
     say $? "sae.precision=bf16 at $ranks ranks"
 done
 $python tests/support/check_sae.py "$(dirname "$(file half1 sae.h5)")"; say $? "bf16: sae.h5 is what it says"
 $python tests/support/same_data.py "$(file half1 sae.h5)" "$(file half3 sae.h5)"
 say $? "bf16 at 3 ranks is that of 1 rank, bit by bit"
-if grep -qE 'avx512_bf16|amx_bf16' /proc/cpuinfo; then
+if ! grep -q "using fp32" "$tmp/half.out"; then
     ! $python tests/support/same_data.py "$(file half1 sae.h5)" "$(file 1 sae.h5)" > /dev/null 2>&1
     say $? "bf16 is not single precision"
     make_run split; stage 2 split sae --set sae.precision=bf16 --set sae.parallel=feature
     [ $? = 78 ] && grep -q "leave sae.parallel at auto" "$tmp/out"; say $? "bf16 with split neurons: exit 78"
 else
-    grep -q "using fp32" "$tmp/out"; say $? "a note where the processor has no bf16"
+    $python tests/support/same_data.py "$(file half1 sae.h5)" "$(file 1 sae.h5)"
+    say $? "a note where the processor has no bf16, and single precision"
+    echo "ok - bf16 is not single precision # SKIP this processor has no bf16"
 fi
 make_run mixed; touch "$tmp/stop-now"
 stage 2 mixed sae --set sae.precision=bf16 --set stop_file="$tmp/stop-now"; rm "$tmp/stop-now"

@@ -59,6 +59,8 @@ static void check_product(char transa, char transb, int64_t m, int64_t n, int64_
 static void same_as_plain_sums(void **state)
 {
     (void)state;
+    if (!half_in_hardware())
+        skip();
     static const int64_t shapes[][3] = { { 1, 1, 1 }, { 37, 53, 61 }, { 64, 128, 32 }, { 3, 200, 17 }, { 130, 5, 77 } };
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int way = 0; way < 16; way++)
@@ -70,6 +72,8 @@ static void same_as_plain_sums(void **state)
 static void rows_are_alone(void **state)
 {
     (void)state;
+    if (!half_in_hardware())
+        skip();
     enum { M = 48, N = 70, L = 33, SOME = 11 };
     struct half_products *all = half_products_create(arena);
     struct half_product *product = half_product(all, 'N', 'T', M, N, L, HALF_OF_FLOATS, false, "test");
