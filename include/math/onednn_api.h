@@ -32,6 +32,9 @@ const onednn_desc *onednn_tagged(struct onednn_shelf *shelf, int rank, const int
                                  dnnl_format_tag_t tag);
 const onednn_desc *onednn_strided(struct onednn_shelf *shelf, int rank, const int64_t *dims, dnnl_data_type_t type,
                                   const int64_t *strides);
+/* The layout to ask for with the weights [k x n] of a product: the library's own; plain where its reorder would get
+ * that wrong (version 3.7, blocks that are padded). */
+dnnl_format_tag_t onednn_packed(int64_t k, int64_t n);
 dnnl_data_type_t onednn_type(const onednn_desc *desc);
 
 /* Where values lie: by strides of the outer dimensions, with blocks of some dimensions inside. Borrowed. */

@@ -98,7 +98,7 @@ static dnnl_primitive_t primitive(const struct half_product *p, dnnl_primitive_d
 static void make_multiply(struct half_product *p, char transa, int64_t m, int64_t n, int64_t k, bool add)
 {
     const onednn_desc *a = describe(p, m, k, dnnl_bf16, transa == 'T' ? dnnl_ba : dnnl_ab);
-    const onednn_desc *b = describe(p, k, n, dnnl_bf16, dnnl_format_tag_any);
+    const onednn_desc *b = describe(p, k, n, dnnl_bf16, onednn_packed(k, n));
     const onednn_desc *c = describe(p, m, n, dnnl_f32, dnnl_ab);
     const struct onednn_use use = { .engine = p->all->engine, .sum = add };
     p->choice = onednn_matmul(&use, a, b, NULL, c);

@@ -27,7 +27,7 @@ static struct call *product(struct dn *dn, const struct dn_linear_spec *spec, in
                             bool bias)
 {
     const onednn_desc *a = dn_describe(dn, 2, (int64_t[]){ m, k }, spec->type, dnnl_ab);
-    const onednn_desc *b = dn_describe(dn, 2, (int64_t[]){ k, n }, spec->type, dnnl_format_tag_any);
+    const onednn_desc *b = dn_describe(dn, 2, (int64_t[]){ k, n }, spec->type, onednn_packed(k, n));
     const onednn_desc *c = dn_describe(dn, 2, (int64_t[]){ m, n }, spec->type, dnnl_ab);
     const onednn_desc *added = bias ? dn_describe(dn, 2, (int64_t[]){ 1, n }, VALUE_F32, dnnl_ab) : NULL;
     const struct onednn_use use = dn_use(dn, NULL);
