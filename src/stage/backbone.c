@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "nn/weight_names.h"
 #include "stage/weights.h"
 
 static const char *extent_names(struct arena *arena, const struct parameter *p)
@@ -89,9 +90,7 @@ static bool shape_matches(const struct store *store, const char *name, const str
 
 static bool is_head(const struct parameter *list, int parameters, int i)
 {
-    const char *last = list[parameters - 1].name; /* "fc.bias" */
-    size_t stem = (size_t)(strrchr(last, '.') - last) + 1;
-    return strncmp(list[i].name, last, stem) == 0;
+    return naming_is_head(list[i].name, list[parameters - 1].name);
 }
 
 void backbone_import(struct job *job, struct network *net, const char *path, const char *backbone, int image_size)
@@ -99,13 +98,14 @@ void backbone_import(struct job *job, struct network *net, const char *path, con
     const struct parameter *list;
     int parameters = network_parameters(net, &list);
     float *weights = network_weights(net, NULL), *buffers = network_buffers(net, NULL);
-    struct weights *from = weights_open(job, path, backbone, image_size);
+    struct weights *from = weights_open(job, path, backbone, image_size, NULL);
     bool same_head = from->classes == (int)list[parameters - 1].dims[0];
     for (int i = 0; i < parameters; i++)
         if (same_head || !is_head(list, parameters, i))
             weights_take(job, from, i, (list[i].is_buffer ? buffers : weights) + list[i].offset);
     log_info("%s: %s, names of %s, SHA-256 %.16s...%s%s", path, from->format, from->naming, from->sha256,
              *from->known ? ": " : "", from->known);
+    weights_say(from, path);
     weights_close(from);
     network_changed(net);
 }
