@@ -38,4 +38,7 @@ void record_write(struct job *job, const char *output, const char *const *inputs
 /* Is `output` there, and made from today's settings and inputs? *why (job->run) says why not. Collective. */
 bool record_is_valid(struct job *job, const struct command *command, const char **why);
 
+/* Was the first output of this stage made by `cfn import`? Such a file is the user's. Collective. */
+bool record_is_imported(struct job *job, const struct command *command);
+
 #endif

@@ -10,18 +10,21 @@
 #define STAGE(text, doc_, function_) .name = text, .doc = doc_, .function = function_, .flags = COMMAND_STAGE
 #define SHARED(text, doc_, function_) .name = text, .doc = doc_, .function = function_, \
     .flags = COMMAND_STAGE | COMMAND_DATA
+#define VIEW_KEYS "image.resize image.interpolation image.mean image.std"
 #define SHAPE_FLAGS "--batch=train.batch --size=image.size --shards=train.shards --precision=train.precision"
 #define HELPER(text, doc_, function_) .name = text, .doc = doc_, .function = function_
 
 static const struct command commands[] = {
     { SHARED("pack", "decodes, checks, splits and labels an image folder: corpus.h5", stage_pack),
-      .outputs = "corpus.h5", .keys = "data root pack image.store image.short_side" },
+      .outputs = "corpus.h5", .keys = "data root pack image.store image.short_side image.exif" },
     { SHARED("audit", "says what is wrong with a corpus or its splits", stage_audit),
       .outputs = "audit.json", .inputs = "corpus.h5", .keys = "data image.size" },
     { STAGE("train", "trains the backbone, data-parallel", stage_train),
-      .outputs = "backbone.h5", .inputs = "corpus.h5", .keys = "data backbone trial seed image.size train" },
+      .outputs = "backbone.h5", .inputs = "corpus.h5",
+      .keys = "data backbone trial seed image.size " VIEW_KEYS " train" },
     { STAGE("embed", "representations of all images", stage_embed),
-      .outputs = "embeddings.h5", .inputs = "corpus.h5 backbone.h5", .keys = "data backbone image.size embed" },
+      .outputs = "embeddings.h5", .inputs = "corpus.h5 backbone.h5",
+      .keys = "data backbone image.size " VIEW_KEYS " embed" },
     { STAGE("sae", "trains the sparse autoencoder whose neurons become concepts", stage_sae),
       .outputs = "sae.h5", .inputs = "embeddings.h5", .keys = "trial seed sae" },
     { STAGE("name", "top images, contact sheets and names of neurons", stage_name),

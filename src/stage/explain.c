@@ -14,6 +14,7 @@
 #include "stage/page.h"
 #include "stage/sae_summary.h"
 #include "stage/stage.h"
+#include "stage/view.h"
 
 enum { LEAVES = 64, THUMB = 56, VIEW = 224, VIEWS_KEPT = 8, THUMBS_KEPT = 1 << 12 };
 
@@ -270,7 +271,8 @@ static void fill_page(struct task *t, struct page *page, struct store *pixels)
         page->residual = residual;
     }
     int size = job->config->image.size;
-    struct loader *loader = loader_open(pixels, job->run, size, (uint64_t)job->config->run.seed);
+    struct view view = view_of_run(job);
+    struct loader *loader = loader_open(pixels, job->run, &view, (uint64_t)job->config->run.seed);
     if (job->world->rank == 0) {
         for (int64_t i = 0; i < t->corpus->rows; i++)
             page->split_rows += t->corpus->split[i] == t->split;

@@ -7,6 +7,7 @@
 #include "nn/weight_names.h"
 #include "stage/backbone.h"
 #include "stage/home.h"
+#include "stage/view.h"
 #include "stage/weights.h"
 #include "store/tensors.h"
 
@@ -58,6 +59,10 @@ static struct store *create(struct job *job, const char *out, const struct layou
 {
     agree(job->world, job->force || !home_has(job, out), EXIT_CANNOT_CREATE, "%s: exists already\n--force replaces it.",
           out);
+    const char *slash = strrchr(out, '/'), *why = "";
+    bool fine = !slash || job->world->rank != 0 ||
+                text_make_dirs(job->run, arena_printf(job->run, "%.*s", (int)(slash - out) + 1, out), &why);
+    agree(job->world, fine, EXIT_CANNOT_CREATE, "%s: %s", out, why);
     return store_create(job->world, job->run, out, layout, (size_t)count, NULL, 0, job->force);
 }
 
@@ -95,6 +100,8 @@ static void write_weights(struct job *job, const struct weights *w, const char *
     store_set_text(store, "/", "backbone", backbone);
     store_set_i64(store, "/", "classes", w->classes);
     store_set_i64(store, "/", "image_size", job->config->image.size);
+    struct view view = view_configured(job);
+    view_write(job, store, &view);
     store_set_text(store, "/", "source_names", w->naming);
     store_set_text(store, "/", "source_known", w->known);
     publish(job, store, w->path, w->format, w->sha256);

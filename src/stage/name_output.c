@@ -7,6 +7,7 @@
 #include "report/json.h"
 #include "stage/name.h"
 #include "stage/tiles.h"
+#include "stage/view.h"
 
 enum { SHEET_TILE = 96, TILES_KEPT = 1 << 12 }; /* pixels, or image.size if that is smaller; tiles */
 
@@ -83,7 +84,8 @@ int64_t name_write_sheets(struct name_task *t)
     int32_t *chosen = arena_array(job->run, int32_t, t->neurons);
     int64_t count = choose_sheets(t, chosen);
     struct span mine = shard_rows(count, job->world->size, job->world->rank);
-    struct loader *loader = loader_open(t->pixels, job->run, job->config->image.size, (uint64_t)job->config->run.seed);
+    struct view view = view_of_run(job);
+    struct loader *loader = loader_open(t->pixels, job->run, &view, (uint64_t)job->config->run.seed);
     int size = job->config->image.size < SHEET_TILE ? job->config->image.size : SHEET_TILE;
     int64_t room = t->corpus->rows < TILES_KEPT ? t->corpus->rows : TILES_KEPT;
     prepare_sheets(job);

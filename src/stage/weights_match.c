@@ -225,8 +225,9 @@ static size_t only_prefix(struct place *list, size_t count, const char *prefix)
     return kept;
 }
 
-/* The naming and prefix under which most is found, the first of equals; torchvision's and none when nothing is. */
-static void choose_place(struct match *m, const char *prefix)
+/* The naming and prefix under which most is found, the first of equals; false, torchvision's and none, when nothing
+ * is. */
+static bool choose_place(struct match *m, const char *prefix)
 {
     struct place best = { .prefix = "", .naming = naming_of(m->backbone, 0) }, *list, *best_list = NULL;
     size_t best_count = 0;
@@ -243,6 +244,7 @@ static void choose_place(struct match *m, const char *prefix)
     m->naming = best.naming;
     m->prefix = arena_printf(m->arena, "%.*s", (int)best.length, best.prefix);
     note_sets(m, best_list, best_count);
+    return best.found > 0;
 }
 
 /* ---- the head ---- */
@@ -529,7 +531,8 @@ const char *weights_match(struct weights *w, const struct tensors *tensors, cons
                           const char *prefix)
 {
     struct match m = start(w, tensors, backbone);
-    choose_place(&m, prefix);
+    if (!choose_place(&m, prefix) && prefix)
+        return arena_printf(m.arena, "%s: no parameter of %s under \"%s\"", w->path, backbone, shown(m.arena, prefix));
     w->naming = m.naming->name;
     for (int i = 0; i < w->count; i++)
         if (find_all(&m, name_of(&m, i), &w->sources[i]))

@@ -44,7 +44,7 @@ taken loss 'left: criterion (1 tensor)'
 taken extras 'left: args (argparse.Namespace), settings (__main__.Settings), device (torch.device) and'
 taken ema 'sets of weights: "state_dict_ema." is taken (an average over steps), not "state_dict."'
 taken twice '"ema." is taken'
-taken second 'sets of weights: "student." is taken, not "teacher."' --prefix student
+taken second 'taken: 102 tensors under "student."' --prefix student
 taken head_behind_dropout 'head: fc.1.weight'
 taken head_renamed 'head: classifier.weight'
 taken without_bias 'head: it has no bias: zeros'
@@ -86,7 +86,7 @@ refused empty.pth "it is empty"
 refused lfs.pth "Git LFS pointer"
 refused page.pth "a web page"
 refused index.safetensors "weights that lie in several files"
-refused second.pth "102 of 102 parameters are missing" --prefix nothing
+refused second.pth 'no parameter of resnet18 under "nothing"' --prefix nothing
 [ ! -e "$work/out.h5" ] && [ ! -e "$work/executed" ]
 say $? "nothing was written, nothing executed"
 rm -rf "$work"
