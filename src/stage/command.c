@@ -46,7 +46,7 @@ static const struct command commands[] = {
       .flags = COMMAND_RUN },
 
     { HELPER("import", "weights of PyTorch, timm or Hugging Face, or a .npy array, as HDF5", stage_import),
-      .arguments = "FILE --backbone NAME", .own_flags = "--out= --prefix=" },
+      .arguments = "FILE --backbone NAME [--prefix P]", .own_flags = "--out= --prefix=" },
     { HELPER("export", "a dataset as .npy, or weights as .safetensors or .pth", stage_export),
       .arguments = "FILE [DATASET] OUT" },
     { HELPER("info", "what an HDF5 file of this program holds and how it was made", stage_info), .arguments = "FILE" },

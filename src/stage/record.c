@@ -240,7 +240,7 @@ bool record_is_valid(struct job *job, const struct command *command, const char 
         return false;
     const char *now = command_settings(job->run, command, job->config);
     *why = difference(job->run, job->config, notes[0], now);
-    if (*why)
+    if (**why)
         return false;
     const char *input = changed_input(job, notes[1]);
     *why = input ? arena_printf(job->run, "%s has changed", input) : "";

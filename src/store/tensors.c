@@ -101,8 +101,8 @@ static const char *mistaken_for(const uint8_t *bytes, size_t size)
 {
     if (size == 0)
         return ": it is empty";
-    while (size > 0 && strchr(" \t\r\n", *bytes) && *bytes)
-        bytes++, size--;
+    for (; size > 0 && *bytes && strchr(" \t\r\n", *bytes); size--)
+        bytes++;
     for (size_t i = 0; i < sizeof mistaken / sizeof mistaken[0]; i++) {
         size_t length = strlen(mistaken[i].start);
         if (size >= length && memcmp(bytes, mistaken[i].start, length) == 0)
