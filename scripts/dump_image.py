@@ -82,6 +82,21 @@ def pixels(out):
             im = F.hflip(im) if flip else im
             out.append(f"train {h} {w} {c} {size} {angle!r} {flip} {sigma!r} "
                        f"{bytes_of(view(F.gaussian_blur(im, [5, 5], [sigma, sigma]))).hex()}")
+    views(out)
+
+
+def views(out):
+    """Transforms of models trained elsewhere: a larger short side, other filters and statistics."""
+    names = {"clip": (MEAN, STD), "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "grey": ((0.5,) * 3, (0.5,) * 3)}
+    for h, w, c, resize, size, filter, statistics in [(300, 400, 3, 256, 224, "bilinear", "imagenet"),
+                                                      (64, 50, 1, 48, 32, "bilinear", "grey"), (30, 41, 3, 64, 56, "bilinear", "clip"),
+                                                      (90, 70, 3, 40, 32, "nearest", "imagenet"), (31, 33, 1, 50, 50, "nearest", "grey"),
+                                                      (120, 90, 3, 72, 64, "bicubic", "imagenet")]:
+        mean, std = names[statistics]
+        view = transforms.Compose([transforms.Resize(resize, InterpolationMode(filter)), transforms.CenterCrop(size),
+                                   transforms.ToTensor(), transforms.Normalize(mean, std)])
+        done = view(image(h, w, c).convert("RGB")).numpy().astype("<f4")
+        out.append(f"view {h} {w} {c} {resize} {size} {filter} {statistics} {fnv(done.tobytes())}")
 
 
 def png(width, height, depth, colour, rows, extra=b"", interlace=0):

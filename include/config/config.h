@@ -33,9 +33,13 @@ struct pack_config {
     const char *group;                  /* column of the table that names patient, lesion or slide; empty = none */
 };
 struct image_config {
-    int size;          /* network input, pixels */
-    const char *store; /* auto, pixels, encoded */
-    int short_side;    /* resize at packing so that the short side has this many pixels; 0 = as it is */
+    int size;                  /* network input, pixels */
+    const char *store;         /* auto, pixels, encoded */
+    int short_side;            /* resize at packing so that the short side has this many pixels; 0 = as it is */
+    bool exif;                 /* the orientation of EXIF is applied */
+    int resize;                /* short side before the centre crop to `size`; 0 = size */
+    const char *interpolation; /* bicubic, bilinear, nearest */
+    const char *mean, *std;    /* of the input (config/statistics.h) */
 };
 struct train_config {
     int epochs, batch;
@@ -175,6 +179,8 @@ char *config_reference(struct arena *arena, const char *section);
 const char *config_flag_key(const char *flag);
 /* The value of one key as text ("train.lr" -> "0.0001"), NULL if unknown; for identities and provenance. */
 char *config_value(struct arena *arena, const struct config *config, const char *key);
+/* Has the key its default value? Local. */
+bool config_is_default(struct arena *arena, const struct config *config, const char *key);
 /* Effective values of a section ("" = top level) as "key=value" lines, without those that change how a job runs but
  * not what it computes (threads, checkpoint_minutes, ...). */
 char *config_section_text(struct arena *arena, const struct config *config, const char *section);

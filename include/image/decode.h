@@ -23,6 +23,10 @@ struct image {
 bool image_decode(struct arena *arena, struct image *out, const uint8_t *bytes, size_t size, int max_megapixels,
                   const char **why);
 
+/* The same without the EXIF orientation: the pixels as the file has them. */
+bool image_decode_stored(struct arena *arena, struct image *out, const uint8_t *bytes, size_t size, int max_megapixels,
+                         const char **why);
+
 /* `picture` as a PNG file: bytes owned by the arena. The same bytes for the same pixels. NULL with *why on failure. */
 uint8_t *image_encode_png(struct arena *arena, const struct image *picture, size_t *size, const char **why);
 

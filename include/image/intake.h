@@ -13,6 +13,7 @@ struct intake {
     const char *root; /* real path */
     int max_megapixels;
     int short_side; /* 0: as it is */
+    bool stored;    /* pixels as they are stored: the EXIF orientation is not applied */
     bool encoded;   /* files are stored, not pixels: facts.bytes is wanted */
 };
 

@@ -6,6 +6,12 @@
 
 struct arena;
 
+enum filter { FILTER_BICUBIC, FILTER_BILINEAR, FILTER_NEAREST };
+
+/* out [to_h x to_w x c] <- in [h x w x c], bit for bit Pillow's resize() with this filter. As resize_bicubic. */
+void resize_image(struct arena *scratch, uint8_t *out, int to_h, int to_w, const uint8_t *in, int h, int w, int c,
+                  enum filter filter);
+
 /* out [to_h x to_w x c] <- in [h x w x c], bicubic (a = -1/2) with antialias, as Pillow resamples 8-bit data: weights
  * of 22 fractional bits, columns first, rounded to 8 bits between the passes. Scratch is taken from the arena and
  * given back. Equal sizes: a copy. */

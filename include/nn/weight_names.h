@@ -19,6 +19,9 @@ const struct naming *naming_of(const char *backbone, int index);
 const char *naming_apply(struct arena *arena, const struct naming *naming, const char *name);
 bool naming_ignores(const struct naming *naming, const char *name);
 
+/* Is `name` a parameter of the last layer, whose last parameter is `last` ("fc.bias")? */
+bool naming_is_head(const char *name, const char *last);
+
 /* torchvision's published files: the name carries the first 8 digits of the SHA-256. */
 struct known_weights {
     const char *backbone;

@@ -17,6 +17,10 @@ struct network *evaluator_network(struct evaluator *evaluator);
  * Short calls are padded, so a row's result does not depend on how many follow it. Local. */
 void evaluator_run(struct evaluator *evaluator, float *features, float *logits, const int64_t *rows, int64_t count);
 
+/* Adds right and counted predictions of one row with these logits [C]: one, or with several labels those known. Local.
+ */
+void evaluator_score(const struct evaluator *evaluator, const float *logits, int64_t row, int64_t score[2]);
+
 /* Accuracy of `net` on a split: right predictions / rows; multi-label: right labels at 0.5 / known labels.
  * Ranks share the rows in whole batches. Collective. Returns 0 when the split is empty. */
 double evaluate_accuracy(struct evaluator *evaluator, struct network *net, enum split split);

@@ -45,4 +45,7 @@ bool record_is_valid(struct job *job, const struct command *command, const char 
 /* The first input of an HDF5 output that has changed since, or NULL. Collective. */
 const char *record_changed_input(struct job *job, const char *output);
 
+/* Was the first output of this stage made by `cfn import`? Such a file is the user's. Collective. */
+bool record_is_imported(struct job *job, const struct command *command);
+
 #endif

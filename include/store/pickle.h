@@ -3,7 +3,9 @@
  * An allow-list of opcodes (protocols 0 to 5) builds dictionaries, lists, tuples, texts, integers, None, True and
  * False, and nothing else. Opcodes that import or call (GLOBAL, STACK_GLOBAL, REDUCE, BUILD, INST, OBJ, NEWOBJ, EXT*,
  * PERSID, ...) are refused by name. A reader of files that cannot do without some of them (weights of PyTorch) gives
- * the names it knows: what would be a call becomes a node that says so, and still nothing is imported or run. */
+ * the names it knows: what would be a call becomes a node that says so, and still nothing is imported or run. What is
+ * made by other names there is opaque: kept as one value that tells its class and nothing else. Names that run
+ * commands, reach files or the network, or look up other names are refused wherever they stand. */
 #ifndef STORE_PICKLE_H
 #define STORE_PICKLE_H
 
@@ -21,10 +23,11 @@ enum pickle_type {
     PICKLE_DICT,
     PICKLE_NONE,
     PICKLE_BOOL,
-    PICKLE_REAL,      /* from here on: only with rules */
-    PICKLE_GLOBAL,    /* text: "module.name" */
-    PICKLE_CALL,      /* items: global, tuple of arguments, and the state it was given, if any */
-    PICKLE_PERSISTENT /* items: its identity, the persistent before it in the file or NULL */
+    PICKLE_REAL,       /* from here on: only with rules */
+    PICKLE_GLOBAL,     /* text: "module.name" */
+    PICKLE_CALL,       /* items: global, tuple of arguments, and the state it was given, if any */
+    PICKLE_PERSISTENT, /* items: its identity, the persistent before it in the file or NULL */
+    PICKLE_OPAQUE      /* text: the class or kind of a value that is not read, "argparse.Namespace", "bytes" */
 };
 
 struct pickle {
@@ -42,8 +45,8 @@ struct pickle {
 const struct pickle *pickle_read(struct arena *arena, const char *name, const uint8_t *bytes, size_t size,
                                  const char **why);
 
-/* What a reader accepts beyond containers: these globals (collections.OrderedDict becomes a dictionary), calls of them
- * as nodes, states given to them, persistent identities and real numbers. */
+/* What a reader accepts beyond containers: these globals (collections.OrderedDict and defaultdict become dictionaries),
+ * calls of them as nodes, states given to them, persistent identities and real numbers; all else as opaque values. */
 struct pickle_rules {
     const char *const *globals; /* "torch.FloatStorage", ...; NULL at the end */
 };

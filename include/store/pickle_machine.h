@@ -60,7 +60,7 @@ bool pickle_pop_mark(struct machine *m, size_t *first);
 size_t pickle_floor(const struct machine *m);
 /* Moves stack[first..] into a container. */
 void pickle_fill(struct machine *m, struct pickle *container, size_t first);
-/* The container of this type below stack[first], or NULL and a problem. */
+/* The container of this type (or an opaque value) below stack[first], or NULL and a problem. */
 struct pickle *pickle_container(struct machine *m, size_t first, enum pickle_type type);
 
 #endif

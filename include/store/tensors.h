@@ -2,7 +2,7 @@
  * older stream of pickles), .safetensors, .npy; and written again.
  *
  * Bytes in, tensors out; all local. Every number of a file is checked before it is used: a tensor that comes back
- * lies inside the file, overlaps no other, and no product of its extents overflows. */
+ * lies inside the file and no product of its extents overflows; tensors may share their places, as PyTorch's do. */
 #ifndef STORE_TENSORS_H
 #define STORE_TENSORS_H
 
@@ -28,7 +28,8 @@ enum tensor_type {
 enum { TENSOR_RANKS = 8 };
 
 struct tensor {
-    const char *name; /* "layer1.0.conv1.weight"; empty in .npy */
+    const char *name; /* "layer1.0.conv1.weight", of nested dictionaries "model.conv1.weight"; empty in .npy */
+    int stem;         /* of the name: bytes that are the path of its dictionary, "model." */
     enum tensor_type type;
     int rank;
     int64_t dims[TENSOR_RANKS], strides[TENSOR_RANKS]; /* strides in elements, not negative */
@@ -36,15 +37,24 @@ struct tensor {
     const uint8_t *data;                               /* first element; bytes of the file, which may not be aligned */
 };
 
+/* A value of the file that is no tensor this program reads. */
+struct leftover {
+    const char *name; /* "hyper_parameters.optimizer" */
+    const char *what; /* its class or type: "argparse.Namespace", "F8_E4M3" */
+};
+enum { LEFTOVERS = 256 }; /* the first are kept */
+
 struct tensors {
     const char *format; /* "PyTorch zip", "PyTorch pickles", "safetensors", "NumPy array" */
     struct tensor *list;
     int count;
+    struct leftover *left;
+    int left_count;
 };
 
 /* What `bytes` holds, in the order of the file; the format is told by the first bytes, `name` is for messages. The
  * result points into `bytes` (.pth zip: into the arena). NULL with *why when the file is damaged, hostile or of
- * another kind. Of a checkpoint, the dictionary under "state_dict", "model_state_dict" or "model" is taken. */
+ * another kind. Of a checkpoint, the tensors of all its dictionaries are found; what is not a tensor is left over. */
 const struct tensors *tensors_read(struct arena *arena, const char *name, const uint8_t *bytes, size_t size,
                                    const char **why);
 

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "config/draft.h"
+#include "config/statistics.h"
 #include "config/sweep.h"
 #include "dist/world.h"
 
@@ -86,6 +87,15 @@ static void read_settings(struct draft *draft, const struct setting *settings, i
     }
 }
 
+static void check_statistics(struct draft *draft, const char *key, const char *text, bool is_deviation)
+{
+    float values[3];
+    if (!statistics_read(values, text, is_deviation))
+        draft_fail(draft, EXIT_BAD_CONFIG,
+                   "%s: expected clip, imagenet, grey, or one or three numbers %s, found \"%s\" (%s)", key,
+                   is_deviation ? "above 0" : "from 0 to 1", text, draft->values[key_find(key)].origin);
+}
+
 /* Conditions between keys. */
 static void check_together(struct draft *draft)
 {
@@ -101,6 +111,11 @@ static void check_together(struct draft *draft)
         draft_fail(draft, EXIT_BAD_CONFIG,
                    "pack.test_fraction: expected less than 1 together with pack.val_fraction, found %g + %g",
                    c.pack.test_fraction, c.pack.val_fraction);
+    if (c.image.resize > 0 && c.image.resize < c.image.size)
+        draft_fail(draft, EXIT_BAD_CONFIG, "image.resize: expected 0 or at least image.size (%d), found %d (%s)",
+                   c.image.size, c.image.resize, draft->values[key_find("image.resize")].origin);
+    check_statistics(draft, "image.mean", c.image.mean, false);
+    check_statistics(draft, "image.std", c.image.std, true);
     struct sweep_point *points = arena_array(draft->arena, struct sweep_point, SWEEP_POINTS);
     const char *error;
     if (sweep_points(points, draft->arena, &c, &error) == 0)

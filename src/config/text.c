@@ -128,6 +128,14 @@ char *config_value(struct arena *arena, const struct config *config, const char 
     return k < 0 ? NULL : arena_strdup(arena, config->values[k].text);
 }
 
+bool config_is_default(struct arena *arena, const struct config *config, const char *key)
+{
+    size_t count;
+    int k = key_find(key);
+    const struct key *keys = config_keys(&count);
+    return k >= 0 && strcmp(config->values[k].text, key_parse(arena, &keys[k], keys[k].fallback, NULL)) == 0;
+}
+
 char *config_section_text(struct arena *arena, const struct config *config, const char *section)
 {
     size_t count;

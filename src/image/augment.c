@@ -11,10 +11,6 @@
 #include "base/rng.h"
 #include "image/resize.h"
 
-/* CLIP's statistics, which the published scripts use for every backbone. */
-static const float mean[3] = { 0.48145466f, 0.4578275f, 0.40821073f };
-static const float deviation[3] = { 0.26862954f, 0.26130258f, 0.27577711f };
-
 struct augment augment_draw(uint64_t seed, int epoch, int64_t row)
 {
     struct rng rng = { seed, RNG_AUGMENT, (uint32_t)epoch };
@@ -25,7 +21,7 @@ struct augment augment_draw(uint64_t seed, int epoch, int64_t row)
     };
 }
 
-void augment_apply(struct arena *scratch, uint8_t *out, int size, const uint8_t *in, int h, int w, int c,
+void augment_apply(struct arena *scratch, uint8_t *out, const struct view *view, const uint8_t *in, int h, int w, int c,
                    const struct augment *draws)
 {
     struct arena_mark mark = arena_mark(scratch);
@@ -39,13 +35,13 @@ void augment_apply(struct arena *scratch, uint8_t *out, int size, const uint8_t 
         in = turned;
     }
     int to_h, to_w;
-    resize_short_side(&to_h, &to_w, h, w, size);
+    resize_short_side(&to_h, &to_w, h, w, view->resize ? view->resize : view->size);
     if (to_h != h || to_w != w) {
         uint8_t *scaled = arena_take_raw(scratch, (size_t)to_h * (size_t)to_w, (size_t)c);
-        resize_bicubic(scratch, scaled, to_h, to_w, in, h, w, c);
+        resize_image(scratch, scaled, to_h, to_w, in, h, w, c, view->filter);
         in = scaled;
     }
-    crop_centre(out, size, in, to_h, to_w, c);
+    crop_centre(out, view->size, in, to_h, to_w, c);
     arena_release(scratch, mark);
 }
 
@@ -186,13 +182,13 @@ void augment_blur(struct arena *scratch, uint8_t *pixels, int h, int w, int c, d
     arena_release(scratch, mark);
 }
 
-void augment_normalise(float *out, const uint8_t *pixels, int size, int c)
+void augment_normalise(float *out, const uint8_t *pixels, const struct view *view, int c)
 {
-    size_t plane = (size_t)size * (size_t)size, step = (size_t)c;
+    size_t plane = (size_t)view->size * (size_t)view->size, step = (size_t)c;
     for (size_t channel = 0; channel < 3; channel++) {
         float value[256];
         for (int level = 0; level < 256; level++)
-            value[level] = ((float)level / 255.0f - mean[channel]) / deviation[channel];
+            value[level] = ((float)level / 255.0f - view->mean[channel]) / view->deviation[channel];
         const uint8_t *from = pixels + (c == 3 ? channel : 0);
         float *to = out + channel * plane;
         for (size_t i = 0; i < plane; i++)

@@ -21,27 +21,39 @@ static const struct turn turns[9] = {
 
 static struct image turned(struct arena *arena, struct image in, int orientation);
 
-bool image_decode(struct arena *arena, struct image *out, const uint8_t *bytes, size_t size, int max_megapixels,
-                  const char **why)
+/* Pixels as they are stored, and how the file says they are to be turned. */
+static bool decode(struct arena *arena, struct image *out, int *orientation, const uint8_t *bytes, size_t size,
+                   int max_megapixels, const char **why)
 {
     static const uint8_t jpeg_magic[3] = { 0xFF, 0xD8, 0xFF };
     static const uint8_t png_magic[8] = { 0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n' };
     int64_t max_pixels = (int64_t)max_megapixels * 1000000;
-    int orientation = 1;
     if (size == 0) {
         *why = "the file is empty";
         return false;
     }
     if (size >= sizeof jpeg_magic && memcmp(bytes, jpeg_magic, sizeof jpeg_magic) == 0) {
-        if (!jpeg_read(arena, out, &orientation, bytes, size, max_pixels, why))
-            return false;
+        return jpeg_read(arena, out, orientation, bytes, size, max_pixels, why);
     } else if (size >= sizeof png_magic && memcmp(bytes, png_magic, sizeof png_magic) == 0) {
-        if (!png_read(arena, out, &orientation, bytes, size, max_pixels, why))
-            return false;
-    } else {
-        *why = "neither JPEG nor PNG (by its first bytes)";
-        return false;
+        return png_read(arena, out, orientation, bytes, size, max_pixels, why);
     }
+    *why = "neither JPEG nor PNG (by its first bytes)";
+    return false;
+}
+
+bool image_decode_stored(struct arena *arena, struct image *out, const uint8_t *bytes, size_t size, int max_megapixels,
+                         const char **why)
+{
+    int orientation = 1;
+    return decode(arena, out, &orientation, bytes, size, max_megapixels, why);
+}
+
+bool image_decode(struct arena *arena, struct image *out, const uint8_t *bytes, size_t size, int max_megapixels,
+                  const char **why)
+{
+    int orientation = 1;
+    if (!decode(arena, out, &orientation, bytes, size, max_megapixels, why))
+        return false;
     if (orientation > 1 && orientation <= 8)
         *out = turned(arena, *out, orientation);
     return true;

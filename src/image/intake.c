@@ -40,7 +40,9 @@ bool intake_image(struct arena *arena, struct image *out, struct intake_facts *f
     size_t size;
     *facts = (struct intake_facts){ 0 };
     uint8_t *bytes = manifest_open(arena, intake->root, path, file_limit(intake), &size, why);
-    if (!bytes || !image_decode(arena, out, bytes, size, intake->max_megapixels, why))
+    if (!bytes)
+        return false;
+    if (!(intake->stored ? image_decode_stored : image_decode)(arena, out, bytes, size, intake->max_megapixels, why))
         return false;
     facts->height = out->height;
     facts->width = out->width;

@@ -27,9 +27,10 @@ void loader_set_cache(int64_t bytes)
 struct loader {
     struct store *store;
     int64_t rows;
-    int size;
+    struct view view;
     uint64_t seed;
     bool encoded, plan;          /* plan: nothing is read */
+    bool stored;                 /* files are not turned as their EXIF says */
     int height, width, channels; /* of pixel corpora */
     int64_t *offset;             /* [rows + 1] of encoded corpora */
     uint8_t *cache;              /* all pixels or bytes, NULL when too large */
@@ -100,12 +101,16 @@ static void open_encoded(struct loader *loader, struct arena *arena)
     take_cache(loader, arena, "/encoded", bytes);
 }
 
-static struct loader *start(struct store *corpus, struct arena *arena, int image_size, uint64_t seed, bool plan)
+static struct loader *start(struct store *corpus, struct arena *arena, const struct view *view, uint64_t seed,
+                            bool plan)
 {
     struct loader *loader = arena_array(arena, struct loader, 1);
     loader->plan = plan;
     loader->store = corpus;
-    loader->size = image_size;
+    int64_t exif = 1; /* of corpora from before there was a choice */
+    loader->view = *view;
+    store_get_i64(corpus, "/", "exif", &exif);
+    loader->stored = !exif;
     loader->seed = seed;
     if (store_has(corpus, "/images"))
         open_pixels(loader, arena);
@@ -121,14 +126,14 @@ static struct loader *start(struct store *corpus, struct arena *arena, int image
     return loader;
 }
 
-struct loader *loader_open(struct store *corpus, struct arena *arena, int image_size, uint64_t seed)
+struct loader *loader_open(struct store *corpus, struct arena *arena, const struct view *view, uint64_t seed)
 {
-    return start(corpus, arena, image_size, seed, false);
+    return start(corpus, arena, view, seed, false);
 }
 
-struct loader *loader_plan(struct store *corpus, struct arena *arena, int image_size, uint64_t seed)
+struct loader *loader_plan(struct store *corpus, struct arena *arena, const struct view *view, uint64_t seed)
 {
-    return start(corpus, arena, image_size, seed, true);
+    return start(corpus, arena, view, seed, true);
 }
 
 int64_t loader_bytes(const struct loader *loader, int64_t count)
@@ -139,7 +144,7 @@ int64_t loader_bytes(const struct loader *loader, int64_t count)
         image = loader->rows > 0 ? loader->offset[loader->rows] / loader->rows : 0;
     int64_t read = loader->cache ? 0 : count * image;
     int64_t picture = loader->encoded ? FROM_ENCODED * image : image;
-    int64_t view = 3 * (int64_t)loader->size * loader->size;
+    int64_t view = 3 * (int64_t)loader->view.size * loader->view.size;
     return read + loader->workers * COPIES * (picture + view);
 }
 
@@ -148,7 +153,7 @@ void loader_fill(struct loader *loader, float *out, const int64_t *rows, int64_t
     enum phase before = phase_enter(PHASE_READ);
     struct source *sources = gather(loader, rows, count);
     phase_enter(PHASE_DECODE);
-    size_t plane = (size_t)loader->size * (size_t)loader->size;
+    size_t plane = (size_t)loader->view.size * (size_t)loader->view.size;
     int workers = loader->workers;
 #pragma omp parallel for schedule(static, 1)
     for (int w = 0; w < workers; w++) {
@@ -158,9 +163,9 @@ void loader_fill(struct loader *loader, float *out, const int64_t *rows, int64_t
             struct image picture = image_of(loader, scratch, &sources[i], rows[i]);
             uint8_t *view = arena_take_raw(scratch, plane, (size_t)picture.channels);
             struct augment draws = augment_draw(loader->seed, epoch, rows[i]);
-            augment_apply(scratch, view, loader->size, picture.pixels, picture.height, picture.width, picture.channels,
+            augment_apply(scratch, view, &loader->view, picture.pixels, picture.height, picture.width, picture.channels,
                           augment ? &draws : NULL);
-            augment_normalise(out + (size_t)i * 3 * plane, view, loader->size, picture.channels);
+            augment_normalise(out + (size_t)i * 3 * plane, view, &loader->view, picture.channels);
             arena_release(scratch, mark);
         }
     }
@@ -173,7 +178,10 @@ void loader_view(struct loader *loader, uint8_t *out, int64_t row, int size)
     struct arena *scratch = loader->scratch[0];
     struct arena_mark mark = arena_mark(scratch);
     struct image picture = image_widen(scratch, image_of(loader, scratch, source, row));
-    augment_apply(scratch, out, size, picture.pixels, picture.height, picture.width, 3, NULL);
+    struct view view = loader->view;
+    view.resize = (int)((int64_t)view.resize * size / view.size);
+    view.size = size;
+    augment_apply(scratch, out, &view, picture.pixels, picture.height, picture.width, 3, NULL);
     arena_release(scratch, mark);
 }
 
@@ -218,8 +226,9 @@ static struct image image_of(struct loader *loader, struct arena *scratch, const
     }
     struct image picture;
     const char *why;
-    require(image_decode(scratch, &picture, source->bytes, source->size, DECODE_MEGAPIXELS, &why), EXIT_BAD_DATA,
-            "%s: /encoded, row %lld: %s\nthe file is damaged; make it again with cfn pack", store_path(loader->store),
-            (long long)row, why);
+    bool fine = (loader->stored ? image_decode_stored : image_decode)(scratch, &picture, source->bytes, source->size,
+                                                                      DECODE_MEGAPIXELS, &why);
+    require(fine, EXIT_BAD_DATA, "%s: /encoded, row %lld: %s\nthe file is damaged; make it again with cfn pack",
+            store_path(loader->store), (long long)row, why);
     return picture;
 }

@@ -1,4 +1,4 @@
-/* Bicubic resampling, bit for bit Pillow's for 8-bit images, and the centre crop.
+/* Resampling, bit for bit Pillow's for 8-bit images, and the centre crop.
  * Both passes are the same kernel, a weighted sum of rows, which runs over whole
  * rows at vector speed: the pass along x works on the transposed image. */
 #include "image/resize.h"
@@ -18,17 +18,39 @@ struct weights {
     int most;
 };
 
-static struct weights make_weights(struct arena *arena, int in_size, int out_size);
+static struct weights make_weights(struct arena *arena, int in_size, int out_size, enum filter filter);
 static void combine_rows(uint8_t *out, const uint8_t *in, const struct weights *weights, int out_rows, size_t row);
 static void transpose(uint8_t *out, const uint8_t *in, int h, int w, int c);
 
+/* Pillow's nearest: output pixels' centres in the input, cut to whole pixels. */
+static void resize_nearest(uint8_t *out, int to_h, int to_w, const uint8_t *in, int h, int w, int c)
+{
+    size_t channels = (size_t)c;
+    double step_y = (double)h / to_h, step_x = (double)w / to_w;
+    for (int y = 0; y < to_h; y++)
+        for (int x = 0; x < to_w; x++, out += channels) {
+            int from_y = (int)((y + 0.5) * step_y), from_x = (int)((x + 0.5) * step_x);
+            memcpy(out, in + ((size_t)from_y * (size_t)w + (size_t)from_x) * channels, channels);
+        }
+}
+
 void resize_bicubic(struct arena *scratch, uint8_t *out, int to_h, int to_w, const uint8_t *in, int h, int w, int c)
 {
+    resize_image(scratch, out, to_h, to_w, in, h, w, c, FILTER_BICUBIC);
+}
+
+void resize_image(struct arena *scratch, uint8_t *out, int to_h, int to_w, const uint8_t *in, int h, int w, int c,
+                  enum filter filter)
+{
+    if (filter == FILTER_NEAREST) {
+        resize_nearest(out, to_h, to_w, in, h, w, c);
+        return;
+    }
     struct arena_mark mark = arena_mark(scratch);
     size_t channels = (size_t)c;
     const uint8_t *wide = in; /* [h x to_w x c] after the pass along x */
     if (to_w != w) {
-        struct weights weights = make_weights(scratch, w, to_w);
+        struct weights weights = make_weights(scratch, w, to_w, filter);
         uint8_t *columns = arena_take_raw(scratch, (size_t)h * (size_t)w, channels);
         uint8_t *scaled = arena_take_raw(scratch, (size_t)h * (size_t)to_w, channels);
         uint8_t *back = to_h == h ? out : arena_take_raw(scratch, (size_t)h * (size_t)to_w, channels);
@@ -38,7 +60,7 @@ void resize_bicubic(struct arena *scratch, uint8_t *out, int to_h, int to_w, con
         wide = back;
     }
     if (to_h != h) {
-        struct weights weights = make_weights(scratch, h, to_h);
+        struct weights weights = make_weights(scratch, h, to_h, filter);
         combine_rows(out, wide, &weights, to_h, (size_t)to_w * channels);
     } else if (wide == in) {
         memcpy(out, in, (size_t)h * (size_t)w * channels);
@@ -85,12 +107,21 @@ static double cubic(double x)
     return 0.0;
 }
 
-static struct weights make_weights(struct arena *arena, int in_size, int out_size)
+/* The hat of linear interpolation. */
+static double hat(double x)
+{
+    x = fabs(x);
+    return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+static struct weights make_weights(struct arena *arena, int in_size, int out_size, enum filter filter)
 {
 #ifdef __clang__
 #pragma clang fp contract(off) /* a fused multiply-add would move the last bit of a weight */
 #endif
-    double scale = (double)in_size / out_size, stretch = scale < 1.0 ? 1.0 : scale, support = 2.0 * stretch;
+    double scale = (double)in_size / out_size, stretch = scale < 1.0 ? 1.0 : scale;
+    bool cubed = filter == FILTER_BICUBIC;
+    double support = (cubed ? 2.0 : 1.0) * stretch;
     struct weights w;
     w.most = (int)ceil(support) * 2 + 1;
     w.first = arena_take_raw(arena, (size_t)out_size, sizeof *w.first);
@@ -104,8 +135,10 @@ static struct weights make_weights(struct arena *arena, int in_size, int out_siz
         last = last > in_size ? in_size : last;
         w.first[i] = first;
         w.taps[i] = last - first;
-        for (int t = 0; t < last - first; t++)
-            total += exact[t] = cubic((t + first - centre + 0.5) * inverse);
+        for (int t = 0; t < last - first; t++) {
+            double x = (t + first - centre + 0.5) * inverse;
+            total += exact[t] = cubed ? cubic(x) : hat(x);
+        }
         for (int t = 0; t < last - first; t++) {
             double share = total != 0.0 ? exact[t] / total : exact[t];
             w.weight[(size_t)i * (size_t)w.most + (size_t)t] =

@@ -119,6 +119,11 @@ bool naming_ignores(const struct naming *naming, const char *name)
     return text_ends(name, "num_batches_tracked"); /* counts steps; nothing here uses it */
 }
 
+bool naming_is_head(const char *name, const char *last)
+{
+    return strncmp(name, last, (size_t)(strrchr(last, '.') - last) + 1) == 0;
+}
+
 const char *known_weights_prefix(const struct known_weights *weights)
 {
     return strrchr(weights->file, '-') + 1;

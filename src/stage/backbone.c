@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "nn/weight_names.h"
+#include "stage/view.h"
 #include "stage/weights.h"
 
 static const char *extent_names(struct arena *arena, const struct parameter *p)
@@ -50,8 +52,8 @@ static struct layout *layout_of(struct job *job, const struct parameter *list, i
     return layout;
 }
 
-void backbone_write(struct job *job, struct network *net, const struct history *history, double best_val,
-                    int best_epoch, bool multi_label, const char *const *inputs, int count)
+void backbone_write(struct job *job, struct network *net, const struct view *view, const struct history *history,
+                    double best_val, int best_epoch, bool multi_label, const char *const *inputs, int count)
 {
     const struct parameter *list;
     int parameters = network_parameters(net, &list), datasets;
@@ -71,6 +73,7 @@ void backbone_write(struct job *job, struct network *net, const struct history *
     store_set_i64(store, "/", "classes", head->dims[0]);
     store_set_i64(store, "/", "multi_label", multi_label);
     store_set_i64(store, "/", "image_size", job->config->image.size);
+    view_write(job, store, view);
     store_set_f64(store, "/", "best_val", best_val);
     store_set_i64(store, "/", "best_epoch", best_epoch);
     job_publish(job, store, "train", inputs, count);
@@ -89,25 +92,26 @@ static bool shape_matches(const struct store *store, const char *name, const str
 
 static bool is_head(const struct parameter *list, int parameters, int i)
 {
-    const char *last = list[parameters - 1].name; /* "fc.bias" */
-    size_t stem = (size_t)(strrchr(last, '.') - last) + 1;
-    return strncmp(list[i].name, last, stem) == 0;
+    return naming_is_head(list[i].name, list[parameters - 1].name);
 }
 
-void backbone_import(struct job *job, struct network *net, const char *path, const char *backbone, int image_size)
+int backbone_import(struct job *job, struct network *net, const char *path, const char *backbone, int image_size)
 {
     const struct parameter *list;
     int parameters = network_parameters(net, &list);
     float *weights = network_weights(net, NULL), *buffers = network_buffers(net, NULL);
-    struct weights *from = weights_open(job, path, backbone, image_size);
+    struct weights *from = weights_open(job, path, backbone, image_size, NULL);
     bool same_head = from->classes == (int)list[parameters - 1].dims[0];
     for (int i = 0; i < parameters; i++)
         if (same_head || !is_head(list, parameters, i))
             weights_take(job, from, i, (list[i].is_buffer ? buffers : weights) + list[i].offset);
     log_info("%s: %s, names of %s, SHA-256 %.16s...%s%s", path, from->format, from->naming, from->sha256,
              *from->known ? ": " : "", from->known);
+    weights_say(from, path);
+    int classes = from->classes;
     weights_close(from);
     network_changed(net);
+    return classes;
 }
 
 void backbone_read(struct network *net, struct store *store, bool new_head)

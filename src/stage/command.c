@@ -10,6 +10,7 @@
 #define STAGE(text, doc_, function_) .name = text, .doc = doc_, .function = function_, .flags = COMMAND_STAGE
 #define SHARED(text, doc_, function_) .name = text, .doc = doc_, .function = function_, \
     .flags = COMMAND_STAGE | COMMAND_DATA
+#define VIEW_KEYS "image.resize image.interpolation image.mean image.std"
 #define SHAPE_FLAGS "--batch=train.batch --size=image.size --shards=train.shards --precision=train.precision"
 #define NETWORK(text, doc_, function_) .name = text, .doc = doc_, .function = function_, \
     .flags = COMMAND_STAGE | COMMAND_NETWORK
@@ -17,6 +18,7 @@
 
 static const char import_usage[] =
     "  --out FILE          weights, arrays: where to write; FILE.h5 in this folder\n"
+    "  --prefix P          weights: take the parameters below this prefix, where a file holds several sets\n"
     "  --as embeddings     FILE holds a representation a row (.npy, .safetensors, .h5): embeddings.h5 of the run that\n"
     "                      --data, --backbone (any name), --trial say; the stages from sae on go on from there\n"
     "  --labels TABLE.csv  what is known of the rows: id, label, split, group; else corpus.h5 of the data set\n"
@@ -26,13 +28,15 @@ static const char import_usage[] =
 
 static const struct command commands[] = {
     { SHARED("pack", "decodes, checks, splits and labels an image folder: corpus.h5", stage_pack),
-      .outputs = "corpus.h5", .keys = "data root pack image.store image.short_side" },
+      .outputs = "corpus.h5", .keys = "data root pack image.store image.short_side image.exif" },
     { SHARED("audit", "says what is wrong with a corpus or its splits", stage_audit),
       .outputs = "audit.json", .inputs = "corpus.h5", .keys = "data image.size" },
     { NETWORK("train", "trains the backbone, data-parallel", stage_train),
-      .outputs = "backbone.h5", .inputs = "corpus.h5", .keys = "data backbone trial seed image.size train" },
+      .outputs = "backbone.h5", .inputs = "corpus.h5",
+      .keys = "data backbone trial seed image.size " VIEW_KEYS " train" },
     { NETWORK("embed", "representations of all images", stage_embed),
-      .outputs = "embeddings.h5", .inputs = "corpus.h5 backbone.h5", .keys = "data backbone image.size embed" },
+      .outputs = "embeddings.h5", .inputs = "corpus.h5 backbone.h5",
+      .keys = "data backbone image.size " VIEW_KEYS " embed" },
     { STAGE("sae", "trains the sparse autoencoder whose neurons become concepts", stage_sae),
       .outputs = "sae.h5", .inputs = "embeddings.h5", .keys = "trial seed sae" },
     { STAGE("name", "top images, contact sheets and names of neurons", stage_name),
@@ -54,7 +58,7 @@ static const struct command commands[] = {
       .flags = COMMAND_RUN },
 
     { HELPER("import", "weights of PyTorch, timm or Hugging Face, an array, or representations", stage_import),
-      .arguments = "FILE --backbone NAME", .own_flags = "--as= --labels= --ids= --dataset= --encoder= --out=",
+      .arguments = "FILE --backbone NAME", .own_flags = "--as= --labels= --ids= --dataset= --encoder= --out= --prefix=",
       .usage = import_usage },
     { HELPER("export", "a dataset as .npy, or weights as .safetensors or .pth", stage_export),
       .arguments = "FILE [DATASET] OUT" },

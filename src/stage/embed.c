@@ -6,12 +6,14 @@
 #include "base/timer.h"
 #include "stage/backbone.h"
 #include "stage/evaluate.h"
+#include "stage/view.h"
 
 enum { BLOCK_BATCHES = 32 }; /* inference batches of one write */
 
 struct block {
     float *features, *logits;
     int64_t *rows;
+    int64_t score[2]; /* right and counted predictions of the backbone's own head on validation rows */
 };
 
 static struct store *create(struct job *job, const struct corpus *corpus, int dim)
@@ -33,13 +35,16 @@ static struct store *create(struct job *job, const struct corpus *corpus, int di
 
 /* Embeds and writes rows first..first+count-1 of this rank (count may be 0: the write is collective). */
 static void embed_block(struct evaluator *e, struct store *store, struct block *b, int64_t first, int64_t count,
-                        int batch, int dim, int classes)
+                        const uint8_t *split, int batch, int dim, int classes)
 {
     for (int64_t at = 0; at < count; at += batch) {
         int64_t n = count - at < batch ? count - at : batch;
         for (int64_t i = 0; i < n; i++)
             b->rows[i] = first + at + i;
         evaluator_run(e, b->features + at * dim, b->logits + at * classes, b->rows, n);
+        for (int64_t i = 0; i < n; i++)
+            if (split[b->rows[i]] == SPLIT_VAL)
+                evaluator_score(e, b->logits + (at + i) * classes, b->rows[i], b->score);
     }
     enum phase before = phase_enter(PHASE_WRITE);
     store_write_rows(store, "/features", first, count, b->features);
@@ -52,18 +57,24 @@ static void embed_all(struct job *job, struct evaluator *e, struct store *store,
     int batch = job->config->embed.batch, dim = network_feature_dim(evaluator_network(e));
     int64_t step = (int64_t)batch * BLOCK_BATCHES;
     struct span mine = shard_chunks(corpus->rows, batch, job->world->size, job->world->rank);
-    struct block b = { arena_array(job->run, float, step *dim), arena_array(job->run, float, step * corpus->classes),
-                       arena_array(job->run, int64_t, batch) };
+    struct block b = { arena_array(job->run, float, step *dim),
+                       arena_array(job->run, float, step * corpus->classes),
+                       arena_array(job->run, int64_t, batch),
+                       { 0, 0 } };
     double blocks = (double)((mine.count + step - 1) / step); /* the same number of writes on every rank */
     world_max_f64(job->world, &blocks, 1);
     enum phase before = phase_enter(PHASE_FORWARD);
     for (int64_t k = 0; k < (int64_t)blocks; k++) {
         int64_t done = k * step < mine.count ? k * step : mine.count;
         int64_t count = mine.count - done < step ? mine.count - done : step;
-        embed_block(e, store, &b, mine.first + done, count, batch, dim, corpus->classes);
+        embed_block(e, store, &b, mine.first + done, count, corpus->split, batch, dim, corpus->classes);
         progress("embed", "", (double)(done + count) * job->world->size, (double)corpus->rows, "img");
     }
     progress_end();
+    world_sum_i64(job->world, b.score, 2);
+    if (b.score[1] > 0)
+        log_info("embed: accuracy of the backbone on the validation split %.4f",
+                 (double)b.score[0] / (double)b.score[1]);
     phase_enter(before);
 }
 
@@ -71,6 +82,8 @@ static void check_backbone(struct job *job, struct store *backbone, const struct
 {
     int64_t classes = 0, size = 0;
     bool known = store_get_i64(backbone, "/", "classes", &classes) && store_get_i64(backbone, "/", "image_size", &size);
+    agree(job->world, !known || classes > 0, EXIT_BAD_DATA, "%s: it has no head: train it, or import a model with one",
+          store_path(backbone));
     require(known && classes == corpus->classes && size == job->config->image.size, EXIT_BAD_DATA,
             "%s: trained for %lld classes at %lld pixels, but the corpus has %d and image.size is %d\n"
             "Train again on this corpus, or set image.size as it was.",
@@ -98,9 +111,9 @@ int stage_embed(struct job *job)
     phase_start("embed");
     struct store *store = job_open(job, "corpus.h5", "pack"), *backbone = job_open(job, "backbone.h5", "train");
     struct corpus *corpus = corpus_load(store, job->run);
-    struct loader *loader =
-        (job->dry_run ? loader_plan : loader_open)(store, job->run, job->config->image.size, job_seed(job));
     check_backbone(job, backbone, corpus);
+    struct view view = view_of_model(job, backbone, true);
+    struct loader *loader = (job->dry_run ? loader_plan : loader_open)(store, job->run, &view, job_seed(job));
     struct evaluator *e = evaluator_create(job, corpus, loader);
     backbone_read(evaluator_network(e), backbone, false);
     store_close(backbone);
@@ -109,6 +122,7 @@ int stage_embed(struct job *job)
     double begin = timer_seconds();
     struct store *out = create(job, corpus, network_feature_dim(evaluator_network(e)));
     store_set_texts(out, "/", "class_names", corpus->class_names, corpus->classes);
+    view_write(job, out, &view);
     embed_all(job, e, out, corpus);
     if (corpus->multi_label)
         store_write_all(out, "/labels", corpus->labels);

@@ -77,8 +77,7 @@ static void take_weights(struct network *to, struct network *from)
     network_changed(to);
 }
 
-/* Right and counted predictions of one row. */
-static void score_row(const struct evaluator *e, const float *logits, int64_t row, int64_t score[2])
+void evaluator_score(const struct evaluator *e, const float *logits, int64_t row, int64_t score[2])
 {
     const struct corpus *corpus = e->corpus;
     if (!corpus->multi_label) {
@@ -112,7 +111,7 @@ double evaluate_accuracy(struct evaluator *e, struct network *net, enum split sp
         const int64_t *rows = e->rows[split] + at;
         evaluator_run(e, NULL, NULL, rows, count);
         for (int64_t i = 0; i < count; i++)
-            score_row(e, e->logits + i * e->corpus->classes, rows[i], score);
+            evaluator_score(e, e->logits + i * e->corpus->classes, rows[i], score);
     }
     world_sum_i64(world, score, 2);
     return score[1] ? (double)score[0] / (double)score[1] : 0;

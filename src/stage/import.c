@@ -1,6 +1,6 @@
-/* cfn import FILE --backbone NAME [--out weights.h5]: weights of another program under torchvision's names, as train
- * reads them; or a .npy array as one dataset. The file is read on rank 0 (stage/weights.h). Representations
- * (--as embeddings) are in import_embeddings.c. */
+/* cfn import FILE --backbone NAME [--out weights.h5] [--prefix P]: weights of another program under torchvision's
+ * names, as train reads them; or a .npy array as one dataset. The file is read on rank 0 (stage/weights.h).
+ * Representations (--as embeddings) are in import_embeddings.c. */
 #include <string.h>
 #include <sys/stat.h>
 
@@ -9,6 +9,7 @@
 #include "stage/backbone.h"
 #include "stage/home.h"
 #include "stage/import_embeddings.h"
+#include "stage/view.h"
 #include "stage/weights.h"
 #include "store/tensors.h"
 
@@ -18,19 +19,22 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* FILE and --out; the default is FILE's name with .h5, in this folder. */
-static const char *read_arguments(struct job *job, const char **out)
+/* FILE, --prefix (NULL: none given) and --out; the default is FILE's name with .h5, in this folder. */
+static const char *read_arguments(struct job *job, const char **out, const char **prefix)
 {
     const char *file = NULL;
-    *out = NULL;
+    *out = *prefix = NULL;
     int files = 0;
     for (int a = 0; a < job->argc; a++)
         if (strcmp(job->argv[a], "--out") == 0)
             *out = job->argv[++a];
+        else if (strcmp(job->argv[a], "--prefix") == 0)
+            *prefix = job->argv[++a];
         else if (files++ == 0)
             file = job->argv[a];
     agree(job->world, files == 1, EXIT_USAGE,
-          "import: expected one file, found %d\nusage: cfn import FILE --backbone NAME [--out weights.h5]", files);
+          "import: expected one file, found %d\nusage: cfn import FILE --backbone NAME [--out weights.h5] [--prefix P]",
+          files);
     if (!*out) {
         const char *base = base_name(file), *dot = strrchr(base, '.');
         *out = arena_printf(job->run, "%.*s.h5", dot ? (int)(dot - base) : (int)strlen(base), base);
@@ -57,6 +61,10 @@ static struct store *create(struct job *job, const char *out, const struct layou
 {
     agree(job->world, job->force || !home_has(job, out), EXIT_CANNOT_CREATE, "%s: exists already\n--force replaces it.",
           out);
+    const char *slash = strrchr(out, '/'), *why = "";
+    bool fine = !slash || job->world->rank != 0 ||
+                text_make_dirs(job->run, arena_printf(job->run, "%.*s", (int)(slash - out) + 1, out), &why);
+    agree(job->world, fine, EXIT_CANNOT_CREATE, "%s: %s", out, why);
     return store_create(job->world, job->run, out, layout, (size_t)count, NULL, 0, job->force);
 }
 
@@ -69,12 +77,22 @@ static void publish(struct job *job, struct store *store, const char *file, cons
     job_publish(job, store, "import", &input, 1);
 }
 
+/* The parameters that the file has: all, or all but the head. */
+static int present(const struct weights *w)
+{
+    int count = 0;
+    while (count < w->count && weights_has(w, count)) /* the head is last */
+        count++;
+    return count;
+}
+
 static void write_weights(struct job *job, const struct weights *w, const char *backbone, const char *out)
 {
-    struct layout *layout = arena_array(job->run, struct layout, w->count);
-    backbone_layout(job->run, layout, w->list, w->count);
-    struct store *store = create(job, out, layout, w->count);
-    for (int i = 0; i < w->count; i++) {
+    int count = present(w);
+    struct layout *layout = arena_array(job->run, struct layout, count);
+    backbone_layout(job->run, layout, w->list, count);
+    struct store *store = create(job, out, layout, count);
+    for (int i = 0; i < count; i++) {
         struct arena_mark mark = arena_mark(job->scratch);
         float *values = arena_take_raw(job->scratch, (size_t)w->list[i].count, sizeof(float));
         weights_take(job, w, i, values);
@@ -84,23 +102,27 @@ static void write_weights(struct job *job, const struct weights *w, const char *
     store_set_text(store, "/", "backbone", backbone);
     store_set_i64(store, "/", "classes", w->classes);
     store_set_i64(store, "/", "image_size", job->config->image.size);
+    struct view view = view_configured(job);
+    view_write(job, store, &view);
     store_set_text(store, "/", "source_names", w->naming);
     store_set_text(store, "/", "source_known", w->known);
     publish(job, store, w->path, w->format, w->sha256);
 }
 
-static int import_weights(struct job *job, const char *file, const char *out)
+static int import_weights(struct job *job, const char *file, const char *out, const char *prefix)
 {
     const char *backbone = backbone_of(job, file);
-    struct weights *w = weights_open(job, file, backbone, job->config->image.size);
-    log_info("import: %s: %s, names of %s, %d classes", file, w->format, w->naming, w->classes);
+    struct weights *w = weights_open(job, file, backbone, job->config->image.size, prefix);
+    log_info("import: %s: %s, names of %s, %s", file, w->format, w->naming,
+             w->classes ? arena_printf(job->run, "%d classes", w->classes) : "no head");
+    weights_say(w, "import");
     log_info("import: SHA-256 %s: %s", w->sha256,
              *w->known ? w->known : "not one of the published files this program knows");
     if (job->dry_run) {
         log_info("import: would write %s", out);
     } else {
         write_weights(job, w, backbone, out);
-        log_info("import: %d parameters of %s in %s", w->count, backbone, out);
+        log_info("import: %d parameters of %s in %s", present(w), backbone, out);
     }
     weights_close(w);
     return EXIT_DONE;
@@ -198,6 +220,6 @@ int stage_import(struct job *job)
 {
     if (import_is_embeddings(job))
         return import_embeddings(job);
-    const char *out, *file = read_arguments(job, &out);
-    return text_ends(file, ".npy") ? import_array(job, file, out) : import_weights(job, file, out);
+    const char *out, *prefix, *file = read_arguments(job, &out, &prefix);
+    return text_ends(file, ".npy") ? import_array(job, file, out) : import_weights(job, file, out, prefix);
 }

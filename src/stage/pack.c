@@ -103,8 +103,11 @@ static void read_manifest(struct pack *pack)
 
     bool here = realpath(config->run.root, real) != NULL;
     agree(job->world, here, EXIT_NO_INPUT, "pack: %s: this rank's host does not see the data folder", config->run.root);
-    pack->intake = (struct intake){ arena_strdup(job->run, real), c->max_megapixels, config->image.short_side,
-                                    strcmp(config->image.store, "pixels") != 0 };
+    pack->intake = (struct intake){ .root = arena_strdup(job->run, real),
+                                    .max_megapixels = c->max_megapixels,
+                                    .short_side = config->image.short_side,
+                                    .stored = !config->image.exif,
+                                    .encoded = strcmp(config->image.store, "pixels") != 0 };
     int64_t counts[SPLITS] = { 0 };
     for (int64_t i = 0; i < pack->manifest.rows; i++)
         counts[pack->manifest.split[i]]++;

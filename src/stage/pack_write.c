@@ -231,5 +231,6 @@ static void write_rest(struct pack *pack, struct store *store)
     store_set_texts(store, "/", "class_names", m->class_names, m->classes);
     store_set_text(store, "/", "data", pack->job->config->run.data);
     store_set_text(store, "/", "source", m->source);
+    store_set_i64(store, "/", "exif", pack->job->config->image.exif);
     store_set_i64(store, "/", "rejected", m->rows - pack->good);
 }

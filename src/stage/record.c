@@ -186,19 +186,35 @@ static void read_notes(struct job *job, const char *output, const char *const *n
         out[n] = find_note(job->run, text, names[n]);
 }
 
-/* The first line in which two texts of lines differ: "sae.l1=3e-05, now sae.l1=0.001". */
-static const char *difference(struct arena *arena, const char *then, const char *now)
+/* The value of a key in "key=value" lines, or NULL. */
+static const char *setting(struct arena *arena, const char *lines, const char *key)
 {
-    for (;;) {
-        size_t a = strcspn(then, "\n"), b = strcspn(now, "\n");
-        if (a != b || strncmp(then, now, a) != 0)
-            return arena_printf(arena, "made with %.*s, now %.*s", a ? (int)a : 7, a ? then : "nothing", b ? (int)b : 7,
-                                b ? now : "nothing");
-        if (!then[a] || !now[b])
-            return arena_strdup(arena, "made with other settings");
-        then += a + 1;
-        now += b + 1;
+    size_t length = strlen(key);
+    for (const char *at = lines; *at; at += strcspn(at, "\n"), at += *at == '\n')
+        if (strncmp(at, key, length) == 0 && at[length] == '=')
+            return arena_printf(arena, "%.*s", (int)strcspn(at + length + 1, "\n"), at + length + 1);
+    return NULL;
+}
+
+/* The first setting that differs, "made with sae.l1=3e-05, now sae.l1=0.001", or "". A key that is not known to one
+ * side is no difference while it has its default: the file was made before there was a choice. */
+static const char *difference(struct arena *arena, const struct config *config, const char *then, const char *now)
+{
+    for (int side = 0; side < 2; side++) {
+        const char *lines = side ? then : now, *other = side ? now : then;
+        for (const char *at = lines; *at; at += strcspn(at, "\n"), at += *at == '\n') {
+            const char *key = arena_printf(arena, "%.*s", (int)strcspn(at, "=\n"), at);
+            const char *here = setting(arena, lines, key), *there = setting(arena, other, key);
+            if (!there && !side && config_is_default(arena, config, key))
+                continue;
+            if (here && there && strcmp(here, there) == 0)
+                continue;
+            const char *was = side ? here : there, *is = side ? there : here;
+            return arena_printf(arena, "made with %s, now %s", was ? arena_printf(arena, "%s=%s", key, was) : "nothing",
+                                is ? arena_printf(arena, "%s=%s", key, is) : "nothing");
+        }
     }
+    return "";
 }
 
 /* The first recorded input whose file is another one today, or NULL. Images and tables that were packed may be gone:
@@ -242,10 +258,20 @@ bool record_is_valid(struct job *job, const struct command *command, const char 
     if (!notes[0] || !notes[1])
         return false;
     const char *now = command_settings(job->run, command, job->config);
-    *why = difference(job->run, notes[0], now);
-    if (strcmp(notes[0], now) != 0)
+    *why = difference(job->run, job->config, notes[0], now);
+    if (**why)
         return false;
     const char *input = changed_input(job, notes[1]);
     *why = input ? arena_printf(job->run, "%s has changed", input) : "";
     return !input;
+}
+
+bool record_is_imported(struct job *job, const struct command *command)
+{
+    static const char *const names[] = { "stage" };
+    const char *stage, *output = command_word(job->run, command->outputs, 0);
+    if (!output || !text_ends(output, ".h5") || !home_has(job, job_path(job, output)))
+        return false;
+    read_notes(job, output, names, &stage, 1);
+    return stage && strcmp(stage, "import") == 0;
 }

@@ -40,12 +40,16 @@ static bool reads_from(struct arena *arena, const struct command *s, const struc
     return false;
 }
 
-/* Is there nothing to do for stage s? *why says what is. Collective. */
+/* Is there nothing to do for stage s? *why says what is, or why nothing ("": it was done before). Collective. */
 static bool is_done(struct job *job, const struct pipeline *p, int s, const char **why)
 {
     *why = "--force";
     if (job->force)
         return false;
+    if (record_is_imported(job, p->stage[s])) {
+        *why = arena_printf(job->run, "%s was imported: kept", command_word(job->run, p->stage[s]->outputs, 0));
+        return true;
+    }
     for (int r = 0; r < s; r++)
         if (p->is_made[r] && reads_from(job->run, p->stage[s], p->stage[r])) {
             *why = arena_printf(job->run, "%s is made again", command_word(job->run, p->stage[r]->outputs, 0));
@@ -120,7 +124,7 @@ static int run_stage(struct job *job, struct pipeline *p, int s)
         home_lock(job, true);
     int code = EXIT_DONE;
     if (is_done(job, p, s, &why)) {
-        log_info("run: %-9s done before", stage->name);
+        log_info("run: %-9s %s", stage->name, *why ? why : "done before");
     } else if (job->dry_run) {
         log_info("run: %-9s would run (%s), writes %s", stage->name, why, stage->outputs);
         code = can_ask(job, p, s) ? stage->function(job) : EXIT_DONE;

@@ -17,6 +17,8 @@
 #include "math/adam.h"
 #include "stage/backbone.h"
 #include "stage/evaluate.h"
+#include "stage/keep.h"
+#include "stage/view.h"
 #include "stage/weights.h"
 #include "store/checkpoint.h"
 
@@ -26,6 +28,7 @@ struct trainer {
     struct store *store; /* corpus.h5 */
     struct corpus *corpus;
     struct loader *loader;
+    struct view view;
     struct network *net;
     struct evaluator *evaluator;
     struct adam adam;
@@ -241,6 +244,11 @@ static const char *identity_of(struct job *job, const struct corpus *corpus, enu
                                         "train.weight_decay", "train.epochs", "train.precision",
                                         "train.augment",      "train.shards", "train.batchnorm",
                                         "train.weights" };
+    /* Keys that came later: at their defaults they are no part of it, so that older checkpoints stay valid. */
+    static const char *const later[] = { "image.resize", "image.interpolation", "image.mean", "image.std" };
+    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
+        if (!config_is_default(job->run, job->config, later[i]))
+            text_add(&id, "%s=%s\n", later[i], config_value(job->run, job->config, later[i]));
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         text_add(&id, "%s=%s\n", keys[i], config_value(job->run, job->config, keys[i]));
     /* What bf16 became on these processors: weights of the two do not mix. */
@@ -313,7 +321,8 @@ static void setup(struct trainer *t, struct job *job)
     agree(job->world, t->steps > 0, EXIT_BAD_CONFIG,
           "train.batch: %d is more than the %lld training images of %s\nUse a smaller batch.", c->batch,
           (long long)t->train_rows, store_path(store));
-    t->loader = (job->dry_run ? loader_plan : loader_open)(store, job->run, job->config->image.size, job_seed(job));
+    t->view = view_configured(job);
+    t->loader = (job->dry_run ? loader_plan : loader_open)(store, job->run, &t->view, job_seed(job));
     t->precision = network_precision(job->world, c->precision);
     t->net = make_network(t);
     network_weights(t->net, &t->weights_count);
@@ -355,8 +364,8 @@ static void write_backbone(struct trainer *t)
     memcpy(network_buffers(t->net, NULL), t->best_buffers, (size_t)t->buffers_count * sizeof(float));
     network_changed(t->net);
     t->history.epochs = t->config->epochs;
-    backbone_write(t->job, t->net, &t->history, t->progress[BEST], (int)t->progress[BEST_EPOCH], t->corpus->multi_label,
-                   inputs, *start ? 2 : 1);
+    backbone_write(t->job, t->net, &t->view, &t->history, t->progress[BEST], (int)t->progress[BEST_EPOCH],
+                   t->corpus->multi_label, inputs, *start ? 2 : 1);
     checkpoint_clear(t->job->world, job_path(t->job, "checkpoints"), "train");
 }
 
@@ -366,6 +375,8 @@ int stage_train(struct job *job)
     if (!job->dry_run && !job_may_write(job, "backbone.h5"))
         return EXIT_DONE;
     phase_start("train");
+    if (job->config->train.epochs == 0)
+        return train_keep(job);
     setup(&t, job);
     if (job->dry_run)
         return dry_run(&t);

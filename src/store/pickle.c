@@ -104,7 +104,7 @@ static bool take_text(struct machine *m, size_t width, struct value *out)
     const uint8_t *bytes;
     if (!take_number(m, width, &out->number))
         return false;
-    if (out->number > TEXT_LIMIT) {
+    if (out->number > TEXT_LIMIT && !m->rules) { /* arrays of NumPy are long texts in a file of weights */
         pickle_fail(m, "a text of more than a million characters");
         return false;
     }
@@ -217,7 +217,8 @@ void pickle_fill(struct machine *m, struct pickle *container, size_t first)
 
 struct pickle *pickle_container(struct machine *m, size_t first, enum pickle_type type)
 {
-    if (first > pickle_floor(m) && m->stack[first - 1]->type == type)
+    bool below = first > pickle_floor(m);
+    if (below && (m->stack[first - 1]->type == type || m->stack[first - 1]->type == PICKLE_OPAQUE))
         return m->stack[first - 1];
     pickle_fail(m, type == PICKLE_DICT ? "members for something that is not a dictionary"
                                        : "elements for something that is not a list");

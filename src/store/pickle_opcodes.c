@@ -47,7 +47,10 @@ static void run_pop_mark(struct machine *m, const struct value *arg)
 static void run_text(struct machine *m, const struct value *arg)
 {
     if (memchr(arg->text, '\0', arg->length)) {
-        pickle_fail(m, "a text with a NUL byte");
+        if (m->rules)
+            pickle_push_new(m, PICKLE_OPAQUE)->text = "text with NUL bytes";
+        else
+            pickle_fail(m, "a text with a NUL byte");
         return;
     }
     char *copy = arena_take_raw(m->arena, arg->length + 1, 1);
@@ -96,7 +99,10 @@ static void run_line_integer(struct machine *m, const struct value *arg)
 static void run_long1(struct machine *m, const struct value *arg)
 {
     if (arg->length > 8) {
-        pickle_fail(m, "an integer of more than 64 bits");
+        if (m->rules)
+            pickle_push_new(m, PICKLE_OPAQUE)->text = "integer of more than 64 bits";
+        else
+            pickle_fail(m, "an integer of more than 64 bits");
         return;
     }
     uint64_t bits = arg->length && ((uint8_t)arg->text[arg->length - 1] & 0x80) ? UINT64_MAX : 0;

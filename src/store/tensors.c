@@ -9,6 +9,8 @@
 #include "store/pickle_machine.h"
 #include "store/tensors_parts.h"
 
+enum { REPEATED = 1 << 22 }; /* values of an expanded tensor, at most: those of real ones are statistics */
+
 static const struct {
     const char *name;
     size_t bytes;
@@ -37,45 +39,21 @@ bool tensor_is_real(enum tensor_type type)
 
 /* ---- reading ---- */
 
-static int by_address(const void *a, const void *b)
-{
-    const struct tensor *x = *(const struct tensor *const *)a, *y = *(const struct tensor *const *)b;
-    return x->data < y->data ? -1 : x->data > y->data;
-}
-
 static int by_name(const void *a, const void *b)
 {
     return strcmp((*(const struct tensor *const *)a)->name, (*(const struct tensor *const *)b)->name);
 }
 
-/* First byte behind the last element. */
-static const uint8_t *end_of(const struct tensor *t)
-{
-    int64_t last = 0;
-    for (int d = 0; d < t->rank; d++)
-        last += (t->dims[d] - 1) * t->strides[d];
-    return t->count == 0 ? t->data : t->data + (size_t)(last + 1) * tensor_bytes(t->type);
-}
-
-/* No two of one name, and none that lies over another. */
-static bool check_together(struct tensor_reader *r)
+/* No two of one name. */
+static bool check_names(struct tensor_reader *r)
 {
     struct tensor **order = arena_array(r->arena, struct tensor *, r->count + 1);
-    size_t filled = 0;
     for (size_t i = 0; i < r->count; i++)
         order[i] = &r->list[i];
     qsort(order, r->count, sizeof *order, by_name);
     for (size_t i = 1; i < r->count; i++)
         if (strcmp(order[i]->name, order[i - 1]->name) == 0)
             return tensor_fail(r, "two tensors of the name \"%s\"", tensor_shown(r->arena, order[i]->name));
-    for (size_t i = 0; i < r->count; i++)
-        if (r->list[i].count > 0)
-            order[filled++] = &r->list[i];
-    qsort(order, filled, sizeof *order, by_address);
-    for (size_t i = 1; i < filled; i++)
-        if (order[i]->data < end_of(order[i - 1]))
-            return tensor_fail(r, "tensor \"%s\" overlaps \"%s\"", tensor_shown(r->arena, order[i]->name),
-                               tensor_shown(r->arena, order[i - 1]->name));
     return true;
 }
 
@@ -101,20 +79,55 @@ static int format_of(const uint8_t *bytes, size_t size)
     return size >= 9 && bytes[8] == '{' ? IS_SAFETENSORS : IS_UNKNOWN;
 }
 
+/* What files that are given in place of weights begin with. */
+static const struct {
+    const char *start, *what;
+} mistaken[] = {
+    { "version https://git-lfs.github.com/spec/",
+      ": it is a Git LFS pointer, the weights are elsewhere: `git lfs pull` "
+      "fetches them" },
+    { "<", ": it is a web page, not what its address promised: fetch the weights again" },
+    { "\x89HDF\r\n", ": it is an HDF5 file: only those of this program are read, as train.weights" },
+    { "\x1f\x8b", ": it is compressed by gzip: unpack it first" },
+    { "BZh", ": it is compressed by bzip2: unpack it first" },
+    { "\xfd"
+      "7zXZ",
+      ": it is compressed by xz: unpack it first" },
+    { "\x80", ": it is a pickle, but not one of torch.save: save model.state_dict() by it" },
+};
+
+/* What a file that is none of the formats seems to be. */
+static const char *mistaken_for(const uint8_t *bytes, size_t size)
+{
+    if (size == 0)
+        return ": it is empty";
+    for (; size > 0 && *bytes && strchr(" \t\r\n", *bytes); size--)
+        bytes++;
+    for (size_t i = 0; i < sizeof mistaken / sizeof mistaken[0]; i++) {
+        size_t length = strlen(mistaken[i].start);
+        if (size >= length && memcmp(bytes, mistaken[i].start, length) == 0)
+            return mistaken[i].what;
+    }
+    if (size > 0 && *bytes == '{' && memmem(bytes, size, "\"weight_map\"", 12))
+        return ": it is the index of weights that lie in several files: join them into one";
+    return "";
+}
+
 const struct tensors *tensors_read(struct arena *arena, const char *name, const uint8_t *bytes, size_t size,
                                    const char **why)
 {
     struct tensor_reader r = { .arena = arena, .name = name, .bytes = bytes, .size = size };
     int format = format_of(bytes, size);
     if (format == IS_UNKNOWN)
-        tensor_fail(&r, "expected weights of PyTorch (.pth), .safetensors or .npy, found another kind of file");
+        tensor_fail(&r, "expected weights of PyTorch (.pth), .safetensors or .npy, found another kind of file%s",
+                    mistaken_for(bytes, size));
     else if (formats[format].read(&r))
-        check_together(&r);
+        check_names(&r);
     *why = r.why;
     if (r.why)
         return NULL;
     struct tensors *tensors = arena_array(arena, struct tensors, 1);
-    *tensors = (struct tensors){ formats[format].format, r.list, (int)r.count };
+    *tensors = (struct tensors){ formats[format].format, r.list, (int)r.count, r.left, (int)r.left_count };
     return tensors;
 }
 
@@ -135,6 +148,14 @@ const char *tensor_shown(struct arena *arena, const char *name)
     return text_printable(arena_printf(arena, "%.120s", name), "");
 }
 
+void tensor_leave(struct tensor_reader *r, const char *name, const char *what)
+{
+    if (!r->left)
+        r->left = arena_array(r->arena, struct leftover, LEFTOVERS);
+    if (r->left_count < LEFTOVERS)
+        r->left[r->left_count++] = (struct leftover){ tensor_shown(r->arena, name), tensor_shown(r->arena, what) };
+}
+
 bool tensor_contiguous(struct tensor *tensor)
 {
     int64_t step = 1;
@@ -144,26 +165,6 @@ bool tensor_contiguous(struct tensor *tensor)
             return false;
     }
     return true;
-}
-
-/* Do two elements share a place? Along strides in rising order each must step over all that the smaller ones span. */
-static bool meets_itself(const struct tensor *t)
-{
-    int order[TENSOR_RANKS], n = 0;
-    for (int d = 0; d < t->rank; d++)
-        if (t->dims[d] > 1) {
-            int at = n++;
-            for (; at > 0 && t->strides[order[at - 1]] > t->strides[d]; at--)
-                order[at] = order[at - 1];
-            order[at] = d;
-        }
-    int64_t span = 1;
-    for (int i = 0; i < n; i++) {
-        if (t->strides[order[i]] < span)
-            return true;
-        span += (t->dims[order[i]] - 1) * t->strides[order[i]];
-    }
-    return false;
 }
 
 /* The number of elements, and the last one's place from the first; false when a number overflows. */
@@ -194,8 +195,9 @@ bool tensor_add(struct tensor_reader *r, struct tensor *tensor, const uint8_t *s
     for (int d = 0; d < tensor->rank; d++)
         if (tensor->dims[d] <= 1)
             tensor->strides[d] = 0; /* never stepped along, so it may be any number */
-    if (tensor->count > 0 && meets_itself(tensor))
-        return tensor_fail(r, "tensor \"%s\": two of its elements share a place", shown);
+    if (tensor->count > elements && tensor->count > REPEATED)
+        return tensor_fail(r, "tensor \"%s\": %lld values made of %lld", shown, (long long)tensor->count,
+                           (long long)elements);
     tensor->data = storage + (size_t)offset * tensor_bytes(tensor->type);
     r->list = pickle_grown(r->arena, r->list, r->count, &r->room, sizeof *r->list);
     r->list[r->count++] = *tensor;

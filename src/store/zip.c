@@ -1,5 +1,6 @@
-/* Members of a zip archive by libzip, as far as weight files need them: stored, never compressed, so that nothing can
- * grow beyond the file. Everything that is not plain is refused before a byte is read. */
+/* Members of a zip archive by libzip, as far as weight files need them: stored, as PyTorch writes them, or deflated, as
+ * other programs pack them again. Weights hardly shrink: an archive that would grow beyond a few times its size is
+ * refused, like everything that is not plain, before a byte is read. */
 #include <stdlib.h>
 #include <string.h>
 #include <zip.h>
@@ -8,7 +9,7 @@
 #include "base/text.h"
 #include "store/tensors_parts.h"
 
-enum { MEMBERS_LIMIT = 1 << 20 };
+enum { MEMBERS_LIMIT = 1 << 20, GROWTH = 16, GROWTH_FREE = 64 << 10 };
 
 static int by_name(const void *a, const void *b)
 {
@@ -26,13 +27,17 @@ static bool look(struct tensor_reader *r, zip_t *zip, zip_uint64_t i, struct zip
     const char *name = tensor_shown(r->arena, st.name);
     if (!text_path_is_safe(st.name))
         return tensor_fail(r, "zip member \"%s\": its name leaves the archive", name);
-    if (st.comp_method != ZIP_CM_STORE)
-        return tensor_fail(r, "zip member \"%s\" is compressed: PyTorch stores weights as they are", name);
+    bool stored = st.comp_method == ZIP_CM_STORE;
+    if (!stored && st.comp_method != ZIP_CM_DEFLATE)
+        return tensor_fail(r, "zip member \"%s\" is compressed by another method than deflate", name);
     if (st.valid & ZIP_STAT_ENCRYPTION_METHOD && st.encryption_method != ZIP_EM_NONE)
         return tensor_fail(r, "zip member \"%s\" is encrypted", name);
-    if (st.size != st.comp_size || st.size > r->size || __builtin_add_overflow(*total, (size_t)st.size, total) ||
-        *total > r->size)
+    if ((stored && st.size != st.comp_size) || st.comp_size > r->size ||
+        __builtin_add_overflow(*total, (size_t)st.size, total) || (stored && st.size > r->size))
         return tensor_fail(r, "zip member \"%s\": sizes that do not fit into the archive", name);
+    if (*total > GROWTH * r->size + GROWTH_FREE)
+        return tensor_fail(r, "it would grow from %zu to %zu bytes and more: weights do not shrink so much", r->size,
+                           *total);
     out->name = arena_strdup(r->arena, st.name);
     out->size = (size_t)st.size;
     return true;
@@ -90,7 +95,7 @@ bool zip_members(struct tensor_reader *r, struct zip_member **members, int *coun
     else if (zip_error_code_zip(&error) == ZIP_ER_EXISTS)
         tensor_fail(r, "two zip members of one name");
     else
-        tensor_fail(r, "not a whole zip archive: %s", zip_error_strerror(&error));
+        tensor_fail(r, "not a whole zip archive (cut off?): %s", zip_error_strerror(&error));
     if (zip)
         zip_discard(zip);
     else if (source)

@@ -46,7 +46,7 @@ mkdir -p folder.yml
 wrong 66 'folder.yml: is a directory, expected a configuration file' folder.yml
 wrong 78 '--set: train.lr: expected a number > 0, found "0"' --set train.lr=0
 wrong 78 '--set: train.epoch: unknown key (did you mean train.epochs?)' --set train.epoch=3
-wrong 78 '--epoch: train.epochs: expected an integer from 1 to 100000, found "no"' --epoch no
+wrong 78 '--epoch: train.epochs: expected an integer from 0 to 100000, found "no"' --epoch no
 wrong 78 'backbone: expected a network of this program, found "resnot" (flag --backbone)' --backbone resnot
 export CFN_TRAIN_LR=x
 wrong 78 'environment CFN_TRAIN_LR: train.lr: expected a number > 0, found "x"'

@@ -125,9 +125,6 @@ torch.save(dict(list(state.items())[1:]), work + "/missing.pth")
 torch.save({**state, "extra.weight": torch.ones(3)}, work + "/surplus.pth")
 torch.save({**state, "bn1.bias": torch.ones(65)}, work + "/shape.pth")
 torch.save({**state, "bn1.bias": torch.full((64,), float("nan"))}, work + "/nan.pth")
-torch.save({**state, "bn1.bias": torch.ones(1).expand(64)}, work + "/expanded.pth")
-both = torch.ones(100)
-torch.save({**state, "bn1.bias": both[:64], "bn1.weight": both[36:]}, work + "/overlap.pth")
 torch.save(torch.nn.Linear(2, 2), work + "/model.pth")
 with zipfile.ZipFile(work + "/resnet18.zip.pth") as a, zipfile.ZipFile(work + "/bomb.pth", "w", zipfile.ZIP_DEFLATED) as b:
     for i in a.infolist():
@@ -141,8 +138,6 @@ refused "a missing parameter" missing "1 of 102 parameters are missing (conv1.we
 refused "a surplus tensor" surplus "1 tensors are too many (extra.weight)"
 refused "a misshapen tensor" shape "bn1.bias: shape [65], expected [64]"
 refused "a value that is no number" nan "bn1.bias: a value that is not finite"
-refused "a tensor whose elements share memory" expanded "share a place"
-refused "tensors that overlap" overlap "overlaps"
 refused "a whole model" model "torch.nn.modules.linear.Linear"
-refused "a compressed archive" bomb "compressed"
+refused "a compressed archive that grows" bomb "weights do not shrink so much"
 [ ! -e "$work/x.h5" ]; say $? "no output is left by any of them"

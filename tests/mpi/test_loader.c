@@ -25,6 +25,9 @@
 enum { N = 23, SIDE = 18, S = 16, CLASSES = 3 };
 static struct world *world;
 static struct arena *arena;
+static const struct view clip = { .size = S,
+                                  .mean = { 0.48145466f, 0.4578275f, 0.40821073f },
+                                  .deviation = { 0.26862954f, 0.26130258f, 0.27577711f } };
 
 static uint8_t pixel(int64_t row, int i)
 {
@@ -66,8 +69,8 @@ static const char *make_corpus(const char *name, int channels, bool encoded)
         { "/attributes/size", STORE_F32, "N", "1", "size", NULL, false },
         { "/encoded_offset", STORE_I64, "N+1", "byte", "offsets", NULL, false },
     };
-    const struct extent sizes[] = { { "N", N }, { "N+1", N + 1 }, { "H", SIDE }, { "W", SIDE }, { "c", channels },
-                                    { "B", offset[N] } };
+    const struct extent sizes[] = { { "N", N },    { "N+1", N + 1 },  { "H", SIDE },
+                                    { "W", SIDE }, { "c", channels }, { "B", offset[N] } };
     struct store *store = store_create(world, arena, path, layout, encoded ? 5 : 4, sizes, 6, true);
     struct span mine = shard_rows(N, world->size, world->rank);
     int64_t unit = encoded ? 1 : offset[1], first = offset[mine.first], bytes = offset[mine.first + mine.count] - first;
@@ -92,8 +95,8 @@ static void expected_input(float *out, int64_t row, int channels, uint64_t seed,
     struct image image = make_image(row, channels);
     uint8_t *view = arena_take(arena, S * S, (size_t)channels);
     struct augment draws = augment_draw(seed, epoch, row);
-    augment_apply(arena, view, S, image.pixels, SIDE, SIDE, channels, augment ? &draws : NULL);
-    augment_normalise(out, view, S, channels);
+    augment_apply(arena, view, &clip, image.pixels, SIDE, SIDE, channels, augment ? &draws : NULL);
+    augment_normalise(out, view, &clip, channels);
 }
 
 static void check_loader(const char *name, int channels, bool encoded, int64_t cache)
@@ -102,8 +105,8 @@ static void check_loader(const char *name, int channels, bool encoded, int64_t c
     enum { COUNT = sizeof rows / sizeof rows[0], VALUES = 3 * S * S };
     struct store *store = store_open(world, arena, make_corpus(name, channels, encoded));
     loader_set_cache(cache);
-    struct loader *loader = loader_open(store, arena, S, 42);
-    float *found = arena_array(arena, float, COUNT * VALUES), *expected = arena_array(arena, float, VALUES);
+    struct loader *loader = loader_open(store, arena, &clip, 42);
+    float *found = arena_array(arena, float, COUNT *VALUES), *expected = arena_array(arena, float, VALUES);
     uint64_t hash = 0;
     for (int augment = 0; augment < 2; augment++) {
         loader_fill(loader, found, rows, COUNT, 5, augment);
@@ -120,7 +123,7 @@ static void check_loader(const char *name, int channels, bool encoded, int64_t c
     loader_view(loader, view, 4, S);
     expected_input(expected, 4, channels, 42, 0, false);
     float *seen = arena_array(arena, float, VALUES);
-    augment_normalise(seen, view, S, 3);
+    augment_normalise(seen, view, &clip, 3);
     assert_memory_equal(seen, expected, VALUES * sizeof *expected);
     store_close(store);
     world_barrier(world);

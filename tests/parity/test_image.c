@@ -16,6 +16,7 @@
 
 #include "base/arena.h"
 #include "base/text.h"
+#include "config/statistics.h"
 #include "digest.h"
 #include "image/augment.h"
 #include "image/decode.h"
@@ -142,6 +143,34 @@ static void check_blur(const char *line)
     expect_near(line, pixels, line + at);
 }
 
+static struct view view_of(const char *statistics, int size, int resize, enum filter filter)
+{
+    struct view view = { .size = size, .resize = resize, .filter = filter };
+    assert_true(statistics_read(view.mean, statistics, false) && statistics_read(view.deviation, statistics, true));
+    return view;
+}
+
+/* Resize(resize, interpolation), CenterCrop(size), ToTensor(), Normalize(statistics) of torchvision. */
+static void check_view(const char *line)
+{
+    static const struct {
+        const char *name;
+        enum filter filter;
+    } filters[] = { { "bicubic", FILTER_BICUBIC }, { "bilinear", FILTER_BILINEAR }, { "nearest", FILTER_NEAREST } };
+    int h, w, c, resize, size, f = 0;
+    char filter[16], statistics[16], hash[17];
+    assert_int_equal(
+        sscanf(line, "view %d %d %d %d %d %15s %15s %16s", &h, &w, &c, &resize, &size, filter, statistics, hash), 8);
+    while (f < 2 && strcmp(filters[f].name, filter) != 0)
+        f++;
+    struct view view = view_of(statistics, size, resize, filters[f].filter);
+    uint8_t *pixels = take_image(size, size, c);
+    float *out = arena_array(arena, float, 3 * size * size);
+    augment_apply(arena, pixels, &view, formula_image(h, w, c), h, w, c, NULL);
+    augment_normalise(out, pixels, &view, c);
+    expect_same(line, out, 3 * (size_t)size * (size_t)size * sizeof *out, hash);
+}
+
 static void check_evaluate(const char *line)
 {
     int h, w, c, size;
@@ -149,8 +178,9 @@ static void check_evaluate(const char *line)
     assert_int_equal(sscanf(line, "evaluate %d %d %d %d %16s", &h, &w, &c, &size, hash), 5);
     uint8_t *view = take_image(size, size, c);
     float *out = arena_array(arena, float, 3 * size * size);
-    augment_apply(arena, view, size, formula_image(h, w, c), h, w, c, NULL);
-    augment_normalise(out, view, size, c);
+    struct view clip = view_of("clip", size, 0, FILTER_BICUBIC);
+    augment_apply(arena, view, &clip, formula_image(h, w, c), h, w, c, NULL);
+    augment_normalise(out, view, &clip, c);
     expect_same(line, out, 3 * (size_t)size * (size_t)size * sizeof *out, hash);
 }
 
@@ -158,11 +188,12 @@ static void check_train(const char *line)
 {
     int h, w, c, size, flip, at;
     struct augment draws;
-    assert_int_equal(sscanf(line, "train %d %d %d %d %lf %d %lf %n", &h, &w, &c, &size, &draws.angle, &flip,
-                            &draws.sigma, &at), 7);
+    assert_int_equal(
+        sscanf(line, "train %d %d %d %d %lf %d %lf %n", &h, &w, &c, &size, &draws.angle, &flip, &draws.sigma, &at), 7);
     draws.flip = flip != 0;
     uint8_t *view = take_image(size, size, c);
-    augment_apply(arena, view, size, formula_image(h, w, c), h, w, c, &draws);
+    struct view clip = view_of("clip", size, 0, FILTER_BICUBIC);
+    augment_apply(arena, view, &clip, formula_image(h, w, c), h, w, c, &draws);
     expect_near(line, view, line + at);
 }
 
@@ -214,6 +245,12 @@ static void test_evaluation_has_the_bits_of_torchvision(void **state)
     each_line("image_pixels.txt", "evaluate ", check_evaluate);
 }
 
+static void test_views_have_the_bits_of_torchvision(void **state)
+{
+    (void)state;
+    each_line("image_pixels.txt", "view ", check_view);
+}
+
 static void test_training_is_within_a_level(void **state)
 {
     (void)state;
@@ -234,6 +271,7 @@ int main(void)
         cmocka_unit_test(test_crop_is_torchvisions),
         cmocka_unit_test(test_blur_is_within_a_level),
         cmocka_unit_test(test_evaluation_has_the_bits_of_torchvision),
+        cmocka_unit_test(test_views_have_the_bits_of_torchvision),
         cmocka_unit_test(test_training_is_within_a_level),
         cmocka_unit_test(test_files_decode_as_in_pillow),
     };

@@ -142,7 +142,7 @@ static void test_order(void **state)
     uint8_t in[BYTES], step[BYTES], out[S * S * C], expected[S * S * C];
     int to_h, to_w;
     make(in);
-    augment_apply(arena, out, S, in, H, W, C, &draws);
+    augment_apply(arena, out, &(struct view){ .size = S }, in, H, W, C, &draws);
     augment_rotate(step, in, H, W, C, draws.angle);
     augment_flip(step, H, W, C);
     augment_blur(arena, step, H, W, C, draws.sigma);
@@ -160,7 +160,10 @@ static void test_normalise(void **state)
     float out[12];
     static const float mean[3] = { 0.48145466f, 0.4578275f, 0.40821073f };
     static const float deviation[3] = { 0.26862954f, 0.26130258f, 0.27577711f };
-    augment_normalise(out, grey, 2, 1);
+    struct view view = { .size = 2 };
+    memcpy(view.mean, mean, sizeof mean);
+    memcpy(view.deviation, deviation, sizeof deviation);
+    augment_normalise(out, grey, &view, 1);
     for (int k = 0; k < 3; k++)
         for (int i = 0; i < 4; i++)
             assert_true(out[4 * k + i] == ((float)grey[i] / 255.0f - mean[k]) / deviation[k]);
@@ -169,10 +172,14 @@ static void test_normalise(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rotation_by_nothing), cmocka_unit_test(test_rotation),
-        cmocka_unit_test(test_flip),                cmocka_unit_test(test_blur_keeps_flat_images_and_small_ones),
-        cmocka_unit_test(test_blur),                cmocka_unit_test(test_draws),
-        cmocka_unit_test(test_order),               cmocka_unit_test(test_normalise),
+        cmocka_unit_test(test_rotation_by_nothing),
+        cmocka_unit_test(test_rotation),
+        cmocka_unit_test(test_flip),
+        cmocka_unit_test(test_blur_keeps_flat_images_and_small_ones),
+        cmocka_unit_test(test_blur),
+        cmocka_unit_test(test_draws),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_normalise),
     };
     arena = arena_create("test", 1 << 20);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -101,7 +101,7 @@ static void test_values(void **state)
         { "train.lr", "0x1p-3" },
         { "train.lr", " 1" },
         { "train.epochs", "1.0" },
-        { "train.epochs", "0" },
+        { "train.epochs", "-1" },
         { "train.epochs", "1e2" },
         { "train.epochs", "99999999999999999999" },
         { "train.epochs", "12 " },
@@ -144,7 +144,7 @@ static void test_expected(void **state)
     static const char *const cases[][2] = {
         { "train.lr", "a number > 0" },
         { "train.weight_decay", "a number >= 0" },
-        { "train.epochs", "an integer from 1 to 100000" },
+        { "train.epochs", "an integer from 0 to 100000" },
         { "train.shards", "a power of two from 1 to 1024" },
         { "train.reduction", "one of exact, fast" },
         { "cav.holdout", "a number > 0 and <= 0.9" },

@@ -1,0 +1,105 @@
+/* Mean, deviation, resizing and interpolation of the input belong to a model as its weights do: they are kept in its
+ * file, and later stages take them from there. */
+#include "stage/view.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/key.h"
+#include "config/statistics.h"
+#include "stage/home.h"
+
+static const char *const filters[] = {
+    [FILTER_BICUBIC] = "bicubic", [FILTER_BILINEAR] = "bilinear", [FILTER_NEAREST] = "nearest"
+};
+
+static enum filter filter_of(const char *name)
+{
+    enum filter filter = FILTER_BICUBIC;
+    for (size_t f = 0; f < sizeof filters / sizeof filters[0]; f++)
+        if (strcmp(filters[f], name) == 0)
+            filter = (enum filter)f;
+    return filter;
+}
+
+struct view view_configured(const struct job *job)
+{
+    const struct image_config *c = &job->config->image;
+    struct view view = { .size = c->size, .resize = c->resize, .filter = filter_of(c->interpolation) };
+    statistics_read(view.mean, c->mean, false);
+    statistics_read(view.deviation, c->std, true);
+    return view;
+}
+
+/* The shortest decimals that read back as the same numbers. */
+static const char *numbers(struct arena *arena, const float values[3])
+{
+    struct text out = text_new(arena);
+    for (int c = 0; c < 3; c++) {
+        const char *digits = "";
+        for (int precision = 1; precision <= 9; precision++) {
+            digits = arena_printf(arena, "%.*g", precision, (double)values[c]);
+            if (strtof(digits, NULL) == values[c])
+                break;
+        }
+        text_add(&out, "%s%s", c ? " " : "", digits);
+    }
+    return out.data;
+}
+
+void view_write(struct job *job, struct store *store, const struct view *view)
+{
+    store_set_text(store, "/", "image_mean", numbers(job->run, view->mean));
+    store_set_text(store, "/", "image_std", numbers(job->run, view->deviation));
+    store_set_i64(store, "/", "image_resize", view->resize);
+    store_set_text(store, "/", "image_interpolation", filters[view->filter]);
+}
+
+/* The file has another value than the configuration: refused when that was given, otherwise said. */
+static void settle(struct job *job, struct store *model, bool say, const char *key, const char *theirs)
+{
+    const char *ours = config_value(job->run, job->config, key);
+    const char *origin = job->config->values[key_find(key)].origin;
+    agree(job->world, strcmp(origin, "default") == 0, EXIT_BAD_CONFIG,
+          "%s: %s (%s), but %s was made with %s\nLeave the key away to take the model's.", key, ours, origin,
+          store_path(model), theirs);
+    if (say)
+        log_info("%s: %s of %s", key, theirs, store_path(model));
+}
+
+struct view view_of_model(struct job *job, struct store *model, bool say)
+{
+    struct view view = view_configured(job), own = view;
+    const char *mean, *deviation, *filter;
+    int64_t resize;
+    if (!store_get_text(model, "/", "image_mean", &mean) || !store_get_text(model, "/", "image_std", &deviation) ||
+        !store_get_text(model, "/", "image_interpolation", &filter) ||
+        !store_get_i64(model, "/", "image_resize", &resize))
+        return view;
+    bool fine = statistics_read(own.mean, mean, false) && statistics_read(own.deviation, deviation, true) &&
+                (resize == 0 || (resize >= view.size && resize <= 8192));
+    agree(job->world, fine, EXIT_BAD_DATA, "%s: its image_mean, image_std or image_resize is damaged",
+          store_path(model));
+    own.resize = (int)resize;
+    own.filter = filter_of(filter);
+    if (memcmp(own.mean, view.mean, sizeof own.mean) != 0)
+        settle(job, model, say, "image.mean", mean);
+    if (memcmp(own.deviation, view.deviation, sizeof own.deviation) != 0)
+        settle(job, model, say, "image.std", deviation);
+    if (own.resize != view.resize)
+        settle(job, model, say, "image.resize", arena_printf(job->run, "%lld", (long long)resize));
+    if (own.filter != view.filter)
+        settle(job, model, say, "image.interpolation", filter);
+    return own;
+}
+
+struct view view_of_run(struct job *job)
+{
+    const char *path = job_path(job, "embeddings.h5");
+    if (!home_has(job, path))
+        return view_configured(job);
+    struct store *store = store_open(job->world, job->run, path);
+    struct view view = view_of_model(job, store, false);
+    store_close(store);
+    return view;
+}
