@@ -11,7 +11,7 @@
 struct arena;
 
 /* What a network sees of an image: part of the model (backbone.h5 keeps it). */
-struct view {
+struct preprocess {
     int size;   /* S: the centre crop */
     int resize; /* short side before it; 0: S */
     enum filter filter;
@@ -37,10 +37,10 @@ void augment_blur(struct arena *scratch, uint8_t *pixels, int h, int w, int c, d
 
 /* out [S x S x c] <- in [h x w x c]: the training transform with these draws (NULL: the evaluation transform), before
  * normalisation. Scratch is taken and given back. */
-void augment_apply(struct arena *scratch, uint8_t *out, const struct view *view, const uint8_t *in, int h, int w, int c,
-                   const struct augment *draws);
+void augment_apply(struct arena *scratch, uint8_t *out, const struct preprocess *view, const uint8_t *in, int h, int w,
+                   int c, const struct augment *draws);
 
 /* out [3 x S x S] <- pixels [S x S x c] / 255, minus the mean, over the deviation of each channel; c = 1 is widened. */
-void augment_normalise(float *out, const uint8_t *pixels, const struct view *view, int c);
+void augment_normalise(float *out, const uint8_t *pixels, const struct preprocess *view, int c);
 
 #endif

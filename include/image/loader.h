@@ -17,10 +17,10 @@ struct loader;
 
 /* Keeps the store (borrowed until the arena ends). Reads the offsets of an encoded corpus, and small corpora whole.
  * Ends the job with EXIT_BAD_DATA when the file is no corpus. Collective. */
-struct loader *loader_open(struct store *corpus, struct arena *arena, const struct view *view, uint64_t seed);
+struct loader *loader_open(struct store *corpus, struct arena *arena, const struct preprocess *view, uint64_t seed);
 
 /* The same for --dry-run: memory is taken, but no image read. */
-struct loader *loader_plan(struct store *corpus, struct arena *arena, const struct view *view, uint64_t seed);
+struct loader *loader_plan(struct store *corpus, struct arena *arena, const struct preprocess *view, uint64_t seed);
 /* Bytes that loader_fill of `count` rows takes besides, about. Local. */
 int64_t loader_bytes(const struct loader *loader, int64_t count);
 

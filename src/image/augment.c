@@ -21,8 +21,8 @@ struct augment augment_draw(uint64_t seed, int epoch, int64_t row)
     };
 }
 
-void augment_apply(struct arena *scratch, uint8_t *out, const struct view *view, const uint8_t *in, int h, int w, int c,
-                   const struct augment *draws)
+void augment_apply(struct arena *scratch, uint8_t *out, const struct preprocess *view, const uint8_t *in, int h, int w,
+                   int c, const struct augment *draws)
 {
     struct arena_mark mark = arena_mark(scratch);
     size_t bytes = (size_t)h * (size_t)w * (size_t)c;
@@ -182,7 +182,7 @@ void augment_blur(struct arena *scratch, uint8_t *pixels, int h, int w, int c, d
     arena_release(scratch, mark);
 }
 
-void augment_normalise(float *out, const uint8_t *pixels, const struct view *view, int c)
+void augment_normalise(float *out, const uint8_t *pixels, const struct preprocess *view, int c)
 {
     size_t plane = (size_t)view->size * (size_t)view->size, step = (size_t)c;
     for (size_t channel = 0; channel < 3; channel++) {

@@ -27,7 +27,7 @@ void loader_set_cache(int64_t bytes)
 struct loader {
     struct store *store;
     int64_t rows;
-    struct view view;
+    struct preprocess view;
     uint64_t seed;
     bool encoded, plan;          /* plan: nothing is read */
     bool stored;                 /* files are not turned as their EXIF says */
@@ -101,7 +101,7 @@ static void open_encoded(struct loader *loader, struct arena *arena)
     take_cache(loader, arena, "/encoded", bytes);
 }
 
-static struct loader *start(struct store *corpus, struct arena *arena, const struct view *view, uint64_t seed,
+static struct loader *start(struct store *corpus, struct arena *arena, const struct preprocess *view, uint64_t seed,
                             bool plan)
 {
     struct loader *loader = arena_array(arena, struct loader, 1);
@@ -126,12 +126,12 @@ static struct loader *start(struct store *corpus, struct arena *arena, const str
     return loader;
 }
 
-struct loader *loader_open(struct store *corpus, struct arena *arena, const struct view *view, uint64_t seed)
+struct loader *loader_open(struct store *corpus, struct arena *arena, const struct preprocess *view, uint64_t seed)
 {
     return start(corpus, arena, view, seed, false);
 }
 
-struct loader *loader_plan(struct store *corpus, struct arena *arena, const struct view *view, uint64_t seed)
+struct loader *loader_plan(struct store *corpus, struct arena *arena, const struct preprocess *view, uint64_t seed)
 {
     return start(corpus, arena, view, seed, true);
 }
@@ -178,7 +178,7 @@ void loader_view(struct loader *loader, uint8_t *out, int64_t row, int size)
     struct arena *scratch = loader->scratch[0];
     struct arena_mark mark = arena_mark(scratch);
     struct image picture = image_widen(scratch, image_of(loader, scratch, source, row));
-    struct view view = loader->view;
+    struct preprocess view = loader->view;
     view.resize = (int)((int64_t)view.resize * size / view.size);
     view.size = size;
     augment_apply(scratch, out, &view, picture.pixels, picture.height, picture.width, 3, NULL);

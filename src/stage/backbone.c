@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "nn/weight_names.h"
-#include "stage/view.h"
+#include "stage/preprocess.h"
 #include "stage/weights.h"
 
 static const char *extent_names(struct arena *arena, const struct parameter *p)
@@ -52,7 +52,7 @@ static struct layout *layout_of(struct job *job, const struct parameter *list, i
     return layout;
 }
 
-void backbone_write(struct job *job, struct network *net, const struct view *view, const struct history *history,
+void backbone_write(struct job *job, struct network *net, const struct preprocess *view, const struct history *history,
                     double best_val, int best_epoch, bool multi_label, const char *const *inputs, int count)
 {
     const struct parameter *list;
@@ -73,7 +73,7 @@ void backbone_write(struct job *job, struct network *net, const struct view *vie
     store_set_i64(store, "/", "classes", head->dims[0]);
     store_set_i64(store, "/", "multi_label", multi_label);
     store_set_i64(store, "/", "image_size", job->config->image.size);
-    view_write(job, store, view);
+    preprocess_write(job, store, view);
     store_set_f64(store, "/", "best_val", best_val);
     store_set_i64(store, "/", "best_epoch", best_epoch);
     job_publish(job, store, "train", inputs, count);

@@ -10,7 +10,7 @@
 #define STAGE(text, doc_, function_) .name = text, .doc = doc_, .function = function_, .flags = COMMAND_STAGE
 #define SHARED(text, doc_, function_) .name = text, .doc = doc_, .function = function_, \
     .flags = COMMAND_STAGE | COMMAND_DATA
-#define VIEW_KEYS "image.resize image.interpolation image.mean image.std"
+#define PREPROCESS_KEYS "image.resize image.interpolation image.mean image.std"
 #define SHAPE_FLAGS "--batch=train.batch --size=image.size --shards=train.shards --precision=train.precision"
 #define NETWORK(text, doc_, function_) .name = text, .doc = doc_, .function = function_, \
     .flags = COMMAND_STAGE | COMMAND_NETWORK
@@ -33,10 +33,10 @@ static const struct command commands[] = {
       .outputs = "audit.json", .inputs = "corpus.h5", .keys = "data image.size" },
     { NETWORK("train", "trains the backbone, data-parallel", stage_train),
       .outputs = "backbone.h5", .inputs = "corpus.h5",
-      .keys = "data backbone trial seed image.size " VIEW_KEYS " train" },
+      .keys = "data backbone trial seed image.size " PREPROCESS_KEYS " train" },
     { NETWORK("embed", "representations of all images", stage_embed),
       .outputs = "embeddings.h5", .inputs = "corpus.h5 backbone.h5",
-      .keys = "data backbone image.size " VIEW_KEYS " embed" },
+      .keys = "data backbone image.size " PREPROCESS_KEYS " embed" },
     { STAGE("sae", "trains the sparse autoencoder whose neurons become concepts", stage_sae),
       .outputs = "sae.h5", .inputs = "embeddings.h5", .keys = "trial seed sae" },
     { STAGE("name", "top images, contact sheets and names of neurons", stage_name),

@@ -6,7 +6,7 @@
 #include "base/timer.h"
 #include "stage/backbone.h"
 #include "stage/evaluate.h"
-#include "stage/view.h"
+#include "stage/preprocess.h"
 
 enum { BLOCK_BATCHES = 32 }; /* inference batches of one write */
 
@@ -112,7 +112,7 @@ int stage_embed(struct job *job)
     struct store *store = job_open(job, "corpus.h5", "pack"), *backbone = job_open(job, "backbone.h5", "train");
     struct corpus *corpus = corpus_load(store, job->run);
     check_backbone(job, backbone, corpus);
-    struct view view = view_of_model(job, backbone, true);
+    struct preprocess view = preprocess_of_model(job, backbone, true);
     struct loader *loader = (job->dry_run ? loader_plan : loader_open)(store, job->run, &view, job_seed(job));
     struct evaluator *e = evaluator_create(job, corpus, loader);
     backbone_read(evaluator_network(e), backbone, false);
@@ -122,7 +122,7 @@ int stage_embed(struct job *job)
     double begin = timer_seconds();
     struct store *out = create(job, corpus, network_feature_dim(evaluator_network(e)));
     store_set_texts(out, "/", "class_names", corpus->class_names, corpus->classes);
-    view_write(job, out, &view);
+    preprocess_write(job, out, &view);
     embed_all(job, e, out, corpus);
     if (corpus->multi_label)
         store_write_all(out, "/labels", corpus->labels);

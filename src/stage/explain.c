@@ -13,7 +13,6 @@
 #include "stage/page.h"
 #include "stage/sae_summary.h"
 #include "stage/stage.h"
-#include "stage/view.h"
 
 enum { LEAVES = 64, THUMB = 56, VIEW = 224, VIEWS_KEPT = 8, THUMBS_KEPT = 1 << 12 };
 

@@ -4,6 +4,7 @@
 
 #include "image/loader.h"
 #include "stage/home.h"
+#include "stage/preprocess.h"
 
 /* Row of its picture for each row of an import; NULL: it was imported without images. */
 static const int64_t *read_pictures(struct job *job, struct store *embeddings, int64_t rows, struct store *pixels)
@@ -41,8 +42,10 @@ struct gallery *gallery_open(struct job *job)
 
 struct loader *gallery_loader(struct job *job, const struct gallery *g)
 {
-    return g->pixels ? loader_open(g->pixels, job->run, job->config->image.size, (uint64_t)job->config->run.seed)
-                     : NULL;
+    if (!g->pixels)
+        return NULL;
+    struct preprocess preprocess = preprocess_of_run(job);
+    return loader_open(g->pixels, job->run, &preprocess, (uint64_t)job->config->run.seed);
 }
 
 const char *gallery_name(const struct gallery *g, struct arena *arena, int64_t row)

@@ -9,7 +9,7 @@
 #include "stage/backbone.h"
 #include "stage/home.h"
 #include "stage/import_embeddings.h"
-#include "stage/view.h"
+#include "stage/preprocess.h"
 #include "stage/weights.h"
 #include "store/tensors.h"
 
@@ -102,8 +102,8 @@ static void write_weights(struct job *job, const struct weights *w, const char *
     store_set_text(store, "/", "backbone", backbone);
     store_set_i64(store, "/", "classes", w->classes);
     store_set_i64(store, "/", "image_size", job->config->image.size);
-    struct view view = view_configured(job);
-    view_write(job, store, &view);
+    struct preprocess view = preprocess_configured(job);
+    preprocess_write(job, store, &view);
     store_set_text(store, "/", "source_names", w->naming);
     store_set_text(store, "/", "source_known", w->known);
     publish(job, store, w->path, w->format, w->sha256);

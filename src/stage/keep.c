@@ -9,7 +9,7 @@
 #include "image/loader.h"
 #include "stage/backbone.h"
 #include "stage/evaluate.h"
-#include "stage/view.h"
+#include "stage/preprocess.h"
 #include "stage/weights.h"
 
 static void check_head(struct job *job, const char *weights, int64_t classes, const struct corpus *corpus)
@@ -49,7 +49,7 @@ int train_keep(struct job *job)
     struct store *store = job_open(job, "corpus.h5", "pack");
     struct store *model = weights_is_foreign(weights) ? NULL : store_open(job->world, job->run, weights);
     struct corpus *corpus = corpus_load(store, job->run);
-    struct view view = model ? view_of_model(job, model, true) : view_configured(job);
+    struct preprocess view = model ? preprocess_of_model(job, model, true) : preprocess_configured(job);
     struct loader *loader = (job->dry_run ? loader_plan : loader_open)(store, job->run, &view, job_seed(job));
     struct evaluator *e = evaluator_create(job, corpus, loader);
     struct network *net = evaluator_network(e);

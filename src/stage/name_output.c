@@ -7,7 +7,6 @@
 #include "report/json.h"
 #include "stage/name.h"
 #include "stage/tiles.h"
-#include "stage/view.h"
 
 enum { SHEET_TILE = 96, TILES_KEPT = 1 << 12 }; /* pixels, or image.size if that is smaller; tiles */
 

@@ -18,7 +18,7 @@
 #include "stage/backbone.h"
 #include "stage/evaluate.h"
 #include "stage/keep.h"
-#include "stage/view.h"
+#include "stage/preprocess.h"
 #include "stage/weights.h"
 #include "store/checkpoint.h"
 
@@ -28,7 +28,7 @@ struct trainer {
     struct store *store; /* corpus.h5 */
     struct corpus *corpus;
     struct loader *loader;
-    struct view view;
+    struct preprocess view;
     struct network *net;
     struct evaluator *evaluator;
     struct adam adam;
@@ -321,7 +321,7 @@ static void setup(struct trainer *t, struct job *job)
     agree(job->world, t->steps > 0, EXIT_BAD_CONFIG,
           "train.batch: %d is more than the %lld training images of %s\nUse a smaller batch.", c->batch,
           (long long)t->train_rows, store_path(store));
-    t->view = view_configured(job);
+    t->view = preprocess_configured(job);
     t->loader = (job->dry_run ? loader_plan : loader_open)(store, job->run, &t->view, job_seed(job));
     t->precision = network_precision(job->world, c->precision);
     t->net = make_network(t);

@@ -25,9 +25,9 @@
 enum { N = 23, SIDE = 18, S = 16, CLASSES = 3 };
 static struct world *world;
 static struct arena *arena;
-static const struct view clip = { .size = S,
-                                  .mean = { 0.48145466f, 0.4578275f, 0.40821073f },
-                                  .deviation = { 0.26862954f, 0.26130258f, 0.27577711f } };
+static const struct preprocess clip = { .size = S,
+                                        .mean = { 0.48145466f, 0.4578275f, 0.40821073f },
+                                        .deviation = { 0.26862954f, 0.26130258f, 0.27577711f } };
 
 static uint8_t pixel(int64_t row, int i)
 {

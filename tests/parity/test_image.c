@@ -143,9 +143,9 @@ static void check_blur(const char *line)
     expect_near(line, pixels, line + at);
 }
 
-static struct view view_of(const char *statistics, int size, int resize, enum filter filter)
+static struct preprocess view_of(const char *statistics, int size, int resize, enum filter filter)
 {
-    struct view view = { .size = size, .resize = resize, .filter = filter };
+    struct preprocess view = { .size = size, .resize = resize, .filter = filter };
     assert_true(statistics_read(view.mean, statistics, false) && statistics_read(view.deviation, statistics, true));
     return view;
 }
@@ -163,7 +163,7 @@ static void check_view(const char *line)
         sscanf(line, "view %d %d %d %d %d %15s %15s %16s", &h, &w, &c, &resize, &size, filter, statistics, hash), 8);
     while (f < 2 && strcmp(filters[f].name, filter) != 0)
         f++;
-    struct view view = view_of(statistics, size, resize, filters[f].filter);
+    struct preprocess view = view_of(statistics, size, resize, filters[f].filter);
     uint8_t *pixels = take_image(size, size, c);
     float *out = arena_array(arena, float, 3 * size * size);
     augment_apply(arena, pixels, &view, formula_image(h, w, c), h, w, c, NULL);
@@ -178,7 +178,7 @@ static void check_evaluate(const char *line)
     assert_int_equal(sscanf(line, "evaluate %d %d %d %d %16s", &h, &w, &c, &size, hash), 5);
     uint8_t *view = take_image(size, size, c);
     float *out = arena_array(arena, float, 3 * size * size);
-    struct view clip = view_of("clip", size, 0, FILTER_BICUBIC);
+    struct preprocess clip = view_of("clip", size, 0, FILTER_BICUBIC);
     augment_apply(arena, view, &clip, formula_image(h, w, c), h, w, c, NULL);
     augment_normalise(out, view, &clip, c);
     expect_same(line, out, 3 * (size_t)size * (size_t)size * sizeof *out, hash);
@@ -192,7 +192,7 @@ static void check_train(const char *line)
         sscanf(line, "train %d %d %d %d %lf %d %lf %n", &h, &w, &c, &size, &draws.angle, &flip, &draws.sigma, &at), 7);
     draws.flip = flip != 0;
     uint8_t *view = take_image(size, size, c);
-    struct view clip = view_of("clip", size, 0, FILTER_BICUBIC);
+    struct preprocess clip = view_of("clip", size, 0, FILTER_BICUBIC);
     augment_apply(arena, view, &clip, formula_image(h, w, c), h, w, c, &draws);
     expect_near(line, view, line + at);
 }

@@ -142,7 +142,7 @@ static void test_order(void **state)
     uint8_t in[BYTES], step[BYTES], out[S * S * C], expected[S * S * C];
     int to_h, to_w;
     make(in);
-    augment_apply(arena, out, &(struct view){ .size = S }, in, H, W, C, &draws);
+    augment_apply(arena, out, &(struct preprocess){ .size = S }, in, H, W, C, &draws);
     augment_rotate(step, in, H, W, C, draws.angle);
     augment_flip(step, H, W, C);
     augment_blur(arena, step, H, W, C, draws.sigma);
@@ -160,7 +160,7 @@ static void test_normalise(void **state)
     float out[12];
     static const float mean[3] = { 0.48145466f, 0.4578275f, 0.40821073f };
     static const float deviation[3] = { 0.26862954f, 0.26130258f, 0.27577711f };
-    struct view view = { .size = 2 };
+    struct preprocess view = { .size = 2 };
     memcpy(view.mean, mean, sizeof mean);
     memcpy(view.deviation, deviation, sizeof deviation);
     augment_normalise(out, grey, &view, 1);

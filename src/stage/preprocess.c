@@ -1,6 +1,6 @@
 /* Mean, deviation, resizing and interpolation of the input belong to a model as its weights do: they are kept in its
  * file, and later stages take them from there. */
-#include "stage/view.h"
+#include "stage/preprocess.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,10 +22,10 @@ static enum filter filter_of(const char *name)
     return filter;
 }
 
-struct view view_configured(const struct job *job)
+struct preprocess preprocess_configured(const struct job *job)
 {
     const struct image_config *c = &job->config->image;
-    struct view view = { .size = c->size, .resize = c->resize, .filter = filter_of(c->interpolation) };
+    struct preprocess view = { .size = c->size, .resize = c->resize, .filter = filter_of(c->interpolation) };
     statistics_read(view.mean, c->mean, false);
     statistics_read(view.deviation, c->std, true);
     return view;
@@ -47,7 +47,7 @@ static const char *numbers(struct arena *arena, const float values[3])
     return out.data;
 }
 
-void view_write(struct job *job, struct store *store, const struct view *view)
+void preprocess_write(struct job *job, struct store *store, const struct preprocess *view)
 {
     store_set_text(store, "/", "image_mean", numbers(job->run, view->mean));
     store_set_text(store, "/", "image_std", numbers(job->run, view->deviation));
@@ -67,9 +67,9 @@ static void settle(struct job *job, struct store *model, bool say, const char *k
         log_info("%s: %s of %s", key, theirs, store_path(model));
 }
 
-struct view view_of_model(struct job *job, struct store *model, bool say)
+struct preprocess preprocess_of_model(struct job *job, struct store *model, bool say)
 {
-    struct view view = view_configured(job), own = view;
+    struct preprocess view = preprocess_configured(job), own = view;
     const char *mean, *deviation, *filter;
     int64_t resize;
     if (!store_get_text(model, "/", "image_mean", &mean) || !store_get_text(model, "/", "image_std", &deviation) ||
@@ -93,13 +93,13 @@ struct view view_of_model(struct job *job, struct store *model, bool say)
     return own;
 }
 
-struct view view_of_run(struct job *job)
+struct preprocess preprocess_of_run(struct job *job)
 {
     const char *path = job_path(job, "embeddings.h5");
     if (!home_has(job, path))
-        return view_configured(job);
+        return preprocess_configured(job);
     struct store *store = store_open(job->world, job->run, path);
-    struct view view = view_of_model(job, store, false);
+    struct preprocess view = preprocess_of_model(job, store, false);
     store_close(store);
     return view;
 }

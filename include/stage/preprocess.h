@@ -1,19 +1,19 @@
 /* What the network sees of an image (image/augment.h), from the configuration or from the file of a model. */
-#ifndef STAGE_VIEW_H
-#define STAGE_VIEW_H
+#ifndef STAGE_PREPROCESS_H
+#define STAGE_PREPROCESS_H
 
 #include "image/augment.h"
 #include "stage/stage.h"
 
 /* As the configuration says. Local. */
-struct view view_configured(const struct job *job);
+struct preprocess preprocess_configured(const struct job *job);
 /* As `model` (backbone.h5, embeddings.h5) was made with. A key that was given and says otherwise ends all ranks with
  * EXIT_BAD_CONFIG; one that was not gives way, and `say` logs it. Files without these attributes: as configured.
  * Collective. */
-struct view view_of_model(struct job *job, struct store *model, bool say);
+struct preprocess preprocess_of_model(struct job *job, struct store *model, bool say);
 /* The same of embeddings.h5 of this run. Collective. */
-struct view view_of_run(struct job *job);
+struct preprocess preprocess_of_run(struct job *job);
 /* Keeps it as attributes of a file that is being written. Collective. */
-void view_write(struct job *job, struct store *store, const struct view *view);
+void preprocess_write(struct job *job, struct store *store, const struct preprocess *view);
 
 #endif
