@@ -103,6 +103,8 @@ ends "an imported model without a head" 0 "no head" \
     "$CFN" import headless.pth --backbone resnet18 --set image.size=32 --out $run/backbone.h5 --force
 ends "cannot be embedded with" 65 "it has no head" "$CFN" embed "${flags[@]}" --force
 
+rm -r out/t/resnet18
+
 # A corpus from before image.exif: its record lacks the key.
 ends "the corpus is valid" 0 "run: pack      done before" "$CFN" run "${flags[@]}" --dry-run
 "$CFN" pack "${flags[@]}" --set image.exif=true --force > log 2>&1
