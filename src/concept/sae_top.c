@@ -112,7 +112,7 @@ static bool gather(struct candidates *c, const float *restrict f, int64_t n, int
         }
     }
     c->count = found;
-    return bound > 0;
+    return found > 0;
 }
 
 float sae_kth_largest(const float *f, int64_t n, int64_t k, int64_t *ties)
