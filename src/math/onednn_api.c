@@ -57,6 +57,12 @@ const char *onednn_isa(void)
     return "another";
 }
 
+int onednn_lanes(void)
+{
+    const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa();
+    return (isa & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core ? 16 : 8;
+}
+
 static dnnl_primitive_attr_t attributes(const struct onednn_use *use)
 {
     dnnl_primitive_attr_t attr;
