@@ -70,5 +70,6 @@ dnnl_primitive_desc_t onednn_reorder(const struct onednn_use *use, const onednn_
 
 const char *onednn_kernel(const_dnnl_primitive_desc_t made); /* "jit:avx512_core"; the library's */
 const char *onednn_isa(void);                                /* "avx512_core_bf16" */
+int onednn_lanes(void); /* channels of a block that its kernels like: 16 with AVX-512, 8 without */
 
 #endif

@@ -65,6 +65,12 @@ dnnl_format_tag_t onednn_packed(int64_t k, int64_t n)
     return DNNL_VERSION_MAJOR < 3 || whole ? dnnl_format_tag_any : dnnl_ab;
 }
 
+int onednn_lanes(void)
+{
+    const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa();
+    return (isa & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core ? 16 : 8;
+}
+
 static dnnl_primitive_attr_t attributes(const struct onednn_use *use)
 {
     dnnl_primitive_attr_t attr;

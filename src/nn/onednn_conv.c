@@ -75,12 +75,14 @@ static void found_house(struct dn *dn, const struct dn_conv_spec *spec, const st
     struct conv_dims d = conv_dims(&spec->shape);
     const onednn_desc *chosen = forward ? dn_query(forward, dnnl_query_dst_md) : NULL;
     struct view view;
-    bool blocked = dn->blocked && (forward || spec->shape.out % 16 == 0);
+    const int lanes = onednn_lanes();
+    const dnnl_format_tag_t groups = lanes == 16 ? dnnl_nChw16c : dnnl_nChw8c;
+    bool blocked = dn->blocked && spec->shape.out % lanes == 0;
     bool expressible = chosen && dn_view_of(&view, chosen);
     if (expressible && !(dn->blocked && view.groups == 1 && view.lanes > 1))
         dn->house = dn_layout_of(dn, chosen);
     else
-        dn->house = dn_layout_of(dn, dn_describe(dn, 4, d.dst, spec->type, blocked ? dnnl_nChw16c : dnnl_nchw));
+        dn->house = dn_layout_of(dn, dn_describe(dn, 4, d.dst, spec->type, blocked ? groups : dnnl_nchw));
 }
 
 /* Weights of our own convolution. */
