@@ -97,6 +97,11 @@ int64_t network_value_bytes(const struct network *net); /* of activations and th
 /* Table of nodes, shapes, parameters, FLOPs and bytes, for `cfn model`; text owned by the arena. */
 char *network_describe(struct network *net, struct arena *arena);
 
+/* A sentence about the node that took most time among those more than ten times slower per operation than the others of
+ * its kind, as far as that is felt (2 % of the time of all nodes); NULL if there is none. Of this rank's steps so far;
+ * owned by the arena. */
+const char *network_slow_node(const struct network *net, struct arena *arena);
+
 /* The precision a configuration names ("fp32", "bf16"): single where a rank's processor has no instructions for
  * bfloat16, with a note on rank 0. Collective. */
 enum value_type network_precision(struct world *world, const char *name);

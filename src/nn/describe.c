@@ -22,6 +22,49 @@ int64_t network_value_bytes(const struct network *net)
     return net->value_bytes;
 }
 
+static double node_seconds(const struct network *net, int node)
+{
+    const double *seconds = net->ops[node].seconds;
+    return seconds[PASS_FORWARD] + seconds[PASS_BACKWARD] + seconds[PASS_INFER];
+}
+
+/* Operations a second of the nodes of node `i`'s kind, without itself; 0 where it is the only one. */
+static double rate_of_others(const struct network *net, int i)
+{
+    double flops = 0.0, seconds = 0.0;
+    for (int k = 0; k < net->graph->count; k++)
+        if (k != i && net->graph->nodes[k].kind == net->graph->nodes[i].kind) {
+            flops += node_flops(net->graph, k, net->spec.train);
+            seconds += node_seconds(net, k);
+        }
+    return seconds > 0.0 ? flops / seconds : 0.0;
+}
+
+const char *network_slow_node(const struct network *net, struct arena *arena)
+{
+    const double slow = 10.0, felt = 0.02;
+    double all = 0.0, most = 0.0, ratio = 0.0;
+    int found = NONE;
+    for (int i = 0; i < net->graph->count; i++)
+        all += node_seconds(net, i);
+    for (int i = 0; i < net->graph->count; i++) {
+        const double flops = node_flops(net->graph, i, net->spec.train), seconds = node_seconds(net, i);
+        const double times = flops > 0.0 ? rate_of_others(net, i) * seconds / flops : 0.0;
+        if (times > slow && seconds > felt * all && seconds > most) {
+            found = i;
+            most = seconds;
+            ratio = times;
+        }
+    }
+    if (found == NONE)
+        return NULL;
+    return arena_printf(arena,
+                        "%s runs %.0f times slower per operation than other nodes of its kind (%s) and takes %.0f %% "
+                        "of the time: `cfn bench-model %s --kernels` names kernels",
+                        net->graph->nodes[found].name, ratio, net->ops[found].kind->name, 100.0 * most / all,
+                        net->spec.backbone);
+}
+
 static int64_t node_parameters(const struct network *net, const struct node *node)
 {
     int64_t count = 0;

@@ -13,6 +13,7 @@
 #include "base/timer.h"
 #include "dist/tree.h"
 #include "math/blas.h"
+#include "nn/bench.h"
 #include "nn/network.h"
 #include "stage/stage.h"
 
@@ -258,6 +259,33 @@ static void check_blas(struct selftest *t)
            t->world->threads, t->world->threads == 1 ? "" : "s", 2.0 * M * M * M / best * 1e-9, worst);
 }
 
+/* What every backbone would run, trained and not, at the sizes of the demo and of publications: none of the library's
+ * reference code. */
+static void check_primitives(struct selftest *t)
+{
+    enum { BATCH = 8, CLASSES = 10 };
+    static const struct {
+        const char *backbone;
+        int size;
+    } cases[] = { { "resnet18", 64 },     { "resnet50", 224 },      { "densenet121", 64 },
+                  { "densenet121", 224 }, { "convnext_tiny", 224 }, { "vit_b_16", 224 } };
+    int primitives = 0, references = 0;
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
+        for (int train = 0; train < 2; train++) {
+            const struct network_spec spec = { .backbone = cases[c].backbone,
+                                               .classes = CLASSES,
+                                               .image_size = cases[c].size,
+                                               .batch = leaves_for(t->world->size) * BATCH,
+                                               .shards = train ? leaves_for(t->world->size) : 1,
+                                               .train = train };
+            const struct bench_result r = bench_kernels(t->world, t->arena, &spec);
+            primitives += r.primitives;
+            references += r.references;
+        }
+    report(t, references == 0, "primitives", "%s, %s: %d of four families, %d of them reference code",
+           network_library(), network_isa(), primitives, references);
+}
+
 /* An untrained resnet18 on a pattern: finite, and the same bits on every rank (they differ where processors do). */
 static void check_network(struct selftest *t)
 {
@@ -295,8 +323,8 @@ int stage_selftest(struct job *job)
 {
     double begin = timer_seconds();
     struct selftest t = { .world = job->world, .arena = job->scratch };
-    static void (*const checks[])(struct selftest *) = { check_ranks, check_tree, check_bandwidth,
-                                                         check_files, check_blas, check_network };
+    static void (*const checks[])(struct selftest *) = { check_ranks, check_tree,       check_bandwidth, check_files,
+                                                         check_blas,  check_primitives, check_network };
     bool fits = world_banner(job->world);
     for (size_t c = 0; c < sizeof checks / sizeof *checks; c++) {
         struct arena_mark mark = arena_mark(t.arena);

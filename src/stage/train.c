@@ -381,6 +381,9 @@ int stage_train(struct job *job)
             break;
     }
     store_close(t.store);
+    const char *slow = network_slow_node(t.net, job->run);
+    if (slow)
+        log_info("train: %s", slow);
     double images = (double)t.config->batch * ((double)t.steps * t.progress[AT_EPOCH] + t.progress[AT_STEP] - first);
     phase_count("images", images / job->world->size); /* counts add up over ranks */
     if ((int)t.progress[AT_EPOCH] < t.config->epochs) {

@@ -19,6 +19,7 @@
 #include "formula.h"
 #include "math/adam.h"
 #include "math/half_product.h"
+#include "nn/engine.h"
 #include "nn/network.h"
 
 enum { SIZE = 33, CLASSES = 3, STEPS = 3, TOKENS_SIZE = 32, TOKENS_STEPS = 2 };
@@ -274,6 +275,39 @@ static void depthwise(void **state)
     assert_true(last_bytes < bytes);
 }
 
+/* A node that is far slower than its kind is named, unless nobody feels it. */
+static void slow_node(void **state)
+{
+    (void)state;
+    enum { FAST = 30 };
+    struct arena *arena = arena_create("test", 1 << 20);
+    struct network_spec spec = { .backbone = "resnet18",
+                                 .classes = CLASSES,
+                                 .image_size = SIZE,
+                                 .batch = 8,
+                                 .shards = 8,
+                                 .train = true,
+                                 .plan_only = true };
+    struct network *net = network_create(world, arena, &spec);
+    int conv = NONE;
+    for (int i = 0; i < net->graph->count; i++) {
+        net->ops[i].seconds[PASS_FORWARD] = 1e-11 * node_flops(net->graph, i, true);
+        conv = strcmp(net->graph->nodes[i].name, "layer4.1.conv2") == 0 ? i : conv;
+    }
+    assert_true(conv != NONE);
+    assert_null(network_slow_node(net, arena));
+    net->ops[conv].seconds[PASS_BACKWARD] = FAST * net->ops[conv].seconds[PASS_FORWARD];
+    const char *text = network_slow_node(net, arena);
+    assert_non_null(text);
+    assert_non_null(strstr(text, "layer4.1.conv2 runs 31 times slower"));
+    /* The same where another kind takes nearly all the time. */
+    for (int i = 0; i < net->graph->count; i++)
+        net->ops[i].seconds[PASS_FORWARD] *= net->graph->nodes[i].kind == NODE_NORM ? 1e6 : 1.0;
+    assert_null(network_slow_node(net, arena));
+    network_close(net);
+    arena_destroy(arena);
+}
+
 /* Sums in any order: the same on all ranks of a launch, and near the exact ones. */
 static void any_order(void **state)
 {
@@ -290,12 +324,13 @@ static void any_order(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(global_statistics), cmocka_unit_test(little_kept),
-                                        cmocka_unit_test(one_image_a_shard), cmocka_unit_test(shard_statistics),
-                                        cmocka_unit_test(bfloat16),          cmocka_unit_test(dense),
-                                        cmocka_unit_test(dense_in_bfloat16), cmocka_unit_test(pieces),
-                                        cmocka_unit_test(any_order),         cmocka_unit_test(tokens),
-                                        cmocka_unit_test(checkpointed),      cmocka_unit_test(depthwise) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(global_statistics), cmocka_unit_test(little_kept), cmocka_unit_test(one_image_a_shard),
+        cmocka_unit_test(shard_statistics),  cmocka_unit_test(bfloat16),    cmocka_unit_test(dense),
+        cmocka_unit_test(dense_in_bfloat16), cmocka_unit_test(pieces),      cmocka_unit_test(any_order),
+        cmocka_unit_test(slow_node),         cmocka_unit_test(tokens),      cmocka_unit_test(checkpointed),
+        cmocka_unit_test(depthwise)
+    };
     world = world_start(&argc, &argv);
     return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
 }
