@@ -10,17 +10,17 @@ from parity_network import dump
 
 # backbone, size, batch, classes, multi-label, steps, lift of biases
 RESNET = [
-    ("resnet18", 64, 8, 7, 0, 10, 0),
-    ("resnet18", 65, 8, 3, 1, 3, 0),
-    ("resnet18", 96, 4, 2, 0, 3, 0),
-    ("resnet18", 224, 4, 7, 0, 2, 0),
-    ("resnet50", 128, 4, 5, 0, 2, 0),
+    ("resnet18", 64, 8, 7, 0, 10, 3),
+    ("resnet18", 65, 8, 3, 1, 3, 3),
+    ("resnet18", 96, 4, 2, 0, 3, 3),
+    ("resnet18", 224, 4, 7, 0, 2, 3),
+    ("resnet50", 128, 4, 5, 0, 2, 3),
     ("resnet50", 64, 12, 5, 0, 10, 3),
 ]
 DENSENET = [
     ("densenet121", 64, 8, 5, 0, 10, 3),
     ("densenet121", 75, 4, 3, 1, 3, 3),
-    ("densenet121", 96, 4, 5, 0, 2, 0),
+    ("densenet121", 96, 4, 5, 0, 2, 3),
 ]
 CONVNEXT = [
     ("convnext_tiny", 64, 4, 7, 0, 10, 0),

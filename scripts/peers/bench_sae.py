@@ -2,8 +2,9 @@
 """`make bench-peers PEERS=sae`: training the sparse autoencoder beside PyTorch, one epoch of each in turn.
 
 Usage: bench_sae.py [THREADS [SECONDS]]    measures for SECONDS (45) after the warm-up; medians; build/peers/sae.json
-N = K = 8192, D = 1024, batch 4096. Both run in single precision and with products in bf16 (PyTorch: autocast); the
-better mode of each counts.
+N = K = 8192, D = 1024, batch 4096. Both run in single precision and, where processor and library have it, with products
+in bf16 (PyTorch: autocast); the better mode of each counts. To hold both to AVX2 on a newer processor:
+ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 BLIS_ARCH_TYPE=3 (the number of haswell in BLIS 0.9).
 """
 import json
 import os
@@ -15,8 +16,12 @@ import time
 if "MALLOC_TOP_PAD_" not in os.environ:  # PyTorch's best mode: memory that it gave back stays with the process
     os.environ.update(MALLOC_MMAP_MAX_="0", MALLOC_TRIM_THRESHOLD_=str(1 << 40), MALLOC_TOP_PAD_=str(1 << 28))
     os.execv(sys.executable, [sys.executable, *sys.argv])
-if "avx512vl" in open("/proc/cpuinfo", encoding="utf-8").read():  # else BLIS below PyTorch may run scalar code
+FLAGS = open("/proc/cpuinfo", encoding="utf-8").read()
+if "avx512vl" in FLAGS:  # else BLIS below PyTorch may run scalar code
     os.environ.setdefault("BLIS_ARCH_TYPE", "0")
+HELD = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL")
+HALF = ("avx512_bf16" in FLAGS or "amx_bf16" in FLAGS) and ("BF16" in HELD or "AMX" in HELD or HELD in ("ALL", "DEFAULT"))
+MODES = ("", "-bf16") if HALF else ("",)  # of ours
 import torch
 
 N, D, K, BATCH, TOP = 8192, 1024, 8192, 4096, 64
@@ -79,24 +84,28 @@ class Ours:
 
 
 ours = Ours()
-peers = {"relu": Peer(0, False), "relu bf16": Peer(0, True), "topk": Peer(TOP, False), "topk bf16": Peer(TOP, True)}
+peers = {"relu": Peer(0, False), "topk": Peer(TOP, False)}
+if HALF:
+    peers.update({"relu bf16": Peer(0, True), "topk bf16": Peer(TOP, True)})
 rows = [("relu, dense codes", "relu-dense", "relu", "1.1"), ("relu, sparse codes", "relu-sparse", "relu", "3"),
         ("topk k=64", "topk", "topk", "4"), ("batchtopk k=64", "batchtopk", "topk", "-")]
 print(f"PyTorch {torch.__version__}, {THREADS} threads, ours {ours.ready}; N {N}, D {D}, K {K}, batch {BATCH}", flush=True)
 mine, theirs, active = {}, {}, {}
 for row in rows:
-    ours.epoch(row[1])
-    ours.epoch(row[1] + "-bf16")
+    for mode in MODES:
+        ours.epoch(row[1] + mode)
 start = time.time()
 while not mine or time.time() - start < LIMIT:
-    for name in ("relu", "relu bf16"):
-        theirs.setdefault(name, []).append(peers[name].epoch())
+    for name in peers:
+        if name.startswith("relu"):
+            theirs.setdefault(name, []).append(peers[name].epoch())
     for _, case, _, _ in rows:
-        for mode in (case, case + "-bf16"):
+        for mode in (case + mode for mode in MODES):
             seconds, active[mode] = ours.epoch(mode)
             mine.setdefault(mode, []).append(seconds)
-    for name in ("topk", "topk bf16"):
-        theirs.setdefault(name, []).append(peers[name].epoch())
+    for name in peers:
+        if name.startswith("topk"):
+            theirs.setdefault(name, []).append(peers[name].epoch())
 score = ours.epoch("score")[0]
 own, middle = ({name: statistics.median(v) for name, v in of.items()} for of in (mine, theirs))
 print(f"medians of {len(mine['topk'])} epochs each, in turn\n")
@@ -104,13 +113,14 @@ print("| what | L0 | ours | PyTorch | fp32 beside fp32 | best beside best | want
 print("| --- | --- | --- | --- | --- | --- | --- |")
 out = []
 for what, case, peer, wanted in rows:
-    best = min((peer, peer + " bf16"), key=middle.get)
-    half = own[case + "-bf16"]
-    ratio, single = middle[best] / half, middle[peer] / own[case]
-    modes = f"fp32 {middle[peer]:.2f} s, bf16 {middle[peer + ' bf16']:.2f} s"
-    print(f"| {what} | {active[case]:.0f} | fp32 {own[case]:.2f} s, bf16 {half:.2f} s | {modes} | {single:.1f} | "
-          f"{ratio:.2f} | {wanted} |")
-    out.append({"what": what, "l0": active[case], "ours": half, "ours_fp32": own[case], "peer": middle[best],
+    best = min((name for name in peers if name.startswith(peer)), key=middle.get)
+    fastest = min(own[case + mode] for mode in MODES)
+    ratio, single = middle[best] / fastest, middle[peer] / own[case]
+    told = [f"fp32 {own[case]:.2f} s", f"fp32 {middle[peer]:.2f} s"]
+    if HALF:
+        told = [told[0] + f", bf16 {own[case + '-bf16']:.2f} s", told[1] + f", bf16 {middle[peer + ' bf16']:.2f} s"]
+    print(f"| {what} | {active[case]:.0f} | {told[0]} | {told[1]} | {single:.1f} | {ratio:.2f} | {wanted} |")
+    out.append({"what": what, "l0": active[case], "ours": fastest, "ours_fp32": own[case], "peer": middle[best],
                 "mode": best, "ratio": ratio, "ratio_fp32": single, "wanted": wanted})
 print(f"| monosemanticity, {K} neurons, {N} rows | | {score:.2f} s | | | | under 10 s |")
 out.append({"what": "monosemanticity", "ours": score, "wanted": "under 10 s"})

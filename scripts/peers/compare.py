@@ -42,6 +42,11 @@ def tcmalloc(root=""):
     return found[0][len(root):] if found else None
 
 
+def root_of(release):
+    default = os.path.join(HERE, "../../build/roots/debian" + release)
+    return os.path.realpath(os.environ.get("DEBIAN%s_ROOT" % release, default)) if release else ""
+
+
 def clean_environment(args):
     env = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_") and k != "LD_PRELOAD"}
     env["OMP_NUM_THREADS"] = str(args.threads)
@@ -57,17 +62,15 @@ def last_json(command, env, script=None):
     return json.loads(done.stdout[done.stdout.index("{"):])
 
 
-def run_torch(args, backbone, mode, preload, root):
-    """root: of another release's system, "" for this one."""
+def run_torch(args, backbone, mode, preload, release):
+    """release: of Debian, in a root of its own (scripts/on-debian), "" for this system."""
     env = clean_environment(args)
     words = [backbone, mode, "--batch", str(args.batch), "--size", str(args.size), "--threads", str(args.threads)]
     words += ["--seconds", str(args.seconds)]
     with open(os.path.join(HERE, "torch_mode.py")) as file:
         script = file.read()
-    inside = ["env", "LD_PRELOAD=" + tcmalloc(root)] if preload else []
-    if root:
-        env.update({"HOME": "/root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
-    enter = ["chroot", root] if root else []
+    inside = ["env", "LD_PRELOAD=" + tcmalloc(root_of(release))] if preload else []
+    enter = [os.path.join(HERE, "..", "on-debian"), release] if release else []
     return last_json(enter + inside + ["/usr/bin/python3", "-"] + words, env, script)
 
 
@@ -105,17 +108,18 @@ def is_slow(results, name, trains):
 
 def measure(args, backbone):
     jobs = [("cfn " + p, None, None, True, "") for p in args.precisions]
-    for root, who in (("", "torch "),) + (((args.root, "torch@root "),) if args.root else ()):
-        for mode, preload, trains in NEWER if root else MODES:
-            if not preload or tcmalloc(root):
-                jobs.append((who + mode + ("+tcmalloc" if preload else ""), mode, preload, trains, root))
+    for release in [""] + ([args.release] if args.release else []):
+        who = "torch-debian%s " % release if release else "torch "
+        for mode, preload, trains in NEWER if release else MODES:
+            if not preload or tcmalloc(root_of(release)):
+                jobs.append((who + mode + ("+tcmalloc" if preload else ""), mode, preload, trains, release))
     results = {job[0]: [] for job in jobs}
     for turn in range(args.rounds):
         at = turn * 3 % len(jobs)
-        for name, mode, preload, trains, root in jobs[at:] + jobs[:at]:
+        for name, mode, preload, trains, release in jobs[at:] + jobs[:at]:
             if turn > 0 and (not results[name] if not mode else is_slow(results, name, trains)):
                 continue
-            got = run_torch(args, backbone, mode, preload, root) if mode else run_cfn(args, backbone, name.split()[1])
+            got = run_torch(args, backbone, mode, preload, release) if mode else run_cfn(args, backbone, name.split()[1])
             if not got:
                 continue
             results[name].append(got)
@@ -187,8 +191,7 @@ def main():
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--results", default="build/peers")
-    parser.add_argument("--root", default=os.environ.get("PEER_ROOT", ""),
-                        help="a system of another release: its PyTorch is measured too")
+    parser.add_argument("--release", default="", help="of Debian, 12 or 13: its PyTorch, in its own root, is measured too")
     parser.add_argument("--table", action="store_true", help="no measurement: the table of what is there")
     args = parser.parse_args()
     args.cfn = os.environ.get("CFN", "build/gcc/cfn")

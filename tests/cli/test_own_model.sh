@@ -106,7 +106,7 @@ ends "cannot be embedded with" 65 "it has no head" "$CFN" embed "${flags[@]}" --
 rm -r out/t/resnet18
 
 # A corpus from before image.exif: its record lacks the key.
-ends "the corpus is valid" 0 "run: pack      done before" "$CFN" run "${flags[@]}" --dry-run
+ends "the corpus is valid" 0 "run: pack      done before" "$CFN" run "${flags[@]}" --set train.batch=4 --dry-run
 "$CFN" pack "${flags[@]}" --set image.exif=true --force > log 2>&1
 $python - <<'PY'
 import h5py
@@ -117,8 +117,8 @@ with h5py.File("out/t/corpus.h5", "r+") as f:
     f["run"].attrs["settings"] = text.replace("image.exif=true\n", "")
 PY
 ends "a key that came later, at its default, is no change" 0 "run: pack      done before" \
-    "$CFN" run "${flags[@]}" --set image.exif=true --dry-run
-ends "another value is" 0 "made with nothing, now image.exif=false" "$CFN" run "${flags[@]}" --dry-run
+    "$CFN" run "${flags[@]}" --set image.exif=true --set train.batch=4 --dry-run
+ends "another value is" 0 "made with nothing, now image.exif=false" "$CFN" run "${flags[@]}" --set train.batch=4 --dry-run
 
 for wrong in image.mean=0.1,0.2 image.mean=2 image.std=0 image.std=red image.resize=16; do
     ends "$wrong is refused" 78 "${wrong%%=*}: expected" "$CFN" pack "${flags[@]}" --set $wrong

@@ -3,8 +3,8 @@
  * run-tests: first
  *
  * Of millions of relus some sit within rounding of zero; where one decides otherwise than in double, gradients of the
- * layers before it move by 1e-3 to 1e-2, in PyTorch's single precision too. The cases of resnet18 at 64 and 96 pixels
- * have none; in those of densenet121 at 64 and 75 and of resnet50 at 64, biases lifted off zero leave next to none.
+ * layers before it move by 1e-3 to 1e-2, in PyTorch's single precision too. Biases of norms lifted off zero leave next
+ * to none in the networks with relus: none in the small cases, some in the two large ones.
  *
  * In bfloat16 (8 bits) scores in evaluation are within 3e-2. In a training step, with statistics over a few tiny
  * images, resnet18's are within 6e-2 (PyTorch's autocast: 3.0e-2, as ours); resnet50's with formula weights are off by
@@ -23,17 +23,17 @@
 
 static const struct parity_rule resnet[] = {
     { "resnet18", 64, 1e-4, 1e-4, 1e-3, 3e-2, 6e-2, 0.0, false },
-    { "resnet18", 65, 5e-3, 2e-2, 1e-3, 3e-2, 6e-2, 0.0, false },
+    { "resnet18", 65, 1e-3, 1e-3, 1e-3, 3e-2, 6e-2, 0.0, false },
     { "resnet18", 96, 1e-4, 1e-4, 1e-3, 3e-2, 6e-2, 0.0, false },
-    { "resnet18", 224, 5e-3, 2e-2, 1e-3, 3e-2, 6e-2, 0.0, true },
-    { "resnet50", 128, 2e-2, 5e-2, 1e-2, 3e-2, 0.0, 0.0, true },
+    { "resnet18", 224, 5e-3, 5e-3, 1e-3, 3e-2, 6e-2, 0.0, true },
+    { "resnet50", 128, 5e-3, 5e-3, 1e-3, 3e-2, 0.0, 0.0, true },
     { "resnet50", 64, 1e-3, 1e-3, 1e-3, 3e-2, 0.0, 0.0, false },
     { NULL },
 };
 static const struct parity_rule densenet[] = {
     { "densenet121", 64, 1e-3, 1e-3, 1e-3, 3e-2, 3e-2, 0.0, false },
     { "densenet121", 75, 1e-3, 1e-3, 1e-3, 3e-2, 3e-2, 0.0, false },
-    { "densenet121", 96, 2e-2, 5e-2, 1e-3, 3e-2, 1e-1, 0.0, true },
+    { "densenet121", 96, 1e-3, 1e-3, 1e-3, 3e-2, 1e-1, 0.0, true },
     { NULL },
 };
 static const struct parity_rule convnext[] = {
