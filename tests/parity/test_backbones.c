@@ -26,7 +26,7 @@ static const struct parity_rule resnet[] = {
     { "resnet18", 65, 1e-3, 1e-3, 1e-3, 3e-2, 6e-2, 0.0, false },
     { "resnet18", 96, 1e-4, 1e-4, 1e-3, 3e-2, 6e-2, 0.0, false },
     { "resnet18", 224, 5e-3, 5e-3, 1e-3, 3e-2, 6e-2, 0.0, true },
-    { "resnet50", 128, 5e-3, 5e-3, 1e-3, 3e-2, 0.0, 0.0, true },
+    { "resnet50", 128, 2e-2, 2e-2, 1e-3, 3e-2, 0.0, 0.0, true },
     { "resnet50", 64, 1e-3, 1e-3, 1e-3, 3e-2, 0.0, 0.0, false },
     { NULL },
 };
