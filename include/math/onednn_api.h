@@ -68,6 +68,8 @@ dnnl_primitive_desc_t onednn_matmul(const struct onednn_use *use, const onednn_d
                                     const onednn_desc *bias, const onednn_desc *c);
 dnnl_primitive_desc_t onednn_reorder(const struct onednn_use *use, const onednn_desc *to, const onednn_desc *from);
 
+/* Whether the library may be asked which layouts a convolution likes best; otherwise it is told. */
+bool onednn_weighs_layouts(void);
 const char *onednn_kernel(const_dnnl_primitive_desc_t made); /* "jit:avx512_core"; the library's */
 const char *onednn_isa(void);                                /* "avx512_core_bf16" */
 int onednn_lanes(void); /* channels of a block that its kernels like: 16 with AVX-512, 8 without */

@@ -65,6 +65,12 @@ dnnl_format_tag_t onednn_packed(int64_t k, int64_t n)
     return DNNL_VERSION_MAJOR < 3 || whole ? dnnl_format_tag_any : dnnl_ab;
 }
 
+bool onednn_weighs_layouts(void)
+{
+    /* 3.7.2 divides by zero over 1x1 convolutions (resnet50, densenet121) on some processors with AVX-512. */
+    return DNNL_VERSION_MAJOR < 3;
+}
+
 int onednn_lanes(void)
 {
     const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa();
