@@ -35,7 +35,7 @@ for classes in 1000, 3:
         del short["layer3.0.conv1.weight"]
         torch.save(short, "short.pth")
         wide = dict(state)
-        wide["conv1.weight"] = torch.zeros(64, 1, 7, 7)
+        wide["conv1.weight"] = torch.zeros(64, 4, 7, 7)
         torch.save(wide, "wide.pth")
 PY
 flags=(--data tiny --result_dir out --backbone resnet18 --set log_level=normal --set threads=1 --set image.size=32
