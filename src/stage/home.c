@@ -52,7 +52,7 @@ bool home_imported(struct job *job, const char *path, const char **encoder)
         return false;
     struct store *store = store_open(job->world, job->run, path);
     bool imported = store_get_text(store, "/run", "stage", &stage) && strcmp(stage, "import") == 0;
-    if (!store_get_text(store, "/", "encoder", encoder))
+    if (imported && !store_get_text(store, "/", "encoder", encoder))
         *encoder = job->config->run.backbone;
     store_close(store);
     return imported;

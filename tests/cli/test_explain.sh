@@ -45,6 +45,7 @@ for kind in grey multi plain; do
     cmp "$tmp/page1" "$tmp/page3"
     say $? "$kind: the same page at 1 and 3 ranks"
     page=$tmp/${kind}3/$run/report/index.html
+    ! grep -q "computed elsewhere" "$page" && grep -q "<h1>What the network sees" "$page"; say $? "$kind: the page is about the run's own network"
     case $kind in
         plain) ! grep -q "Choice of the autoencoder" "$page" ;;
         *) grep -q "Choice of the autoencoder" "$page" && grep -q "Kept: neurons=96 k=8, the one of smallest FVU" "$page" &&
