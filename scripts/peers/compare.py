@@ -3,13 +3,16 @@
 
 Each measurement is a process of its own, and a round runs every mode once, each
 round starting at another one. A PyTorch mode slower than half the best of its
-kind after the first round is not repeated. Results are kept as one JSON file a
-backbone, so the table can be made from runs at different times.
+kind after the first round is not repeated, one that has not ended after --limit
+seconds is given up. Where the libraries are held to instructions without
+bfloat16 (ONEDNN_MAX_CPU_ISA), its modes are left out. Results are kept as one
+JSON file a backbone, so the table can be made from runs at different times.
 """
 import argparse
 import glob
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -53,13 +56,28 @@ def clean_environment(args):
     return env
 
 
-def last_json(command, env, script=None):
-    """The JSON a command prints, or None when it ends with an error; `script` is its standard input."""
-    done = subprocess.run(command, env=env, capture_output=True, text=True, input=script)
-    if done.returncode != 0:
-        print("  %s: exit %d: %s" % (" ".join(command[:4]), done.returncode, done.stderr.strip()[-300:]), file=sys.stderr)
+def has_bf16():
+    """Of processor and libraries, which may be held to the instructions of an older one."""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        flags = file.read()
+    held = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL")
+    return ("avx512_bf16" in flags or "amx_bf16" in flags) and ("BF16" in held or "AMX" in held or held in ("ALL", "DEFAULT"))
+
+
+def last_json(command, env, limit, script=None):
+    """The JSON a command prints, or None when it ends with an error or not in time; `script` is its standard input."""
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, start_new_session=True) as process:
+        try:
+            out, err = process.communicate(script, timeout=limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # and what it started in another root
+            print("  %s: no end after %d s" % (" ".join(command[:4]), limit), file=sys.stderr)
+            return None
+    if process.returncode != 0:
+        print("  %s: exit %d: %s" % (" ".join(command[:4]), process.returncode, err.strip()[-300:]), file=sys.stderr)
         return None
-    return json.loads(done.stdout[done.stdout.index("{"):])
+    return json.loads(out[out.index("{"):])
 
 
 def run_torch(args, backbone, mode, preload, release):
@@ -71,7 +89,7 @@ def run_torch(args, backbone, mode, preload, release):
         script = file.read()
     inside = ["env", "LD_PRELOAD=" + tcmalloc(root_of(release))] if preload else []
     enter = [os.path.join(HERE, "..", "on-debian"), release] if release else []
-    return last_json(enter + inside + ["/usr/bin/python3", "-"] + words, env, script)
+    return last_json(enter + inside + ["/usr/bin/python3", "-"] + words, env, args.limit, script)
 
 
 def run_cfn(args, backbone, precision):
@@ -80,7 +98,7 @@ def run_cfn(args, backbone, precision):
         env.pop(name, None)
     command = [args.cfn, "bench-model", backbone, "--batch", str(args.batch), "--size", str(args.size)]
     command += ["--threads", str(args.threads), "--precision", precision, "--shards", str(args.shards)]
-    got = last_json(command + ["--seconds", str(args.seconds), "--json"], env)
+    got = last_json(command + ["--seconds", str(args.seconds), "--json"], env, args.limit)
     if not got:
         return None
     return {
@@ -111,7 +129,7 @@ def measure(args, backbone):
     for release in [""] + ([args.release] if args.release else []):
         who = "torch-debian%s " % release if release else "torch "
         for mode, preload, trains in NEWER if release else MODES:
-            if not preload or tcmalloc(root_of(release)):
+            if (not preload or tcmalloc(root_of(release))) and (args.bf16 or mode not in LOW):
                 jobs.append((who + mode + ("+tcmalloc" if preload else ""), mode, preload, trains, release))
     results = {job[0]: [] for job in jobs}
     for turn in range(args.rounds):
@@ -189,11 +207,13 @@ def main():
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--shards", type=int, default=4)
-    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"] if has_bf16() else ["fp32"])
+    parser.add_argument("--limit", type=float, default=240, help="seconds a mode may take")
     parser.add_argument("--results", default="build/peers")
     parser.add_argument("--release", default="", help="of Debian, 12 or 13: its PyTorch, in its own root, is measured too")
     parser.add_argument("--table", action="store_true", help="no measurement: the table of what is there")
     args = parser.parse_args()
+    args.bf16 = "bf16" in args.precisions
     args.cfn = os.environ.get("CFN", "build/gcc/cfn")
     os.makedirs(args.results, exist_ok=True)
     tables = {}

@@ -302,8 +302,9 @@ static void test_hostile_zip(void **state)
     expect_refused(patched(written(write_zip), "archive/data.pkl", "archive/data.pkx", 16), "without data.pkl");
     expect_refused(with_field(written(write_zip), 1, 10, 8, 8, 2), "damaged");
     expect_refused(with_field(written(write_zip), 1, 10, 8, 12, 2), "compressed by another method");
-    expect_refused(with_field(written(write_zip), 1, 24, 22, 0x7fffffff, 4), "sizes that do not fit");
-    expect_refused(with_field(written(write_zip), 1, 24, 22, 20, 4), "sizes that do not fit");
+    /* libzip 1.11 sees these when it opens the archive, earlier ones leave them to us. */
+    expect_refused(with_field(written(write_zip), 1, 24, 22, 0x7fffffff, 4), "sizes");
+    expect_refused(with_field(written(write_zip), 1, 24, 22, 20, 4), "sizes");
     expect_refused(with_field(written(write_zip), 1, 20, 0, 20, 4), "");
     expect_refused(with_field(written(write_zip), 1, 16, 14, 1234, 4), "damaged");
     expect_refused(with_field(written(write_zip), 1, 8, 6, 1, 2), "");
