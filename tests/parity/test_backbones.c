@@ -28,25 +28,25 @@ static const struct parity_rule resnet[] = {
     { "resnet18", 224, 5e-3, 5e-3, 1e-3, 3e-2, 6e-2, 0.0, true },
     { "resnet50", 128, 2e-2, 2e-2, 1e-3, 3e-2, 0.0, 0.0, true },
     { "resnet50", 64, 1e-3, 1e-3, 1e-3, 3e-2, 0.0, 0.0, false },
-    { NULL },
+    { .backbone = NULL },
 };
 static const struct parity_rule densenet[] = {
     { "densenet121", 64, 1e-3, 1e-3, 1e-3, 3e-2, 3e-2, 0.0, false },
     { "densenet121", 75, 1e-3, 1e-3, 1e-3, 3e-2, 3e-2, 0.0, false },
     { "densenet121", 96, 1e-3, 1e-3, 1e-3, 3e-2, 1e-1, 0.0, true },
-    { NULL },
+    { .backbone = NULL },
 };
 static const struct parity_rule convnext[] = {
     { "convnext_tiny", 64, 1e-3, 1e-3, 1e-3, 3e-2, 3e-2, 6e-2, true },
     { "convnext_tiny", 75, 1e-3, 1e-3, 1e-3, 3e-2, 3e-2, 6e-2, false },
     { "convnext_base", 64, 1e-3, 1e-3, 1e-3, 3e-2, 3e-2, 6e-2, true },
-    { NULL },
+    { .backbone = NULL },
 };
 static const struct parity_rule vit[] = {
     { "vit_b_16", 48, 1e-3, 1e-3, 1e-3, 3e-2, 3e-2, 6e-2, true },
     { "vit_b_16", 32, 1e-3, 1e-3, 1e-3, 3e-2, 3e-2, 6e-2, false },
     { "vit_b_16", 224, 1e-3, 1e-3, 1e-3, 3e-2, 3e-2, 6e-2, true },
-    { NULL },
+    { .backbone = NULL },
 };
 
 struct cut {
