@@ -44,10 +44,10 @@ struct onednn_blocking {
 };
 bool onednn_blocking(struct onednn_blocking *out, const onednn_desc *desc); /* false: lies in another way */
 
-/* Whether the library's reorder does it right. Where not, onednn_copy does it, in plain loops: floats to floats or
- * bf16, zero where blocks are padded. */
-bool onednn_reorders(const onednn_desc *to, const onednn_desc *from);
-void onednn_copy(const onednn_desc *to, void *out, const onednn_desc *from, const float *in);
+/* Whether the library's reorder between these layouts gives the right values. Where not, they are floats that become
+ * bf16, and onednn_pack does it in plain loops: to nearest, zero where blocks are padded. */
+bool onednn_reorder_is_right(const onednn_desc *to, const onednn_desc *from);
+void onednn_pack(const onednn_desc *to, uint16_t *out, const onednn_desc *from, const float *in);
 
 /* What every primitive is made for. */
 struct onednn_use {

@@ -11,6 +11,8 @@ struct preprocess preprocess_configured(const struct job *job);
  * EXIT_BAD_CONFIG; one that was not gives way, and `say` logs it. Files without these attributes: as configured.
  * Collective. */
 struct preprocess preprocess_of_model(struct job *job, struct store *model, bool say);
+/* Warns when a model to be trained further with `view` was made with another. Collective. */
+void preprocess_compare(struct job *job, struct store *model, const struct preprocess *view);
 /* The same of embeddings.h5 of this run. Collective. */
 struct preprocess preprocess_of_run(struct job *job);
 /* Keeps it as attributes of a file that is being written. Collective. */

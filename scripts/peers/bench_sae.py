@@ -13,15 +13,14 @@ import subprocess
 import sys
 import time
 
+from processor import flags, has_bf16
+
 if "MALLOC_TOP_PAD_" not in os.environ:  # PyTorch's best mode: memory that it gave back stays with the process
     os.environ.update(MALLOC_MMAP_MAX_="0", MALLOC_TRIM_THRESHOLD_=str(1 << 40), MALLOC_TOP_PAD_=str(1 << 28))
     os.execv(sys.executable, [sys.executable, *sys.argv])
-FLAGS = open("/proc/cpuinfo", encoding="utf-8").read()
-if "avx512vl" in FLAGS:  # else BLIS below PyTorch may run scalar code
+if "avx512vl" in flags():  # else BLIS below PyTorch may run scalar code
     os.environ.setdefault("BLIS_ARCH_TYPE", "0")
-HELD = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL")
-HALF = ("avx512_bf16" in FLAGS or "amx_bf16" in FLAGS) and ("BF16" in HELD or "AMX" in HELD or HELD in ("ALL", "DEFAULT"))
-MODES = ("", "-bf16") if HALF else ("",)  # of ours
+MODES = ("", "-bf16") if has_bf16() else ("",)  # of ours
 import torch
 
 N, D, K, BATCH, TOP = 8192, 1024, 8192, 4096, 64
@@ -85,7 +84,7 @@ class Ours:
 
 ours = Ours()
 peers = {"relu": Peer(0, False), "topk": Peer(TOP, False)}
-if HALF:
+if has_bf16():
     peers.update({"relu bf16": Peer(0, True), "topk bf16": Peer(TOP, True)})
 rows = [("relu, dense codes", "relu-dense", "relu", "1.1"), ("relu, sparse codes", "relu-sparse", "relu", "3"),
         ("topk k=64", "topk", "topk", "4"), ("batchtopk k=64", "batchtopk", "topk", "-")]
@@ -117,7 +116,7 @@ for what, case, peer, wanted in rows:
     fastest = min(own[case + mode] for mode in MODES)
     ratio, single = middle[best] / fastest, middle[peer] / own[case]
     told = [f"fp32 {own[case]:.2f} s", f"fp32 {middle[peer]:.2f} s"]
-    if HALF:
+    if has_bf16():
         told = [told[0] + f", bf16 {own[case + '-bf16']:.2f} s", told[1] + f", bf16 {middle[peer + ' bf16']:.2f} s"]
     print(f"| {what} | {active[case]:.0f} | {told[0]} | {told[1]} | {single:.1f} | {ratio:.2f} | {wanted} |")
     out.append({"what": what, "l0": active[case], "ours": fastest, "ours_fp32": own[case], "peer": middle[best],

@@ -17,6 +17,8 @@ import statistics
 import subprocess
 import sys
 
+from processor import has_bf16
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODES = (  # mode of torch_mode.py, with tcmalloc, trains too
     ("plain", False, True),
@@ -54,14 +56,6 @@ def clean_environment(args):
     env = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_") and k != "LD_PRELOAD"}
     env["OMP_NUM_THREADS"] = str(args.threads)
     return env
-
-
-def has_bf16():
-    """Of processor and libraries, which may be held to the instructions of an older one."""
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        flags = file.read()
-    held = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL")
-    return ("avx512_bf16" in flags or "amx_bf16" in flags) and ("BF16" in held or "AMX" in held or held in ("ALL", "DEFAULT"))
 
 
 def last_json(command, env, limit, script=None):

@@ -66,7 +66,7 @@ dnnl_format_tag_t onednn_packed(int64_t k, int64_t n)
     return DNNL_VERSION_MAJOR < 3 || whole ? dnnl_format_tag_any : dnnl_ab;
 }
 
-bool onednn_reorders(const onednn_desc *to, const onednn_desc *from)
+bool onednn_reorder_is_right(const onednn_desc *to, const onednn_desc *from)
 {
     /* The same fault of 3.7.2: weights of three input channels in pairs of bf16. */
     struct onednn_blocking b;
@@ -94,23 +94,18 @@ static int64_t offset_of(const struct onednn_blocking *b, const int64_t *at)
     return offset;
 }
 
-void onednn_copy(const onednn_desc *to, void *out, const onednn_desc *from, const float *in)
+void onednn_pack(const onednn_desc *to, uint16_t *out, const onednn_desc *from, const float *in)
 {
     struct onednn_blocking target, source;
     require(onednn_blocking(&target, to) && onednn_blocking(&source, from), EXIT_INTERNAL,
             "oneDNN: a layout that is not one of blocks");
-    const bool half = onednn_type(to) == dnnl_bf16;
     int64_t at[DNNL_MAX_NDIMS] = { 0 }, count = 1;
     for (int i = 0; i < target.rank; i++)
         count *= target.dims[i];
     memset(out, 0, dnnl_memory_desc_get_size(to));
     for (int64_t n = 0; n < count; n++) {
         const float value = in[offset_of(&source, at)];
-        const int64_t place = offset_of(&target, at);
-        if (half)
-            ((uint16_t *)out)[place] = bf16_from_float(value);
-        else
-            ((float *)out)[place] = value;
+        out[offset_of(&target, at)] = bf16_from_float(value);
         for (int i = target.rank - 1; i >= 0 && ++at[i] == target.dims[i]; i--)
             at[i] = 0;
     }

@@ -271,7 +271,7 @@ struct dn_reorder *dn_reorder_create(struct dn *dn, const struct dn_layout *to, 
     struct dn_reorder *r = arena_array(dn->arena, struct dn_reorder, 1);
     const struct onednn_use use = dn_use(dn, NULL);
     *r = (struct dn_reorder){ .dn = dn, .to = to->md, .from = from->md };
-    if (!onednn_reorders(to->md, from->md))
+    if (!onednn_reorder_is_right(to->md, from->md))
         return r;
     r->call = dn_make(dn, onednn_reorder(&use, to->md, from->md), "a reorder");
     dn_call_arg(dn, r->call, DNNL_ARG_FROM, from->md);
@@ -284,7 +284,7 @@ void dn_reorder(struct dn_reorder *reorder, void *out, const void *in)
     if (reorder->call)
         dn_call_run(reorder->dn, reorder->call, (const void *[]){ in, out });
     else
-        onednn_copy(reorder->to, out, reorder->from, in);
+        onednn_pack(reorder->to, out, reorder->from, in);
 }
 
 struct dn_reorder *dn_staged(struct dn *dn, const struct dn_layout *to, const struct dn_layout *from)

@@ -67,30 +67,54 @@ static void settle(struct job *job, struct store *model, bool say, const char *k
         log_info("%s: %s of %s", key, theirs, store_path(model));
 }
 
-struct preprocess preprocess_of_model(struct job *job, struct store *model, bool say)
+/* Into `own`, whose size is this run's; false: the file says nothing. */
+static bool read_stored(struct job *job, struct store *model, struct preprocess *own)
 {
-    struct preprocess view = preprocess_configured(job), own = view;
     const char *mean, *deviation, *filter;
     int64_t resize;
     if (!store_get_text(model, "/", "image_mean", &mean) || !store_get_text(model, "/", "image_std", &deviation) ||
         !store_get_text(model, "/", "image_interpolation", &filter) ||
         !store_get_i64(model, "/", "image_resize", &resize))
-        return view;
-    bool fine = statistics_read(own.mean, mean, false) && statistics_read(own.deviation, deviation, true) &&
-                (resize == 0 || (resize >= view.size && resize <= 8192));
+        return false;
+    bool fine = statistics_read(own->mean, mean, false) && statistics_read(own->deviation, deviation, true) &&
+                (resize == 0 || (resize >= own->size && resize <= 8192));
     agree(job->world, fine, EXIT_BAD_DATA, "%s: its image_mean, image_std or image_resize is damaged",
           store_path(model));
-    own.resize = (int)resize;
-    own.filter = filter_of(filter);
+    own->resize = (int)resize;
+    own->filter = filter_of(filter);
+    return true;
+}
+
+struct preprocess preprocess_of_model(struct job *job, struct store *model, bool say)
+{
+    struct preprocess view = preprocess_configured(job), own = view;
+    if (!read_stored(job, model, &own))
+        return view;
     if (memcmp(own.mean, view.mean, sizeof own.mean) != 0)
-        settle(job, model, say, "image.mean", mean);
+        settle(job, model, say, "image.mean", numbers(job->run, own.mean));
     if (memcmp(own.deviation, view.deviation, sizeof own.deviation) != 0)
-        settle(job, model, say, "image.std", deviation);
+        settle(job, model, say, "image.std", numbers(job->run, own.deviation));
     if (own.resize != view.resize)
-        settle(job, model, say, "image.resize", arena_printf(job->run, "%lld", (long long)resize));
+        settle(job, model, say, "image.resize", arena_printf(job->run, "%d", own.resize));
     if (own.filter != view.filter)
-        settle(job, model, say, "image.interpolation", filter);
+        settle(job, model, say, "image.interpolation", filters[own.filter]);
     return own;
+}
+
+static const char *described(struct arena *arena, const struct preprocess *p)
+{
+    return arena_printf(arena, "image.mean %s, image.std %s, image.resize %d, image.interpolation %s",
+                        numbers(arena, p->mean), numbers(arena, p->deviation), p->resize, filters[p->filter]);
+}
+
+void preprocess_compare(struct job *job, struct store *model, const struct preprocess *view)
+{
+    struct preprocess own = *view;
+    if (!read_stored(job, model, &own))
+        return;
+    const char *theirs = described(job->run, &own), *ours = described(job->run, view);
+    if (strcmp(theirs, ours) != 0)
+        log_warn("%s was made with %s; it is trained further with %s", store_path(model), theirs, ours);
 }
 
 struct preprocess preprocess_of_run(struct job *job)

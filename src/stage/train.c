@@ -300,6 +300,7 @@ static struct network *make_network(struct trainer *t)
         backbone_import(t->job, net, weights, spec.backbone, spec.image_size);
     } else if (*weights) {
         struct store *start = store_open(t->job->world, t->job->run, weights);
+        preprocess_compare(t->job, start, &t->view);
         backbone_read(net, start, true);
         store_close(start);
     }

@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 
-if sys.argv[1] in ("make", "loads") or "f16." in sys.argv[4]:  # torch takes seconds to start
+if sys.argv[1] in ("make", "loads") or any("f16." in word for word in sys.argv[4:5]):  # torch takes seconds to start
     import torch
     import torchvision
 
