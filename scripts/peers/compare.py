@@ -202,7 +202,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"] if has_bf16() else ["fp32"])
-    parser.add_argument("--limit", type=float, default=240, help="seconds a mode may take")
+    parser.add_argument("--limit", type=float, default=400, help="seconds a mode may take")
     parser.add_argument("--results", default="build/peers")
     parser.add_argument("--release", default="", help="of Debian, 12 or 13: its PyTorch, in its own root, is measured too")
     parser.add_argument("--table", action="store_true", help="no measurement: the table of what is there")
