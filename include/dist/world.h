@@ -54,7 +54,7 @@ void world_min_f64(const struct world *world, double *values, int n);
 /* Rounding varies with rank count and message size: timings, and train.reduction = fast. */
 void world_sum_f64_any_order(const struct world *world, double *values, int n);
 void world_sum_f32_any_order(const struct world *world, float *values, int n);
-/* Rows of all ranks, in rank order, on every rank: out [sum of rows x row_bytes]. */
+/* Rows of all ranks, in rank order, on every rank: out [sum of rows x row_bytes]. `local` may be its place in `out`. */
 void world_allgather_rows(const struct world *world, void *out, const void *local, int64_t rows, size_t row_bytes);
 /* Texts of all ranks joined in rank order on rank 0 (NULL elsewhere); owned by the arena. */
 char *world_gather_text(const struct world *world, struct arena *arena, const char *text);

@@ -121,7 +121,8 @@ static void gather_at_once(const struct world *world, char *out, const void *loc
         sizes[r] = (int)counts[r];
         places[r] = at;
     }
-    dist_check(MPI_Allgatherv(local, sizes[world->rank], MPI_BYTE, out, sizes, places, MPI_BYTE, world_handle(world)),
+    const void *from = local == out + places[world->rank] ? MPI_IN_PLACE : local;
+    dist_check(MPI_Allgatherv(from, sizes[world->rank], MPI_BYTE, out, sizes, places, MPI_BYTE, world_handle(world)),
                "MPI_Allgatherv");
 }
 
@@ -138,7 +139,7 @@ void world_allgather_rows(const struct world *world, void *out, const void *loca
     comm_end(before, mine * (world->size - 1));
     char *part = out;
     for (int r = 0; total > (int64_t)PIECE && r < world->size; part += counts[r++]) {
-        if (r == world->rank)
+        if (r == world->rank && part != local)
             memcpy(part, local, (size_t)mine);
         world_broadcast(world, part, (size_t)counts[r], r);
     }

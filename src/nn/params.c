@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "base/rng.h"
+#include "dist/shard.h"
 #include "dist/tree.h"
 #include "dist/world.h"
 #include "math/vec.h"
@@ -133,7 +134,29 @@ void params_to_plain(struct network *net)
         copy_out(net, net->gradients, net->g);
 }
 
-/* ---- initial values ---- */
+/* ---- initial values ----
+ * Each draw is keyed by its parameter and element, so ranks share the work: each draws its part of the flat weights. */
+
+static struct span own_weights(const struct network *net)
+{
+    return shard_rows(net->graph->weights, net->world->size, net->world->rank);
+}
+
+/* The elements of a parameter in this rank's part. */
+static struct span own_elements(const struct network *net, const struct parameter *p)
+{
+    struct span own = own_weights(net);
+    int64_t first = own.first - p->offset, end = first + own.count;
+    first = first < 0 ? 0 : first;
+    end = end > p->count ? p->count : end;
+    return (struct span){ .first = first, .count = end - first };
+}
+
+static void exchange_weights(const struct network *net)
+{
+    struct span own = own_weights(net);
+    world_allgather_rows(net->world, net->weights, net->weights + own.first, own.count, sizeof(float));
+}
 
 static void fill(float *out, int64_t count, float value)
 {
@@ -148,9 +171,10 @@ static void init_conv(const struct network *net, int number)
     struct rng rng = { net->spec.seed, RNG_INIT, 0 };
     int64_t fan = net->graph->by_inputs ? p->dims[1] : p->dims[0];
     double deviation = sqrt(2.0 / (double)(fan * p->dims[2] * p->dims[3]));
+    struct span own = own_elements(net, p);
     float *out = net->weights + p->offset;
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < p->count; i++)
+    for (int64_t i = own.first; i < own.first + own.count; i++)
         out[i] = (float)(deviation * rng_normal(&rng, (uint64_t)number, (uint64_t)i));
 }
 
@@ -158,8 +182,9 @@ static void init_uniform(const struct network *net, int number, double bound)
 {
     const struct parameter *p = &net->graph->parameters[number];
     struct rng rng = { net->spec.seed, RNG_INIT, 0 };
+    struct span own = own_elements(net, p);
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < p->count; i++)
+    for (int64_t i = own.first; i < own.first + own.count; i++)
         net->weights[p->offset + i] = (float)rng_range(&rng, (uint64_t)number, (uint64_t)i, -bound, bound);
 }
 
@@ -169,8 +194,9 @@ static void init_normal(const struct network *net, int number, double deviation,
     enum { ROWS = 1 << 20 }; /* above the number of parameters */
     const struct parameter *p = &net->graph->parameters[number];
     struct rng rng = { net->spec.seed, RNG_INIT, 0 };
+    struct span own = own_elements(net, p);
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < p->count; i++) {
+    for (int64_t i = own.first; i < own.first + own.count; i++) {
         double value = cut;
         for (uint64_t row = (uint64_t)number; fabs(value) >= cut; row += ROWS)
             value = deviation * rng_normal(&rng, row, (uint64_t)i);
@@ -227,6 +253,7 @@ void params_init(struct network *net)
             fill(net->buffers + list[node->variance].offset, list[node->variance].count, 1.0f);
         }
     }
+    exchange_weights(net);
 }
 
 /* ---- gradients ---- */

@@ -76,11 +76,11 @@ void classify_calibration_write(struct json_writer *w, const void *data)
             struct calibrate_report before, after;
             calibrate_measure(&before, &rows, 1, m->task->job->scratch);
             calibrate_measure(&after, &rows, m->temperature, m->task->job->scratch);
+            arena_release(m->task->job->run, mark); /* before the text may grow in the same arena */
             json_object(w, split_name(MEASURED[s]));
             write_report(w, "before", &before);
             write_report(w, "after", &after);
             json_end_object(w);
-            arena_release(m->task->job->run, mark);
         }
         json_end_object(w);
     }

@@ -25,6 +25,7 @@
 enum { SIZE = 33, CLASSES = 3, STEPS = 3, TOKENS_SIZE = 32, TOKENS_STEPS = 2 };
 
 static struct world *world;
+static struct arena *arena; /* of all tests, one after the other: fresh pages take longer than the steps */
 static uint64_t global_hash;
 static double last_losses[STEPS];
 static uint64_t dense_hash, token_hash;
@@ -37,7 +38,7 @@ struct batch {
     int64_t *rows;
 };
 
-static struct batch make_batch(struct arena *arena, struct network *net, int size, int step)
+static struct batch make_batch(struct network *net, int size, int step)
 {
     struct span mine = tree_leaves(network_tree(net));
     int64_t rows = mine.count * network_shard_rows(net), first = mine.first * network_shard_rows(net);
@@ -86,7 +87,6 @@ static uint64_t digest_state(struct network *net, uint64_t hash)
 
 static uint64_t train(struct network_spec spec)
 {
-    struct arena *arena = arena_create("test", 1 << 20);
     if (!spec.backbone)
         spec.backbone = "resnet18";
     if (!spec.image_size)
@@ -101,7 +101,7 @@ static uint64_t train(struct network_spec spec)
     bool bce = spec.loss == LOSS_BCE;
     double losses[STEPS] = { 0 };
     for (int step = 0; step < steps; step++) {
-        struct batch b = make_batch(arena, net, spec.image_size, step);
+        struct batch b = make_batch(net, spec.image_size, step);
         int64_t correct = -1;
         struct network_batch batch = { .images = b.images,
                                        .labels = bce ? NULL : b.labels,
@@ -117,7 +117,7 @@ static uint64_t train(struct network_spec spec)
     last_bytes = network_value_bytes(net);
     hash = digest_state(net, hash);
     network_close(net);
-    arena_destroy(arena);
+    arena_reset(arena);
     return hash;
 }
 
@@ -146,7 +146,6 @@ static void little_kept(void **state)
     enum { STEM = 64 * 32 * 32, STAGES = 4 * 64 * 256 + 5 * 128 * 64 + 5 * 256 * 16 + 5 * 512 * 4, BATCH = 16 };
     if (world->size > 1)
         return; /* a rank's part of it */
-    struct arena *arena = arena_create("test", 1 << 20);
     struct network_spec spec = { .backbone = "resnet18", .classes = CLASSES, .image_size = 64, .train = true };
     spec.batch = BATCH;
     spec.shards = 4;
@@ -154,7 +153,7 @@ static void little_kept(void **state)
     int64_t made = (int64_t)BATCH * (STEM + STAGES) * (int64_t)sizeof(float);
     assert_true(network_value_bytes(net) < made + made / 4);
     network_close(net);
-    arena_destroy(arena);
+    arena_reset(arena);
 }
 
 static void one_image_a_shard(void **state)
@@ -243,7 +242,6 @@ static void pieces(void **state)
 {
     (void)state;
     enum { BATCH = 16, HALF = BATCH / 2, PIXELS = 3 * SIZE * SIZE };
-    struct arena *arena = arena_create("test", 1 << 20);
     struct network_spec spec = { .backbone = "resnet18", .classes = CLASSES, .image_size = SIZE, .seed = 7 };
     float *images = arena_array(arena, float, BATCH *PIXELS), whole[BATCH * CLASSES], halves[BATCH * CLASSES];
     spec.shards = 1;
@@ -259,7 +257,7 @@ static void pieces(void **state)
     assert_true(memcmp(whole, whole + HALF * CLASSES, HALF * CLASSES * sizeof(float)) != 0);
     network_close(all);
     network_close(half);
-    arena_destroy(arena);
+    arena_reset(arena);
 }
 
 /* Channel-last, with stochastic depth drawn by rows of the corpus. */
@@ -280,7 +278,6 @@ static void slow_node(void **state)
 {
     (void)state;
     enum { FAST = 30 };
-    struct arena *arena = arena_create("test", 1 << 20);
     struct network_spec spec = { .backbone = "resnet18",
                                  .classes = CLASSES,
                                  .image_size = SIZE,
@@ -305,7 +302,7 @@ static void slow_node(void **state)
         net->ops[i].seconds[PASS_FORWARD] *= net->graph->nodes[i].kind == NODE_NORM ? 1e6 : 1.0;
     assert_null(network_slow_node(net, arena));
     network_close(net);
-    arena_destroy(arena);
+    arena_reset(arena);
 }
 
 /* Sums in any order: the same on all ranks of a launch, and near the exact ones. */
@@ -324,13 +321,21 @@ static void any_order(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(global_statistics), cmocka_unit_test(little_kept), cmocka_unit_test(one_image_a_shard),
-        cmocka_unit_test(shard_statistics),  cmocka_unit_test(bfloat16),    cmocka_unit_test(dense),
-        cmocka_unit_test(dense_in_bfloat16), cmocka_unit_test(pieces),      cmocka_unit_test(any_order),
-        cmocka_unit_test(slow_node),         cmocka_unit_test(tokens),      cmocka_unit_test(checkpointed),
-        cmocka_unit_test(depthwise)
-    };
+    /* The largest network first: its blocks of memory serve the others. */
+    const struct CMUnitTest tests[] = { cmocka_unit_test(tokens),
+                                        cmocka_unit_test(global_statistics),
+                                        cmocka_unit_test(little_kept),
+                                        cmocka_unit_test(one_image_a_shard),
+                                        cmocka_unit_test(shard_statistics),
+                                        cmocka_unit_test(bfloat16),
+                                        cmocka_unit_test(dense),
+                                        cmocka_unit_test(dense_in_bfloat16),
+                                        cmocka_unit_test(pieces),
+                                        cmocka_unit_test(any_order),
+                                        cmocka_unit_test(slow_node),
+                                        cmocka_unit_test(checkpointed),
+                                        cmocka_unit_test(depthwise) };
     world = world_start(&argc, &argv);
+    arena = arena_create("test", 1 << 20);
     return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
 }
