@@ -11,8 +11,8 @@
 #include "dist/deadline.h"
 #include "math/blas.h"
 #include "nn/network.h"
-#include "stage/command.h"
-#include "stage/home.h"
+#include "cli/commands.h"
+#include "job/home.h"
 #include "stage/stage.h"
 
 /* Rank and size as the launcher says, before MPI is started; alone: rank 0 of 1. */

@@ -76,7 +76,7 @@ void backbone_write(struct job *job, struct network *net, const struct preproces
     preprocess_write(job, store, view);
     store_set_f64(store, "/", "best_val", best_val);
     store_set_i64(store, "/", "best_epoch", best_epoch);
-    job_publish(job, store, "train", inputs, count);
+    job_publish(job, store, inputs, count);
 }
 
 /* True when the file holds this parameter with this shape. */

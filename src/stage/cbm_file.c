@@ -143,7 +143,7 @@ void cbm_write(struct job *job, const struct features *f, const struct cbm *cbm)
     store_set_f64(out, "/", "temperature", cbm->temperature);
     store_set_text(out, "/", "head", job->config->classify.head);
     store_set_texts(out, "/", "class_names", f->class_names, C);
-    job_publish(job, out, "classify", (const char *const[]){ "embeddings.h5", "cav.h5", "selection.h5", "codes.h5" },
+    job_publish(job, out, (const char *const[]){ "embeddings.h5", "cav.h5", "selection.h5", "codes.h5" },
                 4);
     phase_enter(before);
 }

@@ -301,7 +301,7 @@ int stage_decompose(struct job *job)
     if (s.longest > 0)
         store_write_all(store, "/validation_fvu", s.path);
     phase_enter(PHASE_WRITE);
-    job_publish(job, store, "decompose", inputs, 3);
+    job_publish(job, store, inputs, 3);
     phase_count("images", (double)s.features->rows / job->world->size);
     say(&s, timer_seconds() - begin);
     return job_done(job);

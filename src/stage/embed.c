@@ -130,7 +130,7 @@ int stage_embed(struct job *job)
         store_write_all(out, "/label", corpus->label);
     store_write_all(out, "/split", corpus->split);
     store_close(store);
-    job_publish(job, out, "embed", inputs, 2);
+    job_publish(job, out, inputs, 2);
     double seconds = timer_seconds() - begin;
     phase_count("images", (double)corpus->rows / job->world->size);
     log_info("embed: %lld images in %.1f s (%.0f img/s)", (long long)corpus->rows, seconds,

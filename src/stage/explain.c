@@ -9,7 +9,7 @@
 #include "dist/tree.h"
 #include "report/json.h"
 #include "stage/gallery.h"
-#include "stage/home.h"
+#include "job/home.h"
 #include "stage/page.h"
 #include "stage/sae_summary.h"
 #include "stage/stage.h"
@@ -370,7 +370,7 @@ int stage_explain(struct job *job)
     explain_all(&task, out);
     phase_enter(PHASE_WRITE);
     const char *page = write_page(&task);
-    job_publish(job, out, "explain", inputs, sizeof inputs / sizeof *inputs);
+    job_publish(job, out, inputs, sizeof inputs / sizeof *inputs);
     phase_count("images", (double)task.corpus->rows / job->world->size);
     log_info("explain: %lld images explained by up to %d concepts per class", (long long)task.corpus->rows, task.T);
     log_info("explain: page %s", page);

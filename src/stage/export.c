@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "nn/graph.h"
-#include "stage/home.h"
+#include "job/home.h"
 #include "stage/stage.h"
 #include "store/tensors_write.h"
 

@@ -3,7 +3,7 @@
 #include "stage/gallery.h"
 
 #include "image/loader.h"
-#include "stage/home.h"
+#include "job/home.h"
 #include "stage/preprocess.h"
 
 /* Row of its picture for each row of an import; NULL: it was imported without images. */

@@ -6,7 +6,7 @@
 #include "config/key.h"
 #include "math/blas.h"
 #include "nn/network.h"
-#include "stage/command.h"
+#include "cli/commands.h"
 #include "stage/stage.h"
 
 static const char flags[] = "Flags\n"

@@ -1,6 +1,6 @@
 /* Directories of a run: paths, lock, log. Two jobs never write one directory:
  * rank 0 holds an flock on <dir>/.lock for as long as the job lives. */
-#include "stage/home.h"
+#include "job/home.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,6 +63,7 @@ void home_set(struct job *job, const struct command *command)
     static char started[32];
     timer_utc(started, sizeof started);
     job->started = started;
+    job->command = command;
     job->stage = command->name;
     job->home = command->flags & COMMAND_DATA ? job->data_dir : job->dir;
 }

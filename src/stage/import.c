@@ -7,7 +7,7 @@
 #include "config/key.h"
 #include "nn/weight_names.h"
 #include "stage/backbone.h"
-#include "stage/home.h"
+#include "job/home.h"
 #include "stage/import_embeddings.h"
 #include "stage/preprocess.h"
 #include "stage/weights.h"
@@ -74,7 +74,7 @@ static void publish(struct job *job, struct store *store, const char *file, cons
     store_set_text(store, "/", "source", base_name(file));
     store_set_text(store, "/", "source_format", format);
     store_set_text(store, "/", "source_sha256", sha256);
-    job_publish(job, store, "import", &input, 1);
+    job_publish(job, store, &input, 1);
 }
 
 /* The parameters that the file has: all, or all but the head. */

@@ -8,7 +8,7 @@
 #include "base/timer.h"
 #include "config/key.h"
 #include "math/vec.h"
-#include "stage/home.h"
+#include "job/home.h"
 #include "stage/import_rows.h"
 #include "store/matrix.h"
 
@@ -202,7 +202,7 @@ static void publish(const struct task *t, struct store *out)
     store_set_text(out, "/", "source_type", m->type);
     store_set_text(out, "/", "source_dataset", m->name);
     store_set_i64(out, "/", "source_rows", m->rows);
-    job_publish(job, out, "import", inputs, count);
+    job_publish(job, out, inputs, count);
 }
 
 static void say(const struct task *t)
@@ -248,7 +248,7 @@ int import_embeddings(struct job *job)
     struct task t = { .job = job };
     read_arguments(&t);
     home_paths_of(job, job->run);
-    home_set(job, command_find("import"));
+    home_set(job, job->command);
     phase_start("import");
     phase_enter(PHASE_READ);
     t.matrix = matrix_open(job->world, job->run, t.file, t.dataset);

@@ -7,7 +7,7 @@
 
 #include "image/manifest.h"
 #include "image/table.h"
-#include "stage/home.h"
+#include "job/home.h"
 #include "store/numpy.h"
 #include "store/tensors.h"
 

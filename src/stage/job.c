@@ -5,7 +5,8 @@
 #include <unistd.h>
 
 #include "base/usage.h"
-#include "stage/home.h"
+#include "job/home.h"
+#include "job/record.h"
 
 uint64_t job_seed(const struct job *job)
 {
@@ -60,9 +61,9 @@ struct store *job_create(struct job *job, const char *name, const struct layout 
                         job->force || job->replace);
 }
 
-void job_publish(struct job *job, struct store *store, const char *stage, const char *const *inputs, int count)
+void job_publish(struct job *job, struct store *store, const char *const *inputs, int count)
 {
-    struct record r = record_make(job, stage, inputs, count);
+    struct record r = record_make(job, inputs, count);
     for (int n = 0; n < r.count; n++)
         store_note(store, r.name[n], r.value[n]);
     store_publish(store);
@@ -103,7 +104,7 @@ double job_memory(struct job *job, double more)
 /* Outputs that are not HDF5 carry their record beside them. */
 static void record_plain_output(struct job *job)
 {
-    const struct command *command = job->stage ? command_find(job->stage) : NULL;
+    const struct command *command = job->command;
     const char *output = command ? command_word(job->run, command->outputs, 0) : NULL;
     if (!output || text_ends(output, ".h5") || !home_has(job, job_path(job, output)))
         return;

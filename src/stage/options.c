@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "config/key.h"
-#include "stage/command.h"
+#include "cli/commands.h"
 #include "stage/stage.h"
 
 enum { OWN_FLAGS_MAX = 16 }; /* of one command */

@@ -71,7 +71,7 @@ int stage_pack(struct job *job)
     struct store *store = pack_write(pack);
     const char *tables[4];
     int count = find_tables(job, tables);
-    job_publish(job, store, "pack", tables, count);
+    job_publish(job, store, tables, count);
     for (int w = 0; w < pack->workers; w++) {
         arena_destroy(pack->scratch[w]);
         arena_destroy(pack->keep[w]);

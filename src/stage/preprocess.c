@@ -7,7 +7,7 @@
 
 #include "config/key.h"
 #include "config/statistics.h"
-#include "stage/home.h"
+#include "job/home.h"
 
 static const char *const filters[] = {
     [FILTER_BICUBIC] = "bicubic", [FILTER_BILINEAR] = "bilinear", [FILTER_NEAREST] = "nearest"

@@ -9,7 +9,8 @@
 #include "base/version.h"
 #include "math/blas.h"
 #include "nn/network.h"
-#include "stage/home.h"
+#include "job/home.h"
+#include "job/record.h"
 #include "store/checkpoint.h"
 
 enum { REMEMBERED = 32 };
@@ -100,18 +101,16 @@ static const char *job_id(void)
     return id ? id : "none";
 }
 
-struct record record_make(struct job *job, const char *stage, const char *const *inputs, int count)
+struct record record_make(struct job *job, const char *const *inputs, int count)
 {
     struct record r = { 0 };
     char now[32];
     timer_utc(now, sizeof now);
     const struct world *world = job->world;
-    add(&r, "stage", stage);
+    add(&r, "stage", job->stage);
     add(&r, "command_line", job->command_line);
     add(&r, "configuration", config_used(job->run, job->config));
-    const struct command *command = command_find(stage);
-    if (command)
-        add(&r, "settings", command_settings(job->run, command, job->config));
+    add(&r, "settings", command_settings(job->run, job->command, job->config));
     add(&r, "inputs", input_lines(job, inputs, count));
     add(&r, "version", version_number());
     add(&r, "revision", version_revision());
@@ -143,7 +142,7 @@ const char *job_arithmetic(struct job *job)
 /* One "[name]" block per note: values may have several lines. */
 void record_write(struct job *job, const char *output, const char *const *inputs, int count)
 {
-    struct record r = record_make(job, job->stage, inputs, count);
+    struct record r = record_make(job, inputs, count);
     struct text out = text_new(job->run);
     for (int n = 0; n < r.count; n++)
         text_add(&out, "[%s]\n%s%s", r.name[n], r.value[n], text_ends(r.value[n], "\n") ? "" : "\n");

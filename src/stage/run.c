@@ -7,7 +7,8 @@
 #include "base/timer.h"
 #include "dist/deadline.h"
 #include "report/json.h"
-#include "stage/home.h"
+#include "job/home.h"
+#include "job/record.h"
 
 enum { STAGES = 16 };
 struct pipeline {

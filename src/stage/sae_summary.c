@@ -5,7 +5,7 @@
 #include <math.h>
 
 #include "report/json.h"
-#include "stage/home.h"
+#include "job/home.h"
 
 static const double *column(struct store *store, struct arena *arena, const char *name, int64_t points)
 {

@@ -200,7 +200,7 @@ void sae_write(struct sae_stage *s)
     store_set_f64(store, "/", "l0_val", s->l0);
     store_set_f64(store, "/", "dead", s->dead);
     store_set_f64(store, "/", "dense", s->dense);
-    job_publish(job, store, "sae", inputs, 1);
+    job_publish(job, store, inputs, 1);
     checkpoint_clear(job->world, job_path(job, "checkpoints"), "sae");
     phase_enter(phase);
 }

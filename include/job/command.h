@@ -1,10 +1,6 @@
-/* The table of commands, and the command line as it was read. Adding a command
- * is adding a row (src/stage/command.c), its function and a test. */
-#ifndef STAGE_COMMAND_H
-#define STAGE_COMMAND_H
-
-#include <stdbool.h>
-#include <stddef.h>
+/* What a command is: its name, what it writes, and what that depends on. The table of all commands is in cli/. */
+#ifndef JOB_COMMAND_H
+#define JOB_COMMAND_H
 
 #include "config/config.h"
 
@@ -33,28 +29,9 @@ struct command {
     unsigned flags;
 };
 
-/* Borrowed; stages first, in the order of `cfn run`. */
-const struct command *command_table(size_t *count);
-const struct command *command_find(const char *name);
 /* Word `index` of a list separated by blanks, or NULL; arena. */
 char *command_word(struct arena *arena, const char *list, int index);
 /* "key=value" lines of everything the outputs of a stage depend on; arena. */
 char *command_settings(struct arena *arena, const struct command *command, const struct config *config);
-
-/* Texts of `cfn --help` (NULL), `cfn STAGE --help`, `cfn --version`; arena. */
-char *help_text(struct arena *arena, const struct command *command);
-char *version_text(struct arena *arena);
-
-struct options {
-    const struct command *command; /* NULL: none given */
-    const char *config;            /* path, NULL: none given */
-    struct setting *settings;
-    int setting_count;
-    bool help, version, force, resume, dry_run, json;
-    int argc; /* what is left for a helper */
-    char **argv;
-};
-/* Reads the command line. Returns NULL, or what is wrong with it (arena). Local. */
-const char *options_read(struct options *options, struct arena *arena, int argc, char **argv);
 
 #endif
