@@ -47,11 +47,11 @@ VERSION  := $(shell cat VERSION)
 REVISION := $(shell cat REVISION 2>/dev/null || git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 CFLAGS   ?= $(OPT)
 TARGET     = -march=$(ARCH) $(WIDE)
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude $(WARN) $(TARGET) -fno-math-errno -fopenmp $(CFLAGS) $(SANFLAGS) $(LIB_CFLAGS)
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude -Isrc $(WARN) $(TARGET) -fno-math-errno -fopenmp $(CFLAGS) $(SANFLAGS) $(LIB_CFLAGS)
 ALL_LIBS   = -fopenmp $(SANFLAGS) $(LDFLAGS) -Wl,--as-needed $(LIB_LIBS) -lm -lpthread
 
-MODULES = base dist config store math report image nn concept stage
-SOURCES = $(foreach m,$(MODULES),$(sort $(wildcard src/$(m)/*.c)))
+MODULES = base dist config store math report image nn concept job stage cli
+SOURCES = $(foreach m,$(MODULES),$(sort $(wildcard src/$(m)/*.c src/$(m)/*/*.c src/$(m)/*/*/*.c)))
 OBJECTS = $(SOURCES:src/%.c=$(BUILD)/%.o)
 ARCHIVE = $(BUILD)/libcfn.a
 
@@ -69,7 +69,7 @@ FUZZ_OBJ     = $(FUZZ_SHARED:%.c=$(BUILD)/%.o)
 SUPPORT      = $(sort $(wildcard tests/support/*.c))
 SUPPORT_OBJ  = $(SUPPORT:%.c=$(BUILD)/%.o)
 
-.PHONY: all fuzz fuzz-build check check-all check-isa check-releases check-build check-demo check-precision check-retention check-sae demo bench bench-peers bench-scale on-debian12 on-debian13 lint format docs program man install uninstall dist deb check-deb deps deps-build deps-check deps-demo deps-parity deps-package clean help check-parity
+.PHONY: all fuzz fuzz-build check check-all check-isa check-releases check-build check-demo check-precision check-retention check-sae demo bench bench-peers bench-scale on-debian12 on-debian13 lint format docs program man install uninstall dist deb check-deb deps deps-build deps-check deps-demo deps-parity deps-package deps-lint clean help check-parity
 all: $(BUILD)/cfn ## build the program (build/<compiler>/cfn)
 
 $(BUILD)/cfn: $(BUILD)/main.o $(ARCHIVE)
@@ -87,7 +87,7 @@ $(BUILD)/%.o: src/%.c $(BUILD)/libraries.mk
 	@$(SAY) '  CC   $<'
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 # Multiply and add in one rounding where the inner loops are nothing else.
-$(BUILD)/nn/depthwise.o $(BUILD)/nn/minimal.o $(BUILD)/nn/kernels_rows.o $(BUILD)/concept/omp.o $(BUILD)/concept/omp_search.o $(BUILD)/math/skinny.o: ALL_CFLAGS += -ffp-contract=fast
+$(BUILD)/nn/kernel/depthwise.o $(BUILD)/nn/kernel/minimal.o $(BUILD)/nn/kernel/kernels_rows.o $(BUILD)/concept/pursuit/omp.o $(BUILD)/concept/pursuit/omp_search.o $(BUILD)/math/skinny.o: ALL_CFLAGS += -ffp-contract=fast
 # What says that a processor lacks the program's instructions must run on it.
 BASELINE := $(if $(filter x86_64-%,$(shell $(CC) -dumpmachine)),-march=x86-64)
 $(BUILD)/main.o $(BUILD)/launcher.o $(BUILD)/base/cpu.o: TARGET = $(BASELINE)
@@ -152,7 +152,7 @@ on-debian12 on-debian13: ## the tests in a bare Debian 12 or 13 under build/ (ro
 	@scripts/on-debian $(@:on-debian%=%) make -j$$(nproc) $(MAKEOVERRIDES) check
 check-parity: deps-parity ## regenerate the fixtures from PyTorch, scikit-learn and Pillow and compare
 	@scripts/check-parity
-lint: ## layers, foreign headers, allocation
+lint: deps-lint ## layers, rooms, foreign headers, allocation, length of functions, formatting
 	@scripts/lint
 format: ## clang-format in place
 	@clang-format -i $$(git ls-files '*.c' '*.h')
@@ -160,7 +160,7 @@ docs: all ## regenerate docs/reference from the key tables
 	@CFN="$(abspath $(BUILD))/cfn" scripts/docs
 deps: ## install what is missing, or say what to install
 	@scripts/deps
-deps-build deps-check deps-demo deps-parity deps-package:
+deps-build deps-check deps-demo deps-parity deps-package deps-lint:
 	@scripts/deps --quiet $(@:deps-%=%)
 
 # One installation for processors of several kinds: the program for each level of x86-64, side by side.

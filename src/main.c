@@ -7,12 +7,12 @@
 
 #include "base/cpu.h"
 #include "base/version.h"
+#include "cli/commands.h"
 #include "dist/alike.h"
 #include "dist/deadline.h"
+#include "job/home.h"
 #include "math/blas.h"
 #include "nn/network.h"
-#include "cli/commands.h"
-#include "job/home.h"
 #include "stage/stage.h"
 
 /* Rank and size as the launcher says, before MPI is started; alone: rank 0 of 1. */

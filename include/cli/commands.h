@@ -8,6 +8,10 @@
 
 #include "job/command.h"
 
+/* Commands that concern all others. */
+int stage_run(struct job *job);
+int stage_config(struct job *job);
+
 /* Borrowed; stages first, in the order of `cfn run`. */
 const struct command *command_table(size_t *count);
 const struct command *command_find(const char *name);

@@ -62,8 +62,8 @@ void head_rows_curve(struct head_rows *rows, const double *h, struct arena *scra
 double head_objective(double *gradient, const struct head *head, const struct head_rows *rows, double c,
                       struct arena *scratch);
 
-/* Minimises from `head` as it stands, in the coordinates of concept/cbm_scale.h, formed anew where the curvature has
- * changed; stops when the objective, judged by its gradient, is within tolerance^2 of it from its minimum, or after
+/* Minimises from `head` as it stands, in the coordinates of concept/head/cbm_scale.h, formed anew where the curvature
+ * has changed; stops when the objective, judged by its gradient, is within tolerance^2 of it from its minimum, or after
  * max_iter iterations. Returns iterations. The products of head_rows_curve stay for the next fit. Collective. */
 int head_fit(struct head *head, struct head_rows *rows, double c, double tolerance, int max_iter,
              struct arena *scratch);

@@ -8,7 +8,7 @@
  *
  * Rows of Wd are unit vectors: kept so after every step, and the part of their
  * gradient that is parallel to them is removed. Kernels on arrays, local, no
- * allocation. These are the dense products; concept/sae_sparse.h has those that
+ * allocation. These are the dense products; concept/sae/sae_sparse.h has those that
  * touch active neurons only, concept/sae_train.h the training over ranks. */
 #ifndef CONCEPT_SAE_H
 #define CONCEPT_SAE_H
@@ -87,7 +87,7 @@ struct sae_work {
     double *squared;       /* [rows] ||x^ - x||^2 */
     double *sum;           /* [rows x blocks] sum of max(p, 0) */
     int64_t *active;       /* [rows] number of f > 0 */
-    struct sae_half *half; /* products in bf16 (concept/sae_half.h), or NULL */
+    struct sae_half *half; /* products in bf16 (concept/sae/sae_half.h), or NULL */
 };
 /* blocks: the tree of the models it is for, NULL for a single block. */
 struct sae_work sae_work(struct arena *arena, int dim, int neurons, int64_t rows, const struct tree *blocks);

@@ -20,12 +20,12 @@ struct job {
     struct arena *scratch; /* mark and release */
     const struct config *config;
     const char *command_line;
-    const char *dir;      /* run directory: <result_dir>/<data>/<backbone>/<trial> */
-    const char *data_dir; /* <result_dir>/<data>: corpus.h5 and audit.json live here */
+    const char *dir;               /* run directory: <result_dir>/<data>/<backbone>/<trial> */
+    const char *data_dir;          /* <result_dir>/<data>: corpus.h5 and audit.json live here */
     const struct command *command; /* that runs now */
-    const char *stage;    /* its name */
-    const char *home;     /* its directory: data_dir for pack and audit, dir for the others */
-    const char *started;  /* UTC */
+    const char *stage;             /* its name */
+    const char *home;              /* its directory: data_dir for pack and audit, dir for the others */
+    const char *started;           /* UTC */
     bool force, resume, dry_run, json;
     bool replace; /* set by `cfn run`: outputs that are no longer valid are replaced, checkpoints are used */
     int argc;     /* arguments of helper commands: what is left after flags */

@@ -16,14 +16,12 @@ int stage_select(struct job *job);
 int stage_decompose(struct job *job);
 int stage_classify(struct job *job);
 int stage_explain(struct job *job);
-int stage_run(struct job *job);
 
 int stage_demo_corpus(struct job *job);
 int stage_import(struct job *job);
 int stage_export(struct job *job);
 int stage_info(struct job *job);
 int stage_verify(struct job *job);
-int stage_config(struct job *job);
 int stage_model(struct job *job);
 int stage_bench_model(struct job *job);
 int stage_selftest(struct job *job);

@@ -1,5 +1,5 @@
 /* The demo corpus as arrays: volumes by libnifti, sampling and windows. Files
- * and tables are written by the stage (src/stage/demo_corpus.c). */
+ * and tables are written by the stage (src/stage/corpus/demo_corpus.c). */
 #include "image/anatomy.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* From a path of the manifest to a checked picture. Which rows are taken and
- * where they go is the stage's (src/stage/pack.c). */
+ * where they go is the stage's (src/stage/corpus/pack.c). */
 #include "image/intake.h"
 
 #include <xxhash.h>

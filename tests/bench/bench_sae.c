@@ -12,8 +12,8 @@
 #include "base/arena.h"
 #include "base/rng.h"
 #include "base/timer.h"
+#include "concept/sae/sae_state.h"
 #include "concept/sae_score.h"
-#include "concept/sae_state.h"
 #include "dist/world.h"
 #include "math/blas.h"
 

@@ -13,9 +13,9 @@
 #include <cmocka.h>
 
 #include "base/arena.h"
+#include "concept/sae/sae_top.h"
 #include "concept/sae_codes.h"
 #include "concept/sae_cost.h"
-#include "concept/sae_top.h"
 #include "concept/sae_train.h"
 #include "digest.h"
 #include "dist/shard.h"

@@ -5,7 +5,7 @@
 
 #include "formula.h"
 #include "math/blas.h"
-#include "stage/backbone.h"
+#include "stage/backbone/backbone.h"
 
 enum { BATCH = 4, SALT = 901 };
 

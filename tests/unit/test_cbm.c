@@ -13,7 +13,7 @@
 #include "base/rng.h"
 #include "concept/cbm.h"
 #include "concept/cbm_basis.h"
-#include "concept/cbm_scale.h"
+#include "concept/head/cbm_scale.h"
 #include "concept/head_calibrate.h"
 #include "concept/head_loss.h"
 #include "concept/head_newton.h"

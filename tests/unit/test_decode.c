@@ -188,7 +188,8 @@ static void test_jpeg_bombs(void **state)
 static void test_exif(void **state)
 {
     (void)state;
-    static const uint8_t little[] = "II*\0\x08\0\0\0\x02\0\x0f\x01\x02\0\x04\0\0\0abcd\x12\x01\x03\0\x01\0\0\0\x06\0\0\0";
+    static const uint8_t little[] =
+        "II*\0\x08\0\0\0\x02\0\x0f\x01\x02\0\x04\0\0\0abcd\x12\x01\x03\0\x01\0\0\0\x06\0\0\0";
     static const uint8_t big[] = "MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x08\0\0";
     uint8_t copy[sizeof little];
     assert_int_equal(exif_orientation(little, sizeof little), 6);

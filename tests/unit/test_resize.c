@@ -44,7 +44,8 @@ static void plain_resize(uint8_t *out, int to_h, int to_w, const uint8_t *in, in
     uint8_t *between = arena_take(arena, (size_t)h, wide);
     for (int y = 0; y < h; y++)
         for (size_t k = 0; k < channels; k++)
-            plain_line(between + (size_t)y * wide + k, to_w, channels, in + (size_t)(y * w) * channels + k, w, channels);
+            plain_line(between + (size_t)y * wide + k, to_w, channels, in + (size_t)(y * w) * channels + k, w,
+                       channels);
     for (size_t x = 0; x < wide; x++)
         plain_line(out + x, to_h, wide, between + x, h, wide);
 }

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "concept/sae_sparse.h"
-#include "concept/sae_top.h"
+#include "concept/sae/sae_sparse.h"
+#include "concept/sae/sae_top.h"
 #include "dist/tree.h"
 #include "dist/world.h"
 #include "formula.h"

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "concept/sae_top.h"
+#include "concept/sae/sae_top.h"
 #include "formula.h"
 
 enum { MOST = 9000 };

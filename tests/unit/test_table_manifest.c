@@ -315,9 +315,9 @@ static void test_open_below_root(void **state)
     assert_int_equal(size, 5);
     assert_memory_equal(bytes, "hello", 5);
     assert_non_null(manifest_open(arena, root, "in/link.png", 100, &size, &why));
-    static const char *const refused[][2] = { { "in/out.png", "leads out" },  { "in/dev/zero", "leads out" },
-                                              { "in/fifo.png", "regular" },   { "in", "a folder" },
-                                              { "in/none.png", "missing" },   { "../../etc/passwd", "" } };
+    static const char *const refused[][2] = { { "in/out.png", "leads out" }, { "in/dev/zero", "leads out" },
+                                              { "in/fifo.png", "regular" },  { "in", "a folder" },
+                                              { "in/none.png", "missing" },  { "../../etc/passwd", "" } };
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         assert_null(manifest_open(arena, root, refused[i][0], 100, &size, &why));
         assert_non_null(strstr(why, refused[i][1]));

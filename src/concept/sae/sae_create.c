@@ -1,0 +1,364 @@
+/* The memory of sparse autoencoder training: what a trainer owns, what trainers
+ * of one pass share, and how much that is. Here rows and neurons are dealt to
+ * the ranks (sae_options.way). */
+#include <math.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "concept/sae/sae_feature.h"
+#include "concept/sae/sae_state.h"
+#include "dist/world.h"
+
+/* Sums that need no other rank go along trees made for this one. */
+static struct world alone = { .size = 1 };
+
+/* Floats between rows of the folding stack: whole cache lines. */
+static int64_t stack_stride(int64_t count)
+{
+    return (count + 15) / 16 * 16;
+}
+
+static bool by_neurons(const struct sae_options *options, int ranks)
+{
+    return options->way == SAE_BY_NEURONS && ranks > 1;
+}
+
+static int64_t leaf_rows(const struct sae_options *options, int64_t train_rows)
+{
+    int64_t batch = options->batch < train_rows ? options->batch : train_rows;
+    return (batch + options->leaves - 1) / options->leaves;
+}
+
+int64_t sae_piece_rows(const struct sae_options *options, int64_t train_rows, int ranks)
+{
+    const int64_t leaves = by_neurons(options, ranks) ? options->leaves : (options->leaves + ranks - 1) / ranks;
+    const int64_t own = leaf_rows(options, train_rows) * leaves;
+    return own < SAE_ROWS ? own : SAE_ROWS;
+}
+
+/* Rows of a product in bfloat16, whose bits depend on its shape: it ends with a leaf. */
+static int64_t half_rows(const struct sae_options *options, int64_t train_rows)
+{
+    const int64_t leaf = leaf_rows(options, train_rows);
+    return leaf < SAE_ROWS ? leaf : SAE_ROWS;
+}
+
+/* Neurons of a rank in a step. */
+static int sae_here(int neurons, const struct sae_options *o, int ranks, int rank)
+{
+    const int blocks = sae_block_count(neurons, o->leaves);
+    const struct span own = shard_rows(blocks, ranks, rank);
+    int64_t here = 0;
+    for (int64_t b = own.first; b < own.first + own.count; b++)
+        here += shard_rows(neurons, blocks, (int)b).count;
+    return by_neurons(o, ranks) ? (int)here : neurons;
+}
+
+/* Activations of a row that a rank offers to the choice among all ranks' neurons. */
+static int most_offered(const struct sae_options *options, int count)
+{
+    int most = 0;
+    for (int i = 0; i < count; i++) {
+        const int k = options[i].rule.variant == SAE_TOPK ? options[i].rule.k : 0, aux = sae_aux_k(&options[i]);
+        most = k > most ? k : most;
+        most = aux > most ? aux : most;
+    }
+    return most;
+}
+
+/* Mean per dimension and sum of squared deviations of the evaluation set, two passes. */
+static double total_variance(struct sae_trainer *t, struct arena *arena)
+{
+    struct sae_source *s = &t->eval;
+    struct span leaves = tree_leaves(t->tree);
+    double *mean = arena_array(arena, double, s->dim), *sum = arena_array(arena, double, s->dim);
+    double *part = arena_array(arena, double, (leaves.count + 1) * s->dim), total = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int64_t start = 0; start < s->set.rows; start += t->eval_batch) {
+            sae_open_batch(s, NULL, start, s->set.rows - start < t->eval_batch ? s->set.rows - start : t->eval_batch);
+            memset(part, 0, (size_t)(leaves.count * s->dim) * sizeof(double));
+            for (int l = 0; l < leaves.count; l++) {
+                struct span rows = sae_leaf(s, l);
+                for (int64_t i = 0; i < rows.count; i++) {
+                    sae_copy_rows(t->x, s, rows.first + i, 1);
+                    for (int d = 0; d < s->dim; d++)
+                        part[l * s->dim + d] += pass == 0 ? (double)t->x[d] : pow((double)t->x[d] - mean[d], 2);
+                }
+            }
+            tree_sum_f64(t->tree, sum, part, s->dim);
+            for (int d = 0; d < s->dim; d++) {
+                mean[d] += pass == 0 ? sum[d] / (double)s->set.rows : 0;
+                total += pass == 1 ? sum[d] : 0;
+            }
+        }
+    }
+    return total;
+}
+
+/* What trainers of one pass share: rows, and what does not outlast a step, as large as the largest of `count` needs. */
+static struct sae_trainer shared_parts(struct arena *arena, struct world *world, const struct sae_options *options,
+                                       int dim, const int *neurons, int count, struct sae_set train,
+                                       struct sae_set eval)
+{
+    struct sae_trainer t = { .world = world, .tree = tree_create(arena, world, options->leaves) };
+    int most = neurons[0];
+    for (int i = 1; i < count; i++)
+        most = neurons[i] > most ? neurons[i] : most;
+    const int blocks = sae_block_count(most, options->leaves);
+    t.batch = options->batch < train.rows ? options->batch : train.rows;
+    t.eval_batch = t.batch < eval.rows ? t.batch : eval.rows;
+    t.train = t.step = sae_source(arena, world, t.tree, train, dim, t.batch, options->resident_bytes);
+    t.step_tree = t.tree;
+    t.eval = sae_source(arena, world, t.tree, eval, dim, t.eval_batch, options->resident_bytes);
+
+    const struct tree *deepest = tree_create(arena, &alone, blocks), *split = tree_create(arena, world, blocks);
+    if (by_neurons(options, world->size)) {
+        t.step_tree = tree_create(arena, &alone, options->leaves);
+        t.step = sae_source_whole(arena, &t.train, t.step_tree, t.batch);
+        t.offers = sae_offers(arena, world, t.batch, most_offered(options, count));
+        deepest = tree_depth(split) > tree_depth(deepest) ? split : deepest;
+    }
+    int64_t piece = sae_piece_rows(options, train.rows, world->size), stride = stack_stride(sae_count(dim, most));
+    int64_t floats = tree_depth(t.tree) * stride;
+    if (t.step_tree != t.tree) {
+        const int64_t here = sae_here(most, options, world->size, world->rank);
+        const int64_t step = tree_depth(t.step_tree) * stack_stride(sae_count(dim, (int)here));
+        floats = step > floats ? step : floats;
+    }
+    t.stack = arena_take_raw(arena, (size_t)floats, sizeof(float));
+    memset(t.stack, 0, (size_t)stride * sizeof(float)); /* a rank without leaves never writes it */
+    t.work = sae_work(arena, dim, most, piece, deepest);
+    t.x = arena_array(arena, float, piece *dim);
+    int64_t leaves = tree_leaves(t.step_tree).count;
+    t.leaf = arena_array(arena, struct span, leaves + 1);
+    t.leaf_sums = arena_array(arena, double, SAE_LEAF_SUMS *(leaves + 1));
+    t.neuron_sums = arena_array(arena, double, blocks *(leaves + 1) * SAE_NEURON_SUMS);
+    t.bias_part = arena_array(arena, float, blocks *dim);
+    t.norm_part = arena_array(arena, double, blocks);
+    t.counts = arena_array(arena, int64_t, world->size);
+    t.row_loss = arena_array(arena, double, t.batch);
+    t.order = arena_array(arena, int64_t, train.rows);
+    t.cumulative = arena_array(arena, double, train.rows);
+    t.drawn = arena_array(arena, struct drawn, train.rows);
+    t.dead = arena_array(arena, int64_t, most);
+    t.picked = arena_array(arena, int64_t, piece);
+    t.median = arena_array(arena, float, dim);
+    t.median[0] = NAN;
+    t.variance = total_variance(&t, arena);
+    return t;
+}
+
+static bool same_rule(const struct sae_options *a, const struct sae_options *b)
+{
+    return a->rule.variant == b->rule.variant && sae_prefixes(&a->rule) == sae_prefixes(&b->rule) && a->half == b->half;
+}
+
+/* Rows of a batch and of a rank; which rank of how many. */
+struct dealt {
+    int64_t batch, own;
+    int ranks, rank;
+};
+
+/* Most neurons, entries and auxiliary neurons among the trainings from `first` on that choose neurons in its way. */
+struct most {
+    int neurons, aux_k;
+    int64_t entries;
+};
+static struct most most_of(const struct sae_options *options, const int *neurons, int first, int count,
+                           struct dealt dealt)
+{
+    struct most m = { 0 };
+    for (int i = first; i < count; i++) {
+        if (!same_rule(&options[first], &options[i]))
+            continue;
+        const int here = sae_here(neurons[i], &options[i], dealt.ranks, dealt.rank), aux = sae_aux_k(&options[i]);
+        int64_t entries = sae_code_room(&options[i], neurons[i], here, dealt.batch, dealt.own);
+        m.neurons = here > m.neurons ? here : m.neurons;
+        m.aux_k = aux > m.aux_k ? aux : m.aux_k;
+        m.entries = entries > m.entries ? entries : m.entries;
+    }
+    return m;
+}
+/* The first training that chooses neurons as training i does. */
+static int first_alike(const struct sae_options *options, int i)
+{
+    int first = 0;
+    while (!same_rule(&options[first], &options[i]))
+        first++;
+    return first;
+}
+
+/* Rows of a folding stack over the leaves of a rank. */
+static int leaf_depth(int leaves, int ranks)
+{
+    int depth = ranks > 1 ? 2 : 1;
+    for (int own = (leaves + ranks - 1) / ranks; own > 1; own = (own + 1) / 2)
+        depth++;
+    return depth;
+}
+
+/* Rows of a folding stack over all blocks. */
+static int block_depth(int neurons, int leaves)
+{
+    int depth = 1;
+    for (int blocks = sae_block_count(neurons, leaves); blocks > 1; blocks /= 2)
+        depth++;
+    return depth;
+}
+
+static void deepen(struct sae_depths *depths, const struct tree *blocks)
+{
+    depths->blocks = tree_depth(blocks) > depths->blocks ? tree_depth(blocks) : depths->blocks;
+    depths->nodes = tree_nodes(blocks) > depths->nodes ? tree_nodes(blocks) : depths->nodes;
+}
+
+/* Can trainings i and j share their products in bf16? */
+static bool half_alike(const struct sae_options *options, const int *neurons, int i, int j)
+{
+    return options[i].half && options[j].half && neurons[i] == neurons[j] &&
+           sae_by_count(&options[i].rule) == sae_by_count(&options[j].rule);
+}
+/* The first training that shares those of training i, which has such. */
+static int first_half(const struct sae_options *options, const int *neurons, int i)
+{
+    int first = 0;
+    while (!half_alike(options, neurons, first, i))
+        first++;
+    return first;
+}
+
+/* Weights, moments, counts: what outlasts a step. */
+static void own_parts(struct sae_trainer *t, struct arena *arena, const struct sae_options *options, int dim,
+                      int neurons)
+{
+    int64_t count = sae_count(dim, neurons);
+    t->options = *options;
+    t->sae = sae_view(arena_array(arena, float, count), dim, neurons);
+    t->moment1 = sae_view(arena_array(arena, float, count), dim, neurons);
+    t->moment2 = sae_view(arena_array(arena, float, count), dim, neurons);
+    t->stride = t->step_stride = stack_stride(count);
+    t->history = arena_array(arena, double, (int64_t)options->epochs *SAE_HISTORY);
+    t->silent = arena_array(arena, int64_t, neurons);
+    t->dead_list = arena_array(arena, int32_t, neurons);
+    t->fired = arena_array(arena, int64_t, neurons);
+    t->fired_epoch = arena_array(arena, int64_t, neurons);
+    t->fired_before = arena_array(arena, int64_t, neurons);
+    t->sae.rule = options->rule;
+    t->sae.blocks = tree_create(arena, &alone, options->half ? 1 : sae_block_count(neurons, options->leaves));
+    t->part = sae_part(&t->sae, t->sae.blocks);
+    if (by_neurons(options, t->world->size)) {
+        t->part = sae_part(&t->sae, tree_create(arena, t->world, sae_block_count(neurons, options->leaves)));
+        t->step_stride = stack_stride(t->part.count);
+    }
+}
+
+void sae_trainers_create(struct sae_trainer **out, struct arena *arena, struct world *world,
+                         const struct sae_options *options, int dim, const int *neurons, int count,
+                         struct sae_set train, struct sae_set eval)
+{
+    struct sae_trainer shared = shared_parts(arena, world, options, dim, neurons, count, train, eval);
+    const struct dealt dealt = { shared.batch, sae_own_positions(shared.step_tree, shared.batch).count, world->size,
+                                 world->rank };
+    struct sae_depths depths = { tree_depth(shared.step_tree), 1, 1 };
+    for (int i = 0; i < count; i++) {
+        struct sae_trainer *t = out[i] = arena_array(arena, struct sae_trainer, 1);
+        *t = shared;
+        own_parts(t, arena, &options[i], dim, neurons[i]);
+        deepen(&depths, t->part.blocks);
+    }
+    for (int i = 0; i < count; i++) {
+        const int first = first_alike(options, i);
+        if (first == i) {
+            const struct most most = most_of(options, neurons, i, count, dealt);
+            out[i]->sparse = sae_sparse(arena, &options[i].rule, &depths, dim, most.neurons, dealt.own, most.entries,
+                                        most.aux_k, options[i].half);
+        } else {
+            out[i]->sparse = out[first]->sparse;
+        }
+        const int alike = options[i].half ? first_half(options, neurons, i) : i;
+        if (options[i].half && alike == i)
+            out[i]->half =
+                sae_half(arena, dim, neurons[i], half_rows(options, train.rows), !sae_by_count(&options[i].rule));
+        else if (options[i].half)
+            out[i]->half = out[alike]->half;
+    }
+    for (int i = 0; i < count; i++) {
+        sae_sparse_fit(&out[i]->sparse, out[i]->part.neurons, sae_aux_k(&options[i]));
+        sae_first_weights(out[i], arena);
+        sae_loaded(out[i]);
+    }
+}
+
+void sae_trainers_end(struct sae_trainer *const *trainers, int count)
+{
+    for (int i = 0; i < count; i++) {
+        bool first = true;
+        for (int j = 0; j < i; j++)
+            first = first && trainers[j]->half != trainers[i]->half;
+        if (first)
+            sae_half_end(trainers[i]->half);
+    }
+}
+
+struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world, const struct sae_options *options,
+                                       int dim, int neurons, struct sae_set train, struct sae_set eval)
+{
+    struct sae_trainer *t;
+    sae_trainers_create(&t, arena, world, options, dim, &neurons, 1, train, eval);
+    return t;
+}
+
+/* Rows of a product when all neurons are at work on this rank, which a step's may not be. */
+static int64_t measured_rows(const struct sae_options *options, int64_t train_rows, int64_t eval_rows, int ranks)
+{
+    const int64_t eval = eval_rows / ranks + 1, leaf = leaf_rows(options, train_rows);
+    return eval > leaf ? eval : leaf;
+}
+
+/* What is touched of activations and, with dense products, of their gradients. */
+static int64_t activation_bytes(int own, int most, int64_t piece, int64_t measured, bool dense)
+{
+    const int64_t step = piece * own, whole = (measured < piece ? measured : piece) * most;
+    return 4 * ((step > whole ? step : whole) + (dense ? piece : SAE_BAND) * own);
+}
+
+int64_t sae_trainers_bytes(const struct sae_options *options, int dim, const int *neurons, int count,
+                           int64_t train_rows, int64_t eval_rows, int ranks)
+{
+    const bool split = by_neurons(options, ranks);
+    const int64_t row = dim * (int64_t)sizeof(float), batch = options->batch < train_rows ? options->batch : train_rows;
+    const struct dealt dealt = { batch, split ? batch : (batch + ranks - 1) / ranks, ranks, 0 };
+    const int64_t piece = sae_piece_rows(options, train_rows, ranks);
+    const int depth = leaf_depth(options->leaves, ranks), step_depth = leaf_depth(options->leaves, split ? 1 : ranks);
+    int64_t bytes = 0;
+    int most = 0;
+    bool dense = false; /* has gradients of all activations */
+    for (int i = 0; i < count; i++) {
+        most = neurons[i] > most ? neurons[i] : most;
+        dense = dense || !sae_by_count(&options[i].rule);
+        bytes += 3 * 4 * sae_count(dim, neurons[i]) + 36 * (int64_t)neurons[i];
+        if (first_alike(options, i) == i) {
+            struct most m = most_of(options, neurons, i, count, dealt);
+            if (sae_by_batch(&options[i].rule)) /* of a band that nothing is dropped from, half is above 0 */
+                m.entries -= (int64_t)SAE_BAND * m.neurons / 2;
+            const int blocks = sae_block_count(neurons[i], options->leaves);
+            const struct sae_depths depths = { step_depth, block_depth(neurons[i], options->leaves),
+                                               split ? tree_nodes_of(blocks, ranks, 0) : 1 };
+            bytes += sae_sparse_bytes(&options[i].rule, &depths, dim, m.neurons, dealt.own, m.entries, m.aux_k,
+                                      options[i].half);
+        }
+        if (options[i].half && first_half(options, neurons, i) == i)
+            bytes += sae_half_bytes(dim, neurons[i], half_rows(options, train_rows), !sae_by_count(&options[i].rule));
+    }
+    const bool kept = train_rows * row <= options->resident_bytes;
+    bytes += kept ? train_rows * row : (batch / ranks + 1) * row;
+    bytes += eval_rows * row <= options->resident_bytes ? eval_rows * row : (batch / ranks + 1) * row;
+    if (split)
+        bytes += (kept ? 0 : batch * row) + 8 * batch + sae_offers_bytes(batch, most_offered(options, count), ranks);
+    const int own = sae_here(most, options, ranks, 0);
+    const int64_t whole = depth * sae_count(dim, most), here = step_depth * sae_count(dim, own);
+    const int64_t error = 4 * block_depth(most, options->leaves) * (int64_t)dim;
+    return bytes + 4 * (whole > here ? whole : here) + piece * (8 * dim + error) +
+           activation_bytes(own, most, piece, measured_rows(options, train_rows, eval_rows, ranks), dense) +
+           train_rows * 32 + 8 * (int64_t)most;
+}

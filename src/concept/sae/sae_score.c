@@ -1,0 +1,151 @@
+/* Scores of neurons. Sums over rows go batch by batch along the fixed tree;
+ * a cosine has the same bits in a tile of any shape (math/blas.h), so none depends on the ranks. */
+#include "concept/sae_score.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "concept/sae/sae_state.h"
+#include "dist/progress.h"
+#include "dist/world.h"
+#include "math/blas.h"
+#include "math/vec.h"
+
+enum { SUM, SQUARE, STATS };         /* of a neuron's activations */
+enum { TILE = SAE_ROWS, BAND = 64 }; /* rows of cosines formed at once; neurons whose statistics stay in cache */
+
+/* Sums needed by the closed form: weighted [K x D] sum of a e, whole [D] sum of e, stats [K x STATS], least [K]. */
+struct totals {
+    float *weighted, *whole;
+    double *stats, *least;
+};
+
+/* Statistics of a piece's activations, neuron by neuron. */
+static void add_stats(double *stats, double *least, const float *f, int64_t rows, int K)
+{
+#pragma omp parallel for schedule(static)
+    for (int first = 0; first < K; first += BAND) {
+        const int end = K - first < BAND ? K : first + BAND;
+        for (int64_t r = 0; r < rows; r++)
+            for (int k = first; k < end; k++) {
+                const double a = (double)f[r * K + k];
+                stats[k * STATS + SUM] += a;
+                stats[k * STATS + SQUARE] += a * a;
+                least[k] = a < least[k] ? a : least[k];
+            }
+    }
+}
+
+/* One leaf of the open batch: its weighted sum into the stack, its statistics into `stats`. */
+static void add_leaf(struct sae_trainer *t, struct totals *all, int leaf, float *out, double *stats)
+{
+    const int D = t->sae.dim, K = t->sae.neurons;
+    const struct span rows = sae_leaf(&t->train, leaf);
+    float *whole = out + (int64_t)K * D;
+    memset(out, 0, (size_t)(K + 1) * (size_t)D * sizeof *out);
+    memset(stats, 0, (size_t)K * STATS * sizeof *stats);
+    for (int64_t at = 0; at < rows.count; at += t->work.rows) {
+        const int64_t n = rows.count - at < t->work.rows ? rows.count - at : t->work.rows;
+        sae_copy_rows(t->x, &t->train, rows.first + at, n);
+        sae_encode(&t->work, &t->sae, t->x, n);
+#pragma omp parallel for simd schedule(static)
+        for (int64_t i = 0; i < n * K; i++) /* marks of jumprelu are no activations */
+            t->work.f[i] = t->work.f[i] > 0 ? t->work.f[i] : 0;
+        for (int64_t r = 0; r < n; r++) {
+            vec_normalise(t->x + r * D, D);
+            vec_add(whole, t->x + r * D, D);
+        }
+        add_stats(stats, all->least, t->work.f, n, K);
+        blas_sgemm('T', 'N', K, D, n, 1, t->work.f, K, t->x, D, 1, out, D);
+    }
+}
+
+/* Takes all training rows. Collective. */
+static void take_totals(struct totals *all, struct sae_trainer *t, struct arena *scratch)
+{
+    const int D = t->sae.dim, K = t->sae.neurons;
+    const int64_t n = t->train.set.rows, floats = (int64_t)(K + 1) * D, leaves = tree_leaves(t->tree).count;
+    double *part = arena_array(scratch, double, (leaves + 1) * K * STATS),
+           *sum = arena_array(scratch, double, K *STATS);
+    all->weighted = arena_array(scratch, float, floats);
+    all->whole = all->weighted + (int64_t)K * D;
+    all->stats = arena_array(scratch, double, K *STATS);
+    all->least = arena_array(scratch, double, K);
+    for (int k = 0; k < K; k++)
+        all->least[k] = INFINITY;
+    for (int64_t start = 0; start < n; start += t->batch) {
+        sae_open_batch(&t->train, NULL, start, n - start < t->batch ? n - start : t->batch);
+        for (int l = 0; l < leaves; l++) {
+            add_leaf(t, all, l, t->stack + tree_slot(t->tree, l) * t->stride, part + l * K * STATS);
+            tree_fold_f32(t->tree, l, t->stack, floats, t->stride);
+        }
+        tree_sum_nodes_f32(t->tree, t->stack, t->stack, floats, t->stride);
+        tree_sum_f64(t->tree, sum, part, K * STATS);
+        vec_add(all->weighted, t->stack, floats);
+        for (int i = 0; i < K * STATS; i++)
+            all->stats[i] += sum[i];
+    }
+    world_min_f64(t->world, all->least, K);
+}
+
+void sae_monosemanticity(double *score, struct sae_trainer *t, struct arena *scratch)
+{
+    const int D = t->sae.dim;
+    const double n = (double)t->train.set.rows;
+    struct arena_mark mark = arena_mark(scratch);
+    enum phase before = phase_enter(PHASE_EVALUATE);
+    struct totals all;
+    take_totals(&all, t, scratch);
+#pragma omp parallel for schedule(static)
+    for (int k = 0; k < t->sae.neurons; k++) {
+        /* a = f - least; the range cancels. Pairs: (||sum a e||^2 - sum a^2) / ((sum a)^2 - sum a^2). */
+        const double least = all.least[k], f = all.stats[k * STATS + SUM];
+        const double sum = f - n * least, square = all.stats[k * STATS + SQUARE] - 2 * least * f + n * least * least;
+        double norm = 0;
+        for (int d = 0; d < D; d++) {
+            const double v = (double)all.weighted[(int64_t)k * D + d] - least * (double)all.whole[d];
+            norm += v * v;
+        }
+        const double pairs = sum * sum - square;
+        score[k] = pairs > 1e-6 * sum * sum ? (norm - square) / pairs : NAN;
+    }
+    phase_enter(before);
+    arena_release(scratch, mark);
+}
+
+/* Largest |cosine| to neurons first..end-1 that are alive. */
+static float largest(const float *cosine, const int64_t *alive, int64_t first, int64_t end)
+{
+    float most = 0;
+#pragma omp simd reduction(max : most)
+    for (int64_t k = first; k < end; k++) {
+        const float c = alive[k] > 0 ? fabsf(cosine[k]) : 0;
+        most = c > most ? c : most;
+    }
+    return most;
+}
+
+void sae_coherence(double *nearest, struct world *world, struct arena *scratch, const float *decoder,
+                   const int64_t *alive, int neurons, int dim)
+{
+    struct arena_mark mark = arena_mark(scratch);
+    const struct span mine = shard_rows(neurons, world->size, world->rank);
+    float *cosine = arena_take_raw(scratch, (size_t)TILE * (size_t)neurons, sizeof *cosine);
+    double *own = arena_array(scratch, double, mine.count + 1);
+    enum phase before = phase_enter(PHASE_EVALUATE);
+    for (int64_t first = mine.first; first < mine.first + mine.count; first += TILE) {
+        const int64_t end = mine.first + mine.count, n = end - first < TILE ? end - first : TILE;
+        blas_sgemm('N', 'T', n, neurons, dim, 1, decoder + first * dim, dim, decoder, dim, 0, cosine, neurons);
+#pragma omp parallel for schedule(static)
+        for (int64_t i = 0; i < n; i++) {
+            const int64_t k = first + i;
+            const float *row = cosine + i * neurons;
+            const float before_it = largest(row, alive, 0, k), after_it = largest(row, alive, k + 1, neurons);
+            own[k - mine.first] = alive[k] <= 0 ? 0 : (double)(before_it > after_it ? before_it : after_it);
+        }
+    }
+    world_allgather_rows(world, nearest, own, mine.count, sizeof *own);
+    phase_enter(before);
+    arena_release(scratch, mark);
+}

@@ -1,0 +1,281 @@
+/* cfn pack: from image files to corpus.h5. Two passes over this rank's rows:
+ * every file is opened, decoded and measured first, so that all ranks know which
+ * rows are good and how large the file will be; pack_write.c then writes pixels or
+ * files. Pictures are kept between the passes while they fit. */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "image/corpus.h"
+#include "stage/corpus/pack.h"
+
+enum {
+    PACK_CHUNK = 64, /* rows that always go together to one rank */
+    SCRATCH_BLOCK = 1 << 20,
+};
+static const size_t keep_bytes = (size_t)1 << 30;         /* pictures kept between the passes, per rank */
+static const int64_t auto_pixel_bytes = (int64_t)8 << 30; /* store: auto takes pixels up to here */
+
+static void read_manifest(struct pack *pack);
+static void examine(struct pack *pack);
+static void reject(struct pack *pack);
+static void choose_store(struct pack *pack);
+static void summary(const struct pack *pack);
+
+static int count_threads(void)
+{
+    int threads = 0;
+#pragma omp parallel reduction(+ : threads)
+    threads += 1;
+    return threads < PACK_WORKERS ? threads : PACK_WORKERS;
+}
+
+/* Tables below root that the manifest may have been read from: their checksums are recorded, so that `cfn run` packs
+ * again when one has changed. */
+static int find_tables(struct job *job, const char *tables[4])
+{
+    const char *const names[] = { job->config->pack.labels, "class2images_train.p", "class2images_val.p",
+                                  "class2images_test.p" };
+    int count = 0;
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+        const char *path = text_path(job->run, job->config->run.root, names[n]);
+        char there = job->world->rank == 0 && *names[n] && text_file_exists(path);
+        world_broadcast(job->world, &there, 1, 0);
+        if (there)
+            tables[count++] = path;
+    }
+    return count;
+}
+
+int stage_pack(struct job *job)
+{
+    bool write = job_may_write(job, "corpus.h5");
+    if (!write && !job->dry_run)
+        return EXIT_DONE;
+    phase_start("pack");
+    struct pack *pack = arena_array(job->run, struct pack, 1);
+    pack->job = job;
+    read_manifest(pack);
+    if (job->dry_run)
+        return EXIT_DONE;
+
+    pack->workers = count_threads();
+    for (int w = 0; w < pack->workers; w++) {
+        pack->scratch[w] = arena_create("pack scratch", SCRATCH_BLOCK);
+        pack->keep[w] = arena_create("pack pictures", SCRATCH_BLOCK);
+    }
+    examine(pack);
+    reject(pack);
+    choose_store(pack);
+    struct store *store = pack_write(pack);
+    const char *tables[4];
+    int count = find_tables(job, tables);
+    job_publish(job, store, tables, count);
+    for (int w = 0; w < pack->workers; w++) {
+        arena_destroy(pack->scratch[w]);
+        arena_destroy(pack->keep[w]);
+    }
+    summary(pack);
+    return job_done(job);
+}
+
+/* Reading. */
+
+static void read_manifest(struct pack *pack)
+{
+    struct job *job = pack->job;
+    const struct config *config = job->config;
+    const struct pack_config *c = &config->pack;
+    struct manifest_request request = { .root = config->run.root,
+                                        .reader = c->reader,
+                                        .labels = c->labels,
+                                        .data = config->run.data,
+                                        .group = c->group,
+                                        .val_fraction = c->val_fraction,
+                                        .test_fraction = c->test_fraction };
+    enum exit_code code = EXIT_DONE;
+    const char *why = "";
+    char real[PATH_MAX];
+    bool ok = job->world->rank != 0 || manifest_read(job->run, &pack->manifest, &request, &code, &why);
+    agree(job->world, ok, code, "pack: %s", why);
+    manifest_share(job->world, job->run, &pack->manifest);
+
+    bool here = realpath(config->run.root, real) != NULL;
+    agree(job->world, here, EXIT_NO_INPUT, "pack: %s: this rank's host does not see the data folder", config->run.root);
+    pack->intake = (struct intake){ .root = arena_strdup(job->run, real),
+                                    .max_megapixels = c->max_megapixels,
+                                    .short_side = config->image.short_side,
+                                    .stored = !config->image.exif,
+                                    .encoded = strcmp(config->image.store, "pixels") != 0 };
+    int64_t counts[SPLITS] = { 0 };
+    for (int64_t i = 0; i < pack->manifest.rows; i++)
+        counts[pack->manifest.split[i]]++;
+    log_info("pack: %lld images in %s: %lld train, %lld val, %lld test; %d %s", (long long)pack->manifest.rows,
+             pack->manifest.source, (long long)counts[0], (long long)counts[1], (long long)counts[2],
+             pack->manifest.classes, pack->manifest.multi_label ? "labels" : "classes");
+}
+
+/* First pass. */
+
+static void examine_row(struct pack *pack, int worker, int64_t i)
+{
+    struct arena *scratch = pack->scratch[worker], *keep = pack->keep[worker];
+    struct arena_mark mark = arena_mark(scratch);
+    int64_t row = pack->mine.first + i;
+    struct image picture;
+    const char *why = "";
+    if (!intake_image(scratch, &picture, &pack->facts[row], &pack->intake, pack->manifest.path[row], &why)) {
+        pack->facts[row].ok = 0;
+        pack->why[i] = arena_strdup(keep, why);
+    } else {
+        size_t bytes = (size_t)picture.height * (size_t)picture.width * (size_t)picture.channels;
+        if (arena_bytes(keep) + bytes <= keep_bytes / (size_t)pack->workers) {
+            pack->kept[i] = picture;
+            pack->kept[i].pixels = arena_take_raw(keep, bytes, 1);
+            memcpy(pack->kept[i].pixels, picture.pixels, bytes);
+        }
+    }
+    arena_release(scratch, mark);
+}
+
+static void examine(struct pack *pack)
+{
+    struct job *job = pack->job;
+    struct world *world = job->world;
+    int64_t rows = pack->manifest.rows;
+    enum phase before = phase_enter(PHASE_DECODE);
+    pack->mine = shard_chunks(rows, PACK_CHUNK, world->size, world->rank);
+    pack->facts = arena_array(job->run, struct intake_facts, rows + 1);
+    pack->why = arena_array(job->run, const char *, pack->mine.count + 1);
+    pack->kept = arena_array(job->run, struct image, pack->mine.count + 1);
+    for (int64_t begin = 0; begin < pack->mine.count; begin += PACK_CHUNK) {
+        int64_t end = begin + PACK_CHUNK < pack->mine.count ? begin + PACK_CHUNK : pack->mine.count;
+#pragma omp parallel for schedule(static, 1)
+        for (int w = 0; w < pack->workers; w++)
+            for (int64_t i = begin + w; i < end; i += pack->workers)
+                examine_row(pack, w, i);
+        progress("pack", "reading", (double)end * (double)rows / (double)pack->mine.count, (double)rows, "img");
+    }
+    progress_end();
+    phase_count("images", (double)pack->mine.count);
+    phase_enter(before);
+    world_allgather_rows(world, pack->facts, pack->facts + pack->mine.first, pack->mine.count, sizeof *pack->facts);
+}
+
+/* Rows that cannot be used. */
+
+static void add_quoted(struct text *out, const char *cell)
+{
+    text_add(out, "\"");
+    for (; *cell; cell++)
+        text_add(out, *cell == '"' ? "\"\"" : "%c", *cell);
+    text_add(out, "\"");
+}
+
+/* rejects.csv: the same at any rank count, since ranks hold rows in order. An old one is taken away. */
+static void write_rejects(struct pack *pack, int64_t bad)
+{
+    struct job *job = pack->job;
+    struct text mine = text_new(job->run);
+    const char *path = job_path(job, "rejects.csv"), *why = "";
+    for (int64_t i = 0; i < pack->mine.count; i++)
+        if (pack->why[i]) {
+            text_add(&mine, "%lld,", (long long)(pack->mine.first + i));
+            add_quoted(&mine, pack->manifest.path[pack->mine.first + i]);
+            text_add(&mine, ",");
+            add_quoted(&mine, pack->why[i]);
+            text_add(&mine, "\n");
+        }
+    char *all = world_gather_text(job->world, job->run, mine.data);
+    bool ok = true;
+    if (job->world->rank == 0 && bad) {
+        struct text table = text_new(job->run);
+        text_add(&table, "row,path,reason\n");
+        text_add_bytes(&table, all, strlen(all));
+        ok = text_write_file(job->run, path, table.data, table.length, &why);
+    } else if (job->world->rank == 0) {
+        unlink(path);
+    }
+    agree(job->world, ok, EXIT_IO, "%s: %s", path, why);
+}
+
+static void reject(struct pack *pack)
+{
+    struct job *job = pack->job;
+    const struct manifest *m = &pack->manifest;
+    const struct pack_config *config = &job->config->pack;
+    int64_t bad = 0, first = -1;
+    for (int64_t i = 0; i < m->rows; i++)
+        bad += !pack->facts[i].ok;
+    for (int64_t i = pack->mine.count - 1; i >= 0; i--)
+        if (pack->why[i])
+            first = i;
+    write_rejects(pack, bad);
+
+    bool skip = strcmp(config->on_bad, "skip") == 0;
+    bool stop = bad && (!skip || (double)bad > config->max_bad_fraction * (double)m->rows || bad == m->rows);
+    agree(job->world, !stop || first < 0, EXIT_BAD_DATA,
+          "pack: %lld of %lld images cannot be used%s; the first: %s: %s\n%s lists them all%s", (long long)bad,
+          (long long)m->rows, skip ? ", more than pack.max_bad_fraction allows" : "",
+          first < 0 ? "" : manifest_place(job->run, m, pack->mine.first + first), first < 0 ? "" : pack->why[first],
+          job_path(job, "rejects.csv"), skip ? "." : "; pack.on_bad: skip leaves them out.");
+    if (bad)
+        log_warn("pack: %lld of %lld images are left out; %s says why", (long long)bad, (long long)m->rows,
+                 job_path(job, "rejects.csv"));
+
+    pack->row = arena_array(job->run, int64_t, m->rows + 1);
+    for (int64_t i = 0; i < m->rows; i++) {
+        if (i == pack->mine.first)
+            pack->own.first = pack->good;
+        if (pack->facts[i].ok) {
+            pack->row[pack->good++] = i;
+            pack->own.count += i >= pack->mine.first && i < pack->mine.first + pack->mine.count;
+        }
+    }
+}
+
+/* Pixels or files. */
+
+static void choose_store(struct pack *pack)
+{
+    struct job *job = pack->job;
+    const char *wanted = job->config->image.store;
+    const struct intake_facts *one = &pack->facts[pack->row[0]];
+    int64_t other = -1;
+    pack->channels = 1;
+    for (int64_t i = 0; i < pack->good; i++) {
+        const struct intake_facts *f = &pack->facts[pack->row[i]];
+        pack->channels = f->channels > pack->channels ? f->channels : pack->channels;
+        if (other < 0 && (f->stored_height != one->stored_height || f->stored_width != one->stored_width))
+            other = i;
+    }
+    int64_t row_bytes = (int64_t)one->stored_height * one->stored_width * pack->channels;
+    bool pixels = strcmp(wanted, "pixels") == 0;
+    if (pixels && other >= 0) {
+        const struct intake_facts *f = &pack->facts[pack->row[other]];
+        agree(job->world, false, EXIT_BAD_DATA,
+              "pack: image.store: pixels needs images of one size; %s is %d x %d, %s is %d x %d\n"
+              "set image.store: encoded, or image.short_side for images of one shape",
+              manifest_place(job->run, &pack->manifest, pack->row[0]), one->stored_width, one->stored_height,
+              manifest_place(job->run, &pack->manifest, pack->row[other]), f->stored_width, f->stored_height);
+    }
+    if (strcmp(wanted, "auto") == 0)
+        pixels = other < 0 && row_bytes * pack->good <= auto_pixel_bytes;
+    pack->intake.encoded = !pixels;
+    pack->offset = arena_array(job->run, int64_t, pack->good + 1);
+    for (int64_t i = 0; i < pack->good; i++)
+        pack->offset[i + 1] = pack->offset[i] + (pixels ? row_bytes : pack->facts[pack->row[i]].bytes);
+}
+
+static void summary(const struct pack *pack)
+{
+    const struct intake_facts *one = &pack->facts[pack->row[0]];
+    char *bytes = text_bytes(pack->job->run, (double)pack->offset[pack->good]);
+    if (pack->intake.encoded)
+        log_info("pack: %lld images as files, %s, in %s", (long long)pack->good, bytes,
+                 job_path(pack->job, "corpus.h5"));
+    else
+        log_info("pack: %lld images of %d x %d x %d, %s, in %s", (long long)pack->good, one->stored_height,
+                 one->stored_width, pack->channels, bytes, job_path(pack->job, "corpus.h5"));
+}
