@@ -87,7 +87,7 @@ $(BUILD)/%.o: src/%.c $(BUILD)/libraries.mk
 	@$(SAY) '  CC   $<'
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 # Multiply and add in one rounding where the inner loops are nothing else.
-$(BUILD)/nn/kernel/depthwise.o $(BUILD)/nn/kernel/minimal.o $(BUILD)/nn/kernel/kernels_rows.o $(BUILD)/concept/pursuit/omp.o $(BUILD)/concept/pursuit/omp_search.o $(BUILD)/math/skinny.o: ALL_CFLAGS += -ffp-contract=fast
+$(BUILD)/nn/kernel/depthwise.o $(BUILD)/nn/kernel/minimal.o $(BUILD)/nn/kernel/kernels_rows.o $(BUILD)/concept/pursuit/pursuit.o $(BUILD)/concept/pursuit/pursuit_search.o $(BUILD)/math/skinny.o: ALL_CFLAGS += -ffp-contract=fast
 # What says that a processor lacks the program's instructions must run on it.
 BASELINE := $(if $(filter x86_64-%,$(shell $(CC) -dumpmachine)),-march=x86-64)
 $(BUILD)/main.o $(BUILD)/launcher.o $(BUILD)/base/cpu.o: TARGET = $(BASELINE)
@@ -144,7 +144,7 @@ check-precision: deps-check all ## bf16 against fp32 on the demo corpus, six tri
 	@CFN="$(abspath $(BUILD))/cfn" scripts/check-precision
 bench: all $(BENCH_PROGS) ## throughput of this machine, beside its bounds
 	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(BUILD)" scripts/bench
-bench-peers: all $(BENCH_PROGS) deps-parity ## beside PyTorch, scikit-learn, ...; PEERS='resnet18 --rounds 2', PEERS=omp
+bench-peers: all $(BENCH_PROGS) deps-parity ## beside PyTorch, scikit-learn, ...; PEERS='resnet18 --rounds 2', PEERS=pursuit
 	@CFN="$(abspath $(BUILD))/cfn" BUILD="$(abspath $(BUILD))" scripts/bench-peers $(PEERS)
 bench-scale: all $(BENCH_PROGS) ## 800 concepts of a million vectors on 4 ranks: seconds, memory, messages; SCALE='N D K'
 	@BUILD="$(abspath $(BUILD))" scripts/bench-scale $(SCALE)

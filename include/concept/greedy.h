@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "concept/coverage_goal.h"
+#include "concept/objective.h"
 
 struct arena;
 

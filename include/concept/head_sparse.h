@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#include "concept/cbm.h"
+#include "concept/head.h"
 
 struct sparse_spec {
     double alpha;      /* share of the L1 part, above 0, at most 1 */

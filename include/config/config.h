@@ -103,7 +103,7 @@ struct select_config {
     const char *objective, *similarity, *optimizer, *concave; /* choices: src/config/keys.c */
     const char *mixture;                                      /* "facility_location=1 mutual_information=0.5" */
     double parameter;                                         /* of the objective; 0 = its default */
-    double labo_alpha, labo_beta;                             /* weights of mutual information and coverage */
+    double labo_alpha, labo_beta;                             /* weights of mutual information and similarities */
     const char *signs;                                        /* keep, clip, absolute */
     double epsilon, fraction, beta;                           /* stochastic, sample, approximate */
     int parts, arity;                                         /* greedi, greedyml */
@@ -116,7 +116,7 @@ struct select_config {
 struct decompose_config {
     int nonzeros;
     bool intercept, positive;
-    const char *method, *precision; /* omp, lasso; single, double */
+    const char *method, *precision; /* pursuit, lasso; single, double */
     double tolerance, lambda;
     const char *search; /* fixed, validation */
     double slack;       /* of the search, in FVU */

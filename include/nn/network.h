@@ -29,7 +29,7 @@ struct network_spec {
     enum network_loss loss;
     bool train;                /* plan gradients too; otherwise inference only */
     enum value_type precision; /* of activations and operands; weights, statistics and loss are in single or double */
-    bool checkpoint;           /* training: outputs inside a block are made again for the backward pass, not kept */
+    bool checkpoint;           /* training: outputs inside a block are recomputed for the backward pass, not kept */
     bool local_batchnorm;      /* statistics per shard instead of the global batch */
     bool whole_depth;          /* training leaves no block out, whatever the backbone's stochastic depth says */
     bool fast_reduction;       /* any-order sums over ranks */

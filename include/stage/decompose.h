@@ -3,9 +3,9 @@
 #define STAGE_DECOMPOSE_H
 
 struct job;
-struct omp_spec;
+struct pursuit_spec;
 
 /* The keys decompose.*, with `nonzeros` atoms at most. */
-struct omp_spec decompose_spec(const struct job *job, int nonzeros);
+struct pursuit_spec decompose_spec(const struct job *job, int nonzeros);
 
 #endif

@@ -1,4 +1,6 @@
 /* Small files and paths: read whole, write whole or not at all, make folders. */
+#include "base/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -9,9 +11,8 @@
 
 #include "base/arena.h"
 #include "base/output.h"
-#include "base/text.h"
 
-char *text_path(struct arena *arena, const char *dir, const char *name)
+char *path_join(struct arena *arena, const char *dir, const char *name)
 {
     size_t length = strlen(dir);
     while (length > 1 && dir[length - 1] == '/')
@@ -24,7 +25,7 @@ char *text_path(struct arena *arena, const char *dir, const char *name)
     return arena_printf(arena, "%.*s%s%s", (int)length, dir, root ? "" : "/", name);
 }
 
-bool text_path_is_safe(const char *path)
+bool path_is_safe(const char *path)
 {
     if (path[0] == '\0' || path[0] == '/')
         return false;
@@ -42,7 +43,7 @@ bool text_path_is_safe(const char *path)
     }
 }
 
-bool text_file_exists(const char *path)
+bool file_exists(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0;
@@ -70,7 +71,7 @@ static bool read_all(int fd, char *data, size_t size)
     return true;
 }
 
-char *text_read_file(struct arena *arena, const char *path, size_t limit_bytes, size_t *length, const char **why)
+char *file_read(struct arena *arena, const char *path, size_t limit_bytes, size_t *length, const char **why)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang us */
     if (fd < 0) {
@@ -161,7 +162,7 @@ bool output_close(struct output *output)
     return true;
 }
 
-bool text_write_file(struct arena *arena, const char *path, const char *data, size_t length, const char **why)
+bool file_write(struct arena *arena, const char *path, const char *data, size_t length, const char **why)
 {
     struct output output = { .arena = arena, .path = path };
     output_open(&output);
@@ -172,7 +173,7 @@ bool text_write_file(struct arena *arena, const char *path, const char *data, si
     return fine;
 }
 
-bool text_make_dirs(struct arena *arena, const char *path, const char **why)
+bool path_make_dirs(struct arena *arena, const char *path, const char **why)
 {
     char *part = arena_strdup(arena, path);
     for (char *at = part + (part[0] == '/');; at++) {

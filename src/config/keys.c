@@ -242,7 +242,7 @@ static const struct key keys[] = {
     { ROW(select, labo_alpha, KEY_REAL, "1"), ABOVE(0),
       .doc = "For objective: labo: weight of the mutual information." },
     { ROW(select, labo_beta, KEY_REAL, "1"), ABOVE(0),
-      .doc = "For objective: labo: weight of the coverage." },
+      .doc = "For objective: labo: weight of the similarities." },
     { ROW(select, signs, KEY_CHOICE, "keep"), CHOICES("keep", "clip", "absolute"),
       .doc = "Negative entries under similarity: features stay, become 0, or lose their sign." },
     { ROW(select, epsilon, KEY_REAL, "0.9"), .low = 0, .high = 1, .bounds = KEY_ABOVE | KEY_BELOW,

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "config/draft.h"
@@ -40,7 +41,7 @@ static void read_file(struct draft *draft, const char *path)
         return;
     size_t length;
     const char *why = "unreadable";
-    const char *text = text_read_file(draft->arena, path, FILE_LIMIT, &length, &why);
+    const char *text = file_read(draft->arena, path, FILE_LIMIT, &length, &why);
     if (text)
         draft_read_yaml(draft, name, text, length);
     else

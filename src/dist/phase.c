@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "base/timer.h"
@@ -284,7 +285,7 @@ static void merge_json(json_t *stage, struct arena *arena, const char *path)
 {
     json_error_t error;
     const char *why = NULL;
-    json_t *all = text_file_exists(path) ? json_load_file(path, 0, &error) : json_object();
+    json_t *all = file_exists(path) ? json_load_file(path, 0, &error) : json_object();
     if (!json_is_object(all)) {
         log_warn("%s: not a JSON object; it is written anew", path);
         json_decref(all);
@@ -292,7 +293,7 @@ static void merge_json(json_t *stage, struct arena *arena, const char *path)
     }
     json_object_set_new(all, state.stage, stage);
     char *text = json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    if (!text || !text_write_file(arena, path, text, strlen(text), &why))
+    if (!text || !file_write(arena, path, text, strlen(text), &why))
         log_warn("%s", why ? why : "perf.json: out of memory");
     free(text);
     json_decref(all);

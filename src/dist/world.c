@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "dist/internal.h"
 
-static struct world job;
+static struct world the_world;
 
 MPI_Comm world_handle(const struct world *world)
 {
@@ -83,7 +83,7 @@ static void check_before_init(void)
 static void abort_job(int code)
 {
     fflush(NULL);
-    if (job.size == 1 && !getenv("OMPI_COMM_WORLD_SIZE"))
+    if (the_world.size == 1 && !getenv("OMPI_COMM_WORLD_SIZE"))
         _exit(code); /* no launcher to tell */
     MPI_Abort(MPI_COMM_WORLD, code);
     _exit(code);
@@ -92,13 +92,13 @@ static void abort_job(int code)
 static void find_node(void)
 {
     MPI_Comm node;
-    dist_check(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, job.rank, MPI_INFO_NULL, &node),
+    dist_check(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, the_world.rank, MPI_INFO_NULL, &node),
                "MPI_Comm_split_type");
-    MPI_Comm_rank(node, &job.node_rank);
-    MPI_Comm_size(node, &job.node_size);
+    MPI_Comm_rank(node, &the_world.node_rank);
+    MPI_Comm_size(node, &the_world.node_size);
     MPI_Comm_free(&node);
-    int first = job.node_rank == 0;
-    dist_check(MPI_Allreduce(&first, &job.nodes, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD), "MPI_Allreduce");
+    int first = the_world.node_rank == 0;
+    dist_check(MPI_Allreduce(&first, &the_world.nodes, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD), "MPI_Allreduce");
 }
 
 /* Open MPI sieved data without locks when it wrote files (open-mpi/ompi#12718). */
@@ -120,24 +120,24 @@ struct world *world_start(int *argc, char ***argv)
     if (MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
         fatal(EXIT_INTERNAL, "MPI did not start");
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-    MPI_Comm_rank(MPI_COMM_WORLD, &job.rank);
-    MPI_Comm_size(MPI_COMM_WORLD, &job.size);
-    if (gethostname(job.host, sizeof job.host - 1) != 0)
-        snprintf(job.host, sizeof job.host, "unknown");
-    error_set_rank(job.rank, job.size, job.host);
+    MPI_Comm_rank(MPI_COMM_WORLD, &the_world.rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &the_world.size);
+    if (gethostname(the_world.host, sizeof the_world.host - 1) != 0)
+        snprintf(the_world.host, sizeof the_world.host, "unknown");
+    error_set_rank(the_world.rank, the_world.size, the_world.host);
     error_set_abort(abort_job);
-    log_setup(job.rank, log_level());
+    log_setup(the_world.rank, log_level());
     const char *launcher;
     long ranks = launched_ranks(&launcher);
-    if (job.size == 1 && ranks > 1) {
+    if (the_world.size == 1 && ranks > 1) {
         MPI_Finalize();
         error_set_abort(NULL);
         lone_copy(ranks, launcher);
     }
     require(provided >= MPI_THREAD_FUNNELED, EXIT_INTERNAL, "MPI was built without threads: expected FUNNELED");
     find_node();
-    job.threads = 1;
-    return &job;
+    the_world.threads = 1;
+    return &the_world;
 }
 
 int world_end(struct world *world, int code)

@@ -8,6 +8,7 @@
 #include <nifti1_io.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "image/corpus.h"
 
@@ -27,14 +28,14 @@ bool anatomy_read(struct arena *arena, struct anatomy *out, const char *folder, 
     int head[3], atlas[3];
     *missing = false;
     for (int i = 0; i < 3; i++)
-        if (!text_file_exists(text_path(arena, folder, names[i]))) {
+        if (!file_exists(path_join(arena, folder, names[i]))) {
             *missing = true;
             *why = arena_printf(arena, "%s/%s: missing", folder, names[i]);
             return false;
         }
     *out = (struct anatomy){ 0 };
-    out->head = read_volume(arena, text_path(arena, folder, names[0]), head, why);
-    out->region = out->head ? read_volume(arena, text_path(arena, folder, names[1]), atlas, why) : NULL;
+    out->head = read_volume(arena, path_join(arena, folder, names[0]), head, why);
+    out->region = out->head ? read_volume(arena, path_join(arena, folder, names[1]), atlas, why) : NULL;
     if (!out->region)
         return false;
     if (memcmp(head, atlas, sizeof head) != 0) {
@@ -44,7 +45,7 @@ bool anatomy_read(struct arena *arena, struct anatomy *out, const char *folder, 
     out->nx = head[0];
     out->ny = head[1];
     out->nz = head[2];
-    return read_regions(arena, out, text_path(arena, folder, names[2]), why);
+    return read_regions(arena, out, path_join(arena, folder, names[2]), why);
 }
 
 static const uint8_t *read_volume(struct arena *arena, const char *path, int dims[3], const char **why)
@@ -73,7 +74,7 @@ static const uint8_t *read_volume(struct arena *arena, const char *path, int dim
 static bool read_regions(struct arena *arena, struct anatomy *out, const char *path, const char **why)
 {
     size_t size;
-    char *at = text_read_file(arena, path, 1 << 20, &size, why);
+    char *at = file_read(arena, path, 1 << 20, &size, why);
     memset(out->region_class, -1, sizeof out->region_class);
     if (!at)
         return false;

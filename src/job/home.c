@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/timer.h"
 #include "config/key.h"
 #include "nn/graph.h"
@@ -26,8 +27,8 @@ void home_paths_of(struct job *job, struct arena *arena)
 {
     const struct run_config *run = &job->config->run;
     const char *backbone = zoo_canonical(run->backbone, run->data);
-    job->data_dir = text_path(arena, run->result_dir, run->data);
-    job->dir = text_path(arena, text_path(arena, job->data_dir, backbone ? backbone : run->backbone),
+    job->data_dir = path_join(arena, run->result_dir, run->data);
+    job->dir = path_join(arena, path_join(arena, job->data_dir, backbone ? backbone : run->backbone),
                          arena_printf(arena, "%d", run->trial));
 }
 
@@ -38,7 +39,7 @@ void home_paths(struct job *job, const struct command *command, struct arena *ar
     home_paths_of(job, arena);
     bool known = zoo_canonical(run->backbone, run->data) ||
                  (!(command->flags & COMMAND_NETWORK) &&
-                  home_imported(job, text_path(arena, job->dir, "embeddings.h5"), &encoder));
+                  home_imported(job, path_join(arena, job->dir, "embeddings.h5"), &encoder));
     agree(job->world, known, EXIT_BAD_CONFIG,
           "backbone: expected a network of this program, found \"%s\" (%s)\n"
           "There are %s; representations of another encoder come in by `cfn import FILE --as embeddings`.",
@@ -70,7 +71,7 @@ void home_set(struct job *job, const struct command *command)
 
 bool home_has(struct job *job, const char *path)
 {
-    char there = job->world->rank == 0 && text_file_exists(path);
+    char there = job->world->rank == 0 && file_exists(path);
     world_broadcast(job->world, &there, 1, 0);
     return there;
 }
@@ -88,7 +89,7 @@ static void describe_holder(int fd, const char *stage)
 /* Takes the lock of `dir`: 1 taken, 0 held by another job (described in holder), -1 with errno. */
 static int try_lock(const char *dir, const char *stage, struct arena *arena, char holder[400])
 {
-    int fd = open(text_path(arena, dir, ".lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    int fd = open(path_join(arena, dir, ".lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0)
         return -1;
     if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) {
@@ -119,7 +120,7 @@ static bool holds(const char *dir)
 static const char *make_and_lock(struct job *job, bool wait)
 {
     const char *why = "cannot be made";
-    if (!text_make_dirs(job->run, job->home, &why))
+    if (!path_make_dirs(job->run, job->home, &why))
         return arena_printf(job->run, "%s: %s", job->home, why);
     if (holds(job->home))
         return NULL;
@@ -166,12 +167,12 @@ void home_describe(struct job *job)
         return;
     const char *why = "";
     bool ok = true;
-    const char *used = text_path(job->run, job->home, "used.yml");
+    const char *used = path_join(job->run, job->home, "used.yml");
     if (job->world->rank == 0) {
         char *text = config_used(job->run, job->config);
-        ok = text_write_file(job->run, used, text, strlen(text), &why);
+        ok = file_write(job->run, used, text, strlen(text), &why);
     }
     agree(job->world, ok, EXIT_CANNOT_CREATE, "%s: %s", used, why);
-    log_file(text_path(job->run, job->home, "log.txt"));
+    log_file(path_join(job->run, job->home, "log.txt"));
     log_verbose("%s", job->command_line);
 }

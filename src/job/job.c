@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/usage.h"
 #include "job/home.h"
 #include "job/record.h"
@@ -16,7 +17,7 @@ uint64_t job_seed(const struct job *job)
 const char *job_path(struct job *job, const char *name)
 {
     bool shared = strcmp(name, "corpus.h5") == 0 || strcmp(name, "audit.json") == 0 || strcmp(name, "rejects.csv") == 0;
-    return text_path(job->run, shared ? job->data_dir : job->home ? job->home : job->dir, name);
+    return path_join(job->run, shared ? job->data_dir : job->home ? job->home : job->dir, name);
 }
 
 struct store *job_open(struct job *job, const char *name, const char *made_by)
@@ -47,7 +48,7 @@ bool job_may_write(struct job *job, const char *name)
         return false;
     }
     const char *why = "";
-    bool ok = job->world->rank != 0 || text_make_dirs(job->run, job->home, &why);
+    bool ok = job->world->rank != 0 || path_make_dirs(job->run, job->home, &why);
     agree(job->world, ok, EXIT_CANNOT_CREATE, "%s: %s", job->home, why);
     ok = job->world->rank != 0 || access(job->home, W_OK | X_OK) == 0;
     agree(job->world, ok, EXIT_CANNOT_CREATE, "%s: cannot write here: %s", job->home, strerror(errno));

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "base/timer.h"
 #include "base/version.h"
 #include "job/home.h"
@@ -147,7 +148,7 @@ void record_write(struct job *job, const char *output, const char *const *inputs
     for (int n = 0; n < r.count; n++)
         text_add(&out, "[%s]\n%s%s", r.name[n], r.value[n], text_ends(r.value[n], "\n") ? "" : "\n");
     const char *path = arena_printf(job->run, "%s.run", job_path(job, output)), *why = "";
-    bool ok = job->world->rank != 0 || text_write_file(job->run, path, out.data, out.length, &why);
+    bool ok = job->world->rank != 0 || file_write(job->run, path, out.data, out.length, &why);
     agree(job->world, ok, EXIT_IO, "%s: %s", path, why);
 }
 
@@ -179,7 +180,7 @@ static void read_notes(struct job *job, const char *output, const char *const *n
     size_t length;
     const char *why, *text = NULL;
     if (job->world->rank == 0)
-        text = text_read_file(job->run, arena_printf(job->run, "%s.run", path), 1 << 20, &length, &why);
+        text = file_read(job->run, arena_printf(job->run, "%s.run", path), 1 << 20, &length, &why);
     text = world_broadcast_text(job->world, job->run, text ? text : "", 0);
     for (int n = 0; n < count; n++)
         out[n] = find_note(job->run, text, names[n]);

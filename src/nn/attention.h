@@ -27,7 +27,7 @@ const char *attention_kernel(const struct attention *attention, enum dn_pass pas
 /* out [images][tokens][heads * width] = softmax(Q K^T / sqrt(width)) V, for each image and head.
  *   qkv [images][tokens][3 * heads * width]: queries, keys, values of all heads */
 void attention_forward(struct attention *attention, void *out, const void *qkv);
-/* Gradient dqkv of qkv from g, that of out. The probabilities are formed again from Q and K: kept, they would be the
+/* Gradient dqkv of qkv from g, that of out. The probabilities are recomputed from Q and K: kept, they would be the
  * largest values of the network. */
 void attention_backward(struct attention *attention, void *dqkv, const void *g, const void *qkv);
 

@@ -26,10 +26,10 @@ struct op_kind {
     /* A streamed op (below): makes the output of one shard; takes the gradient of one shard. */
     void (*stream)(struct network *net, struct op *op, int shard);
     void (*stream_back)(struct network *net, struct op *op, int shard);
-    void (*again)(struct network *net, struct op *op); /* forward a second time in a step; NULL: forward itself */
-    bool reads_input;                                  /* backward looks at the input again */
-    bool reads_output;                                 /* backward looks at its own output again */
-    bool gradient_in_place;                            /* diff may be the memory of grad[0] */
+    void (*recompute)(struct network *net, struct op *op); /* forward a second time in a step; NULL: forward itself */
+    bool reads_input;                                      /* backward looks at the input again */
+    bool reads_output;                                     /* backward looks at its own output again */
+    bool gradient_in_place;                                /* diff may be the memory of grad[0] */
     bool is_data; /* the output depends on the images alone: nobody wants its gradient */
 };
 extern const struct op_kind op_kinds[NODE_KINDS];
@@ -48,10 +48,10 @@ struct op {
     bool streamed;                  /* training: stride 0, see below */
     bool kept;                      /* training: the output outlives the forward pass */
 
-    /* An output that is given up after the forward pass and made again, at another place, on the way back. */
-    bool again;
-    int again_before; /* the backward pass of this node */
-    char *lives[2];   /* the two places */
+    /* An output that is given up after the forward pass and recomputed, at another place, in the backward pass. */
+    bool recompute;
+    int recompute_before; /* the backward pass of this node */
+    char *lives[2];       /* the two places */
 
     /* Backward. A value with several readers gets a gradient from each; they are added here. */
     char *grad[GRADS_MAX];
@@ -81,7 +81,7 @@ struct op {
 
 #define NORM_EPSILON 1e-5
 
-/* Streaming. The output of a normalisation is quickly made again from its input. Where a convolution alone reads it, it
+/* Streaming. The output of a normalisation is quickly recomputed from its input. Where a convolution alone reads it, it
  * is made shard by shard, when that convolution asks, into one piece of memory that all streamed ops share (the stride
  * is 0); so is its gradient, which is taken from there at once. What a shard needs then stays in the caches, and the
  * outputs need no memory of their own. */
@@ -143,7 +143,7 @@ struct network {
     float *stack;         /* [depth x stack_stride] folding of one parameter's gradients */
     int64_t stack_stride;
 
-    struct op **turn;     /* [nodes] ops made again now */
+    struct op **turn;     /* [nodes] ops recomputed now */
     int64_t stream_bytes; /* the largest shard of a streamed op */
     char *values;         /* activations and gradients, placed by the plan */
     int64_t value_bytes;  /* of these */
@@ -207,9 +207,9 @@ struct read {
 };
 enum { READS_MAX = 64 };
 int op_reads(const struct network *net, int i, struct read list[READS_MAX]);
-/* src/nn/engine/again.c: which outputs are made again, and when. */
-void again_mark(struct network *net);
-void again_run(struct network *net, int before);
+/* src/nn/engine/recompute.c: which outputs are recomputed, and when. */
+void recompute_mark(struct network *net);
+void recompute_run(struct network *net, int before);
 
 /* src/nn/engine/plan.c: places outputs, gradients and indices by lifetime. */
 void plan_training(struct network *net);
@@ -230,9 +230,9 @@ void conv_infer(struct network *net, struct op *op);
 void conv_ready(struct network *net, struct op *op); /* inference: weights with the normalisation folded in */
 void norm_create(struct network *net, struct op *op);
 void norm_forward(struct network *net, struct op *op);
-void norm_again(struct network *net, struct op *op); /* with the coefficients of norm_forward */
+void norm_recompute(struct network *net, struct op *op); /* with the coefficients of norm_forward */
 /* Several of the same shape, each of which may add one before it: of a piece of an image all, then of the next. */
-void norms_again(struct network *net, struct op **list, int count);
+void norms_recompute(struct network *net, struct op **list, int count);
 void norm_backward(struct network *net, struct op *op);
 void norm_stream(struct network *net, struct op *op, int shard);
 void norm_stream_back(struct network *net, struct op *op, int shard);

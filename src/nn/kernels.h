@@ -31,7 +31,7 @@ void norm_apply(void *out, const void *x, const void *residual, struct norm_lane
 
 /* First half of backward. to <- g + g2?, zero where the relu was closed; sum of it and its dot with (x - mean).
  *   to   may be g
- *   out  the forward output, tells where the relu was open; NULL: computed again from x, scale, mean and bias
+ *   out  the forward output, tells where the relu was open; NULL: recomputed from x, scale, mean and bias
  *   g2   a second gradient of the same value, or NULL */
 void norm_backward_sums(double *sum, double *dot, void *to, const void *g, const void *g2, const void *x,
                         const void *out, struct norm_lanes c, int64_t pixels, int lanes, int relu,

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "report/json.h"
 
 enum { LIMIT_BYTES = 1 << 28 }; /* larger files are not ours */
@@ -185,7 +186,7 @@ static void copy_tree(struct arena *arena, struct json *out, const json_t *in)
 const struct json *json_read(struct arena *arena, const char *path, const char **why)
 {
     size_t length = 0;
-    char *data = text_read_file(arena, path, LIMIT_BYTES, &length, why);
+    char *data = file_read(arena, path, LIMIT_BYTES, &length, why);
     if (!data)
         return NULL;
     json_error_t error;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "dist/progress.h"
@@ -59,7 +60,7 @@ static int list(struct arena *arena, const char *dir, const char *stage, struct 
             entries = more;
             room *= 2;
         }
-        found.path = text_path(arena, dir, d->d_name);
+        found.path = path_join(arena, dir, d->d_name);
         entries[count++] = found;
     }
     if (open_dir)
@@ -93,7 +94,7 @@ static void save_here(struct arena *arena, const char *dir, const char *stage, i
 {
     const char *why = NULL, *part = part_path(arena, dir, stage);
     uint64_t hash = 0;
-    if (!text_make_dirs(arena, dir, &why)) {
+    if (!path_make_dirs(arena, dir, &why)) {
         failure_set(failure, EXIT_CANNOT_CREATE, "%s: %s", dir, why);
         return;
     }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "dist/handle.h"
 #include "dist/progress.h"
@@ -130,7 +131,7 @@ static void claim(struct store *store, bool replace, struct failure *failure)
                     "%s: another run is writing this file\nwait for it, or choose another trial", store->path);
     else if (store->lock < 0)
         failure_set(failure, EXIT_CANNOT_CREATE, "%s: cannot create: %s", store->path, strerror(errno));
-    else if (!replace && text_file_exists(store->path)) {
+    else if (!replace && file_exists(store->path)) {
         failure_set(failure, EXIT_CANNOT_CREATE, "%s: exists already\ngive --force to replace it", store->path);
         lock_drop(store->arena, store->path, store->lock);
     }

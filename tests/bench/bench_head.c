@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/timer.h"
-#include "concept/cbm.h"
+#include "concept/head.h"
 #include "concept/score.h"
 #include "dist/world.h"
 #include "math/blas.h"

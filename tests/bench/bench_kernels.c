@@ -9,8 +9,8 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/timer.h"
-#include "concept/coverage_goal.h"
-#include "concept/omp.h"
+#include "concept/objective.h"
+#include "concept/pursuit.h"
 #include "concept/sae/sae_sparse.h"
 #include "concept/sae/sae_top.h"
 #include "dist/tree.h"
@@ -55,8 +55,8 @@ struct bench {
     float *taps, *work, *partial;
     struct tree *tree;
     struct sae_codes codes;
-    struct omp *single, *exact; /* pursuits */
-    struct omp_codes found;
+    struct pursuit *single, *exact; /* pursuits */
+    struct pursuit_codes found;
     struct goal *goal;
     int64_t *list; /* [ASKED] */
 };
@@ -236,10 +236,10 @@ static void sum_tree(struct bench *b)
         tree_fold_f32(b->tree, l, b->stack, VALUES / LEAVES, VALUES / LEAVES);
 }
 
-static void solve(struct omp *omp, struct bench *b)
+static void solve(struct pursuit *pursuit, struct bench *b)
 {
-    struct omp_counts counts = { 0 };
-    omp_solve(omp, &b->found, b->a, SIGNALS, &counts);
+    struct pursuit_counts counts = { 0 };
+    pursuit_solve(pursuit, &b->found, b->a, SIGNALS, &counts);
 }
 
 static void pursuit_single(struct bench *b)
@@ -332,10 +332,10 @@ enum { COUNT = sizeof KERNELS / sizeof *KERNELS };
 
 /* ---- */
 
-static struct omp *pursuit_of(struct arena *arena, const float *atoms, bool single)
+static struct pursuit *pursuit_of(struct arena *arena, const float *atoms, bool single)
 {
-    struct omp_spec spec = { .nonzeros = NONZEROS, .intercept = true, .single = single };
-    return omp_create(arena, atoms, ATOMS, D, &spec, SIGNALS, 1);
+    struct pursuit_spec spec = { .nonzeros = NONZEROS, .intercept = true, .single = single };
+    return pursuit_create(arena, atoms, ATOMS, D, &spec, SIGNALS, 1);
 }
 
 static struct goal *goal_of(struct bench *b, const float *vectors)
@@ -380,9 +380,9 @@ static void prepare(struct bench *b)
     b->codes = sae_codes(arena, VALUES / NEURONS, VALUES, false);
     const float *atoms = floats(arena, ATOMS * D, 9);
     b->single = pursuit_of(arena, atoms, true), b->exact = pursuit_of(arena, atoms, false);
-    b->found = (struct omp_codes){ arena_array(arena, int32_t, SIGNALS * NONZEROS),
-                                   arena_array(arena, double, SIGNALS *NONZEROS), arena_array(arena, double, SIGNALS),
-                                   arena_array(arena, double, SIGNALS), NULL };
+    b->found = (struct pursuit_codes){ arena_array(arena, int32_t, SIGNALS * NONZEROS),
+                                       arena_array(arena, double, SIGNALS *NONZEROS),
+                                       arena_array(arena, double, SIGNALS), arena_array(arena, double, SIGNALS), NULL };
     b->goal = goal_of(b, floats(arena, (int64_t)CANDIDATES * D, 10));
     b->list = arena_array(arena, int64_t, ASKED);
     for (int i = 0; i < ASKED; i++)

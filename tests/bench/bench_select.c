@@ -38,7 +38,7 @@ static void generate(float *x, struct span rows, int dim)
 static struct greedy_problem *problem_of(struct arena *arena, struct world *world, int64_t n, int dim, bool share)
 {
     struct ground *ground = arena_array(arena, struct ground, 1);
-    *ground = (struct ground){ n, dim, NULL, share ? coverage_span(world, n) : (struct span){ 0, n }, 0 };
+    *ground = (struct ground){ n, dim, NULL, share ? similarities_span(world, n) : (struct span){ 0, n }, 0 };
     float *x = arena_take_raw(arena, (size_t)(ground->mine.count * dim) + 1, sizeof *x);
     generate(x, ground->mine, dim);
     ground->vectors = x;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "store/checkpoint_file.h"
 #include "target.h"
@@ -107,7 +108,7 @@ static void write_field(hid_t file, const char *name, struct input *in)
 void fuzz_bytes(struct arena *arena, const uint8_t *bytes, size_t size)
 {
     struct input in = { bytes, size };
-    const char *path = text_path(arena, fuzz_folder(), "train.h5");
+    const char *path = path_join(arena, fuzz_folder(), "train.h5");
     h5_start();
     hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     write_identity(file, &in, arena);

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "image/corpus.h"
 #include "image/manifest.h"
@@ -12,7 +13,7 @@ static void check(const struct manifest *m)
     if (m->rows < 1 || m->classes < 1)
         fuzz_finding("a manifest of %lld rows and %d classes", (long long)m->rows, m->classes);
     for (int64_t i = 0; i < m->rows; i++) {
-        bool fine = text_path_is_safe(m->path[i]) && m->id[i] && m->split[i] < SPLITS;
+        bool fine = path_is_safe(m->path[i]) && m->id[i] && m->split[i] < SPLITS;
         if (!m->multi_label)
             fine = fine && m->label[i] >= 0 && m->label[i] < m->classes;
         for (int c = 0; m->multi_label && c < m->classes; c++)

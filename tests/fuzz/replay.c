@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/rng.h"
 #include "base/text.h"
 #include "target.h"
@@ -83,7 +84,7 @@ static int replay_file(struct arena *arena, const char *path)
 {
     size_t size;
     const char *why = "";
-    const char *bytes = text_read_file(arena, path, FILE_LIMIT, &size, &why);
+    const char *bytes = file_read(arena, path, FILE_LIMIT, &size, &why);
     if (!bytes) {
         fprintf(stderr, "%s: %s\n", path, why);
         return 66;

@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -98,7 +99,7 @@ void fuzz_fixtures(struct arena *arena, const char *prefix, void (*add)(const ch
 {
     size_t length;
     const char *why = "";
-    char *at = text_read_file(arena, "tests/parity/fixtures/image_files.txt", 1 << 24, &length, &why);
+    char *at = file_read(arena, "tests/parity/fixtures/image_files.txt", 1 << 24, &length, &why);
     if (!at)
         fuzz_finding("tests/parity/fixtures/image_files.txt: %s (run from the top of the tree)", why);
     for (char *line, *rest = NULL; (line = strtok_r(at, "\n", &rest)) != NULL; at = NULL) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "store/tensors.h"
 
@@ -60,7 +61,7 @@ void fuzz_written(struct arena *arena, const char *name,
     const char *why = "";
     output_open(&output);
     write(&output, whole, 3);
-    const char *bytes = output_close(&output) ? text_read_file(arena, output.path, 0, &size, &why) : NULL;
+    const char *bytes = output_close(&output) ? file_read(arena, output.path, 0, &size, &why) : NULL;
     if (!bytes)
         fuzz_finding("%s: %s", output.path, output.why ? output.why : why);
     add(name, bytes, size);

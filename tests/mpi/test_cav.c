@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "concept/cav.h"
@@ -60,7 +61,7 @@ static void write_embeddings(void)
         label[i] = i % C;
         split[i] = (uint8_t)(i < TRAIN ? 0 : 1 + i % 2);
     }
-    struct store *s = store_create(world, arena, text_path(arena, dir, "embeddings.h5"), layout, 4, sizes, 3, true);
+    struct store *s = store_create(world, arena, path_join(arena, dir, "embeddings.h5"), layout, 4, sizes, 3, true);
     store_write_all(s, "/features", features);
     store_write_all(s, "/logits", logits);
     store_write_all(s, "/label", label);
@@ -92,7 +93,7 @@ static void write_sae(int neurons)
         indptr[i + 1] = entries;
     }
     const struct extent sizes[] = { { "K", neurons }, { "D", D }, { "N+1", N + 1 }, { "entries", entries } };
-    struct store *s = store_create(world, arena, text_path(arena, dir, "sae.h5"), layout, 5, sizes, 4, true);
+    struct store *s = store_create(world, arena, path_join(arena, dir, "sae.h5"), layout, 5, sizes, 4, true);
     store_write_all(s, "/decoder", decoder);
     store_write_all(s, "/fire_rate", rate);
     store_write_all(s, "/codes/indptr", indptr);
@@ -130,8 +131,8 @@ static void run_stages(struct result *r, int neurons)
     assert_int_equal(stage_cav(&job), EXIT_DONE);
     job.stage = "select";
     assert_int_equal(stage_select(&job), EXIT_DONE);
-    struct store *cav = store_open(world, arena, text_path(arena, dir, "cav.h5"));
-    struct store *selection = store_open(world, arena, text_path(arena, dir, "selection.h5"));
+    struct store *cav = store_open(world, arena, path_join(arena, dir, "cav.h5"));
+    struct store *selection = store_open(world, arena, path_join(arena, dir, "selection.h5"));
     r->vectors = store_rows(cav, "/cav");
     store_read_all(cav, "/cav", r->cav);
     store_read_all(cav, "/bias", r->bias);
@@ -184,7 +185,7 @@ int main(int argc, char **argv)
     arena = arena_create("test", 1 << 20);
     const char *tmp = getenv("CFN_TEST_TMP"), *why = "";
     dir = arena_printf(arena, "%s/cav%d", tmp ? tmp : "/tmp", world->size);
-    require(world->rank != 0 || text_make_dirs(arena, dir, &why), EXIT_CANNOT_CREATE, "%s: %s", dir, why);
+    require(world->rank != 0 || path_make_dirs(arena, dir, &why), EXIT_CANNOT_CREATE, "%s: %s", dir, why);
     world_barrier(world);
     const struct CMUnitTest tests[] = { cmocka_unit_test(vectors_and_picks_are_those_of_one_rank),
                                         cmocka_unit_test(fewer_neurons_than_ranks) };

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "dist/world.h"
 #include "store/checkpoint.h"
@@ -98,7 +99,7 @@ static int files(const char *dir, char newest[512])
 
 static const char *fresh(const char *name)
 {
-    const char *dir = text_path(arena, top, name);
+    const char *dir = path_join(arena, top, name);
     checkpoint_clear(world, dir, "train");
     return dir;
 }
@@ -106,7 +107,7 @@ static const char *fresh(const char *name)
 static void nothing_there(void **state)
 {
     (void)state;
-    assert_int_equal(load(text_path(arena, top, "no-such-directory")), -1);
+    assert_int_equal(load(path_join(arena, top, "no-such-directory")), -1);
 }
 
 static void newest_two_are_kept(void **state)
@@ -173,7 +174,7 @@ static void damage_everywhere(const char *name, bool cut)
     assert_int_equal(files(dir, newest), 2);
     assert_int_equal(stat(newest, &status), 0);
     size_t length;
-    char *whole = text_read_file(arena, newest, 1 << 24, &length, &why);
+    char *whole = file_read(arena, newest, 1 << 24, &length, &why);
     for (int i = 0; i < 50; i++) {
         world_barrier(world);
         if (world->rank == 0)
@@ -182,7 +183,7 @@ static void damage_everywhere(const char *name, bool cut)
         assert_int_equal(load(dir), 1);
         world_barrier(world);
         if (world->rank == 0)
-            assert_true(text_write_file(arena, newest, whole, length, &why));
+            assert_true(file_write(arena, newest, whole, length, &why));
     }
     world_barrier(world);
     assert_int_equal(load(dir), 2);

@@ -59,7 +59,7 @@ static void run_all(struct result *result, bool shared)
         score[i] = sin(i);
     for (int i = 0; i < DIM * DIM; i++)
         moment[i] = (i / DIM == i % DIM ? 9 : 0) + cos((i / DIM + 1) * (i % DIM + 1));
-    struct span mine = shared ? coverage_span(world, N) : (struct span){ 0, N };
+    struct span mine = shared ? similarities_span(world, N) : (struct span){ 0, N };
     for (int p = 0, r = 0; p < PLANS_COUNT; p++)
         for (int o = 0; o < WAYS; o++, r++) {
             const struct objective *objective = objective_find(PLANS[p].objective);

@@ -14,7 +14,7 @@
 
 #include "base/arena.h"
 #include "concept/sae/sae_top.h"
-#include "concept/sae_codes.h"
+#include "concept/sae_census.h"
 #include "concept/sae_cost.h"
 #include "concept/sae_train.h"
 #include "digest.h"

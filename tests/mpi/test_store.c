@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "dist/shard.h"
 #include "dist/world.h"
@@ -151,7 +152,7 @@ static void every_type_comes_back(void **state)
 {
     (void)state;
     const int64_t counts[] = { 0, 1, 2, 3, 37, 1000 };
-    const char *path = text_path(arena, dir, "types.h5");
+    const char *path = path_join(arena, dir, "types.h5");
     for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
         for (int mode = 0; mode < 3; mode++) {
             const struct arena_mark mark = arena_mark(arena);
@@ -172,7 +173,7 @@ static void every_type_comes_back(void **state)
 static void shapes_names_and_attributes(void **state)
 {
     (void)state;
-    const char *path = text_path(arena, dir, "types.h5");
+    const char *path = path_join(arena, dir, "types.h5");
     write_all_types(path, 10, 0);
     struct store *store = store_open(world, arena, path);
     int64_t dims[4];
@@ -226,7 +227,7 @@ static void shapes_names_and_attributes(void **state)
 static void lists_of_rows(void **state)
 {
     (void)state;
-    const char *path = text_path(arena, dir, "types.h5");
+    const char *path = path_join(arena, dir, "types.h5");
     write_all_types(path, 100, 0);
     struct store *store = store_open(world, arena, path);
     int64_t rows[64];
@@ -256,7 +257,7 @@ static void whole_datasets_small_and_large(void **state)
         { "/empty", STORE_F32, "N,none", "1", "rows without columns", NULL, false },
     };
     const struct extent sizes[] = { { "S", 5 }, { "N", 1023 }, { "D", 513 }, { "none", 0 } };
-    const char *path = text_path(arena, dir, "whole.h5");
+    const char *path = path_join(arena, dir, "whole.h5");
     struct store *store = store_create(world, arena, path, table, 3, sizes, 4, true);
     double small[5], small_back[5];
     const int64_t n = 1023 * 513;
@@ -284,7 +285,7 @@ static void publication_is_atomic(void **state)
     (void)state;
     static const struct layout table[] = { { "/x", STORE_I32, "N", "1", "x", NULL, false } };
     const struct extent sizes[] = { { "N", 4 } };
-    const char *path = text_path(arena, dir, "atomic.h5");
+    const char *path = path_join(arena, dir, "atomic.h5");
     if (world->rank == 0)
         unlink(path);
     for (int version = 0; version < 3; version++) {
@@ -292,7 +293,7 @@ static void publication_is_atomic(void **state)
         const int32_t x[4] = { version, 1, 2, 3 };
         store_write_all(store, "/x", x);
         if (version == 0)
-            assert_false(text_file_exists(path));
+            assert_false(file_exists(path));
         else {
             struct store *former = store_open(world, arena, path);
             int32_t y[4];
@@ -302,9 +303,9 @@ static void publication_is_atomic(void **state)
         }
         world_barrier(world);
         store_publish(store);
-        assert_true(text_file_exists(path));
-        assert_false(text_file_exists(arena_printf(arena, "%s.part", path)));
-        assert_false(text_file_exists(arena_printf(arena, "%s.lock", path)));
+        assert_true(file_exists(path));
+        assert_false(file_exists(arena_printf(arena, "%s.part", path)));
+        assert_false(file_exists(arena_printf(arena, "%s.lock", path)));
         world_barrier(world);
     }
 }
@@ -314,12 +315,12 @@ static void left_over_part_is_replaced(void **state)
     (void)state;
     static const struct layout table[] = { { "/x", STORE_I32, "N", "1", "x", NULL, false } };
     const struct extent sizes[] = { { "N", 4 } };
-    const char *path = text_path(arena, dir, "stale.h5"), *why;
+    const char *path = path_join(arena, dir, "stale.h5"), *why;
     if (world->rank == 0) {
         unlink(path);
         char *junk = arena_array(arena, char, 100000);
-        assert_true(text_write_file(arena, arena_printf(arena, "%s.part", path), junk, 100000, &why));
-        assert_true(text_write_file(arena, arena_printf(arena, "%s.lock", path), "", 0, &why));
+        assert_true(file_write(arena, arena_printf(arena, "%s.part", path), junk, 100000, &why));
+        assert_true(file_write(arena, arena_printf(arena, "%s.lock", path), "", 0, &why));
     }
     world_barrier(world);
     struct store *store = store_create(world, arena, path, table, 1, sizes, 1, false);
@@ -336,13 +337,13 @@ static void left_over_part_is_replaced(void **state)
 static void checksum_is_that_of_xxhash(void **state)
 {
     (void)state;
-    const char *path = text_path(arena, dir, "bytes"), *why;
+    const char *path = path_join(arena, dir, "bytes"), *why;
     if (world->rank == 0)
-        assert_true(text_write_file(arena, path, "The quick brown fox jumps over the lazy dog", 43, &why));
+        assert_true(file_write(arena, path, "The quick brown fox jumps over the lazy dog", 43, &why));
     world_barrier(world);
     assert_string_equal(store_checksum(world, arena, path), "ddd650205ca3e7fa24a1cc2e3a8a7651"); /* xxh128sum */
     if (world->rank == 0)
-        assert_true(text_write_file(arena, path, "", 0, &why));
+        assert_true(file_write(arena, path, "", 0, &why));
     world_barrier(world);
     assert_string_equal(store_checksum(world, arena, path), "99aa06d3014798d86001c324468d497f");
     if (world->rank == 0) { /* several blocks, a hole but for the last byte */
@@ -362,7 +363,7 @@ int main(int argc, char **argv)
     const char *top = getenv("CFN_TEST_TMP");
     const char *why = NULL;
     dir = arena_printf(arena, "%s/store-%d", top ? top : "/tmp", world->size);
-    if (world->rank == 0 && !text_make_dirs(arena, dir, &why))
+    if (world->rank == 0 && !path_make_dirs(arena, dir, &why))
         return 1;
     world_barrier(world);
     const struct CMUnitTest tests[] = {

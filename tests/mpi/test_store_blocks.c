@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "dist/shard.h"
 #include "dist/world.h"
@@ -74,7 +75,7 @@ static void interleaved_blocks(void **state)
 {
     (void)state;
     enum { BLOCK = 3, ROUNDS = 6 };
-    const char *path = text_path(arena, dir, "blocks.h5");
+    const char *path = path_join(arena, dir, "blocks.h5");
     const int64_t n = (int64_t)BLOCK * world->size * ROUNDS + 2; /* the last block is short */
     const struct extent sizes[] = { { "N", n } };
     for (int repeat = 0; repeat < repeats(); repeat++) {
@@ -96,7 +97,7 @@ static void interleaved_blocks(void **state)
 static void uneven_blocks(void **state)
 {
     (void)state;
-    const char *path = text_path(arena, dir, "uneven.h5");
+    const char *path = path_join(arena, dir, "uneven.h5");
     int64_t n = 0, first = 0;
     for (int r = 0; r < world->size; r++) {
         first = r == world->rank ? n : first;
@@ -120,7 +121,7 @@ static void hold(const char *path)
     if (world->rank == 0) {
         puts("held");
         fflush(stdout);
-        for (int i = 0; i < 1200 && !text_file_exists(go); i++)
+        for (int i = 0; i < 1200 && !file_exists(go); i++)
             usleep(50000);
     }
     world_barrier(world);
@@ -172,7 +173,7 @@ int main(int argc, char **argv)
     }
     const char *top = getenv("CFN_TEST_TMP"), *why = NULL;
     dir = arena_printf(arena, "%s/blocks-%d", top ? top : "/tmp", world->size);
-    if (world->rank == 0 && !text_make_dirs(arena, dir, &why))
+    if (world->rank == 0 && !path_make_dirs(arena, dir, &why))
         return 1;
     world_barrier(world);
     const struct CMUnitTest tests[] = {

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "dist/world.h"
@@ -166,7 +167,7 @@ static void warnings_are_gathered(void **unused)
     assert_int_equal(log_kept_count(), 0);
     if (world->rank > 0)
         return;
-    const char *why = NULL, *said = text_read_file(arena, path, 0, NULL, &why);
+    const char *why = NULL, *said = file_read(arena, path, 0, NULL, &why);
     unlink(path);
     const char *want = "";
     if (world->size > 1)

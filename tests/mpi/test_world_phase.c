@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "dist/progress.h"
 #include "dist/world.h"
@@ -156,7 +157,7 @@ static void a_spoiled_file_is_replaced(void **unused)
     (void)unused;
     const char *why = NULL;
     if (world->rank == 0)
-        assert_true(text_write_file(arena, path, "{\"cut", 5, &why));
+        assert_true(file_write(arena, path, "{\"cut", 5, &why));
     json_t *all = stage("after", 1.0, 1.0, 1.0, 1.0);
     if (world->rank > 0)
         return;

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "config/statistics.h"
 #include "digest.h"
@@ -82,7 +83,7 @@ static void each_line(const char *fixture, const char *kind, void (*check)(const
     char path[200];
     snprintf(path, sizeof path, "tests/parity/fixtures/%s", fixture);
     arena = arena_create("test", 1 << 20);
-    char *at = text_read_file(arena, path, 1 << 24, &size, &why);
+    char *at = file_read(arena, path, 1 << 24, &size, &why);
     if (!at)
         fail_msg("%s: %s", path, why);
     int lines = 0;

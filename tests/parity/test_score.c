@@ -1,5 +1,5 @@
 /* Metrics beside sklearn.metrics, plain and weighted, with ties, unknown labels and a label without positives
- * (fixture: scripts/dump_cbm.py). Tolerance 1e-9: only the order of sums differs. */
+ * (fixture: scripts/dump_head.py). Tolerance 1e-9: only the order of sums differs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "image/codec.h"
 #include "image/decode.h"
@@ -53,7 +54,7 @@ static int each_file(void (*check)(const char *name, uint8_t *bytes, size_t size
 {
     size_t length;
     int files = 0;
-    char *at = text_read_file(arena, "tests/parity/fixtures/image_files.txt", 1 << 24, &length, &why);
+    char *at = file_read(arena, "tests/parity/fixtures/image_files.txt", 1 << 24, &length, &why);
     assert_non_null(at);
     for (char *line, *rest = NULL; (line = strtok_r(at, "\n", &rest)) != NULL; at = NULL, files++) {
         struct arena_mark mark = arena_mark(arena);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -39,7 +40,7 @@ static void restore(void)
 
 static const char *contents(const char *path)
 {
-    const char *why = NULL, *text = text_read_file(arena, path, 0, NULL, &why);
+    const char *why = NULL, *text = file_read(arena, path, 0, NULL, &why);
     return text ? text : why;
 }
 
@@ -121,9 +122,9 @@ static int set_up(void **unused)
     char *folder = arena_printf(arena, "%s/log.XXXXXX", base ? base : "/tmp");
     if (!mkdtemp(folder))
         return -1;
-    out_path = text_path(arena, folder, "out");
-    err_path = text_path(arena, folder, "err");
-    log_path = text_path(arena, folder, "log");
+    out_path = path_join(arena, folder, "out");
+    err_path = path_join(arena, folder, "err");
+    log_path = path_join(arena, folder, "log");
     return 0;
 }
 

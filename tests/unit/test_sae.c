@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "concept/sae.h"
-#include "concept/sae_codes.h"
+#include "concept/sae_census.h"
 #include "formula.h"
 #include "test_arena.h"
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "image/corpus.h"
 #include "image/manifest.h"
@@ -46,11 +47,11 @@ static int end(void **state)
 
 static void put_bytes(const char *name, const void *bytes, size_t size)
 {
-    char *path = text_path(arena, root, name), *slash = strrchr(path, '/');
+    char *path = path_join(arena, root, name), *slash = strrchr(path, '/');
     *slash = '\0';
-    assert_true(text_make_dirs(arena, path, &why));
+    assert_true(path_make_dirs(arena, path, &why));
     *slash = '/';
-    assert_true(text_write_file(arena, path, bytes, size, &why));
+    assert_true(file_write(arena, path, bytes, size, &why));
 }
 
 static void put(const char *name, const char *text)
@@ -206,7 +207,7 @@ static void test_folders_without_splits(void **state)
     for (int64_t i = 0; i < m.rows; i++)
         counts[m.split[i]]++;
     assert_true(counts[0] > 50 && counts[1] > 10 && counts[2] > 20);
-    assert_true(text_make_dirs(arena, text_path(arena, root, "empty"), &why));
+    assert_true(path_make_dirs(arena, path_join(arena, root, "empty"), &why));
     assert_false(manifest("class_folders", "any", ""));
     assert_non_null(strstr(why, "class folder 'empty' holds no"));
 }
@@ -305,11 +306,11 @@ static void test_open_below_root(void **state)
     (void)state;
     size_t size;
     put("in/a.png", "hello");
-    char *inside = text_path(arena, root, "in/link.png"), *outside = text_path(arena, root, "in/out.png");
+    char *inside = path_join(arena, root, "in/link.png"), *outside = path_join(arena, root, "in/out.png");
     assert_int_equal(symlink("a.png", inside), 0);
     assert_int_equal(symlink("/etc/passwd", outside), 0);
-    assert_int_equal(symlink("/dev", text_path(arena, root, "in/dev")), 0);
-    assert_int_equal(mkfifo(text_path(arena, root, "in/fifo.png"), 0600), 0);
+    assert_int_equal(symlink("/dev", path_join(arena, root, "in/dev")), 0);
+    assert_int_equal(mkfifo(path_join(arena, root, "in/fifo.png"), 0600), 0);
     const uint8_t *bytes = manifest_open(arena, root, "in/a.png", 100, &size, &why);
     assert_non_null(bytes);
     assert_int_equal(size, 5);

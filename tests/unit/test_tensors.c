@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/output.h"
 #include "base/rng.h"
 #include "base/text.h"
@@ -46,7 +47,7 @@ static struct file written(void (*write)(struct output *))
     write(&output);
     assert_true(output_close(&output));
     size_t size;
-    char *bytes = text_read_file(arena, path, 0, &size, &why);
+    char *bytes = file_read(arena, path, 0, &size, &why);
     assert_non_null(bytes);
     unlink(path);
     return file_of(bytes, size);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "base/version.h"
@@ -84,17 +85,17 @@ static void ends_and_escapes(void **unused)
 static void paths(void **unused)
 {
     (void)unused;
-    assert_string_equal(text_path(arena, "a", "b"), "a/b");
-    assert_string_equal(text_path(arena, "a//", "/b"), "a/b");
-    assert_string_equal(text_path(arena, "/", "b"), "/b");
-    assert_string_equal(text_path(arena, "", "b"), "b");
+    assert_string_equal(path_join(arena, "a", "b"), "a/b");
+    assert_string_equal(path_join(arena, "a//", "/b"), "a/b");
+    assert_string_equal(path_join(arena, "/", "b"), "/b");
+    assert_string_equal(path_join(arena, "", "b"), "b");
     static const char *const safe[] = { "a", "a/b.jpg", "a..b/c", ".hidden", "a/...", "p10/s5/x y.png", "\xc3\xa4" };
     static const char *const unsafe[] = { "", "/a", "..", "../a", "a/..", "a/../b", "a//b", "a/", "a\nb", "\x7f" };
     for (size_t i = 0; i < sizeof safe / sizeof *safe; i++)
-        if (!text_path_is_safe(safe[i]))
+        if (!path_is_safe(safe[i]))
             fail_msg("\"%s\" is refused", safe[i]);
     for (size_t i = 0; i < sizeof unsafe / sizeof *unsafe; i++)
-        if (text_path_is_safe(unsafe[i]))
+        if (path_is_safe(unsafe[i]))
             fail_msg("\"%s\" is let through", unsafe[i]);
 }
 
@@ -103,19 +104,19 @@ static void files_are_written_whole(void **unused)
     (void)unused;
     const char *why = NULL;
     size_t length = 0;
-    const char *dir = text_path(arena, folder, "one/two//three");
-    assert_true(text_make_dirs(arena, dir, &why));
-    assert_true(text_make_dirs(arena, dir, &why));
-    const char *path = text_path(arena, dir, "file");
-    assert_false(text_file_exists(path));
-    assert_true(text_write_file(arena, path, "abc\0def", 7, &why));
-    assert_true(text_write_file(arena, path, "xyz\0def", 7, &why));
-    assert_false(text_file_exists(text_path(arena, dir, "file.part")));
-    char *back = text_read_file(arena, path, 0, &length, &why);
+    const char *dir = path_join(arena, folder, "one/two//three");
+    assert_true(path_make_dirs(arena, dir, &why));
+    assert_true(path_make_dirs(arena, dir, &why));
+    const char *path = path_join(arena, dir, "file");
+    assert_false(file_exists(path));
+    assert_true(file_write(arena, path, "abc\0def", 7, &why));
+    assert_true(file_write(arena, path, "xyz\0def", 7, &why));
+    assert_false(file_exists(path_join(arena, dir, "file.part")));
+    char *back = file_read(arena, path, 0, &length, &why);
     assert_int_equal(length, 7);
     assert_memory_equal(back, "xyz\0def", 8);
-    assert_non_null(text_read_file(arena, path, 7, &length, &why));
-    assert_null(text_read_file(arena, path, 6, &length, &why));
+    assert_non_null(file_read(arena, path, 7, &length, &why));
+    assert_null(file_read(arena, path, 6, &length, &why));
     assert_non_null(strstr(why, "7 bytes, expected at most 6"));
 }
 
@@ -124,27 +125,27 @@ static void failures_say_why(void **unused)
     (void)unused;
     const char *why = NULL;
     size_t length = 0;
-    assert_null(text_read_file(arena, text_path(arena, folder, "none"), 0, &length, &why));
+    assert_null(file_read(arena, path_join(arena, folder, "none"), 0, &length, &why));
     assert_non_null(strstr(why, "none: cannot open: No such file"));
-    assert_null(text_read_file(arena, folder, 0, &length, &why));
+    assert_null(file_read(arena, folder, 0, &length, &why));
     assert_non_null(strstr(why, "expected a regular file"));
-    const char *fifo = text_path(arena, folder, "fifo");
+    const char *fifo = path_join(arena, folder, "fifo");
     assert_int_equal(mkfifo(fifo, 0600), 0);
-    assert_null(text_read_file(arena, fifo, 0, &length, &why)); /* and does not wait for a writer */
+    assert_null(file_read(arena, fifo, 0, &length, &why)); /* and does not wait for a writer */
     assert_non_null(strstr(why, "expected a regular file"));
-    const char *file = text_path(arena, folder, "plain");
-    assert_true(text_write_file(arena, file, "x", 1, &why));
-    assert_false(text_make_dirs(arena, text_path(arena, file, "below"), &why));
+    const char *file = path_join(arena, folder, "plain");
+    assert_true(file_write(arena, file, "x", 1, &why));
+    assert_false(path_make_dirs(arena, path_join(arena, file, "below"), &why));
     assert_non_null(strstr(why, "Not a directory"));
-    assert_false(text_write_file(arena, text_path(arena, folder, "no/such/x"), "x", 1, &why));
+    assert_false(file_write(arena, path_join(arena, folder, "no/such/x"), "x", 1, &why));
     assert_non_null(strstr(why, "cannot create"));
     /* A full disk: nothing is left behind and the old file stays. */
     if (access("/dev/full", W_OK) == 0) {
-        const char *part = text_path(arena, folder, "plain.part");
+        const char *part = path_join(arena, folder, "plain.part");
         assert_int_equal(symlink("/dev/full", part), 0);
-        assert_false(text_write_file(arena, file, "new", 3, &why));
+        assert_false(file_write(arena, file, "new", 3, &why));
         assert_non_null(strstr(why, "No space left"));
-        assert_memory_equal(text_read_file(arena, file, 0, &length, &why), "x", 2);
+        assert_memory_equal(file_read(arena, file, 0, &length, &why), "x", 2);
     }
 }
 

@@ -5,7 +5,7 @@
 #include <math.h>
 
 #include "base/arena.h"
-#include "concept/cbm.h"
+#include "concept/head.h"
 
 /* -log softmax(z)[label]; z becomes its derivative. */
 static double softmax_loss(double *z, double *probability, double *weights, int classes, int32_t label, double weight)

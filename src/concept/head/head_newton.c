@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "concept/cbm.h"
-#include "concept/head/cbm_scale.h"
+#include "concept/head.h"
+#include "concept/head/head_scale.h"
 #include "concept/head_loss.h"
 #include "dist/progress.h"
 #include "dist/tree.h"

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "concept/cbm.h"
+#include "concept/head.h"
 
 /* Columns at work, per class: weights outside are 0. The variables of a class are its columns, then its intercept; the
  * classes follow each other. Where there are not too many, and classes share rows (softmax), all variables form one

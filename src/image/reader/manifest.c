@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "dist/world.h"
@@ -55,9 +56,9 @@ static bool choose(struct arena *arena, struct manifest *out, const struct manif
                     { "class_folders", manifest_from_folders } };
     const char *wanted = request->reader;
     if (strcmp(wanted, "auto") == 0)
-        wanted = text_file_exists(text_path(arena, request->root, "class2images_train.p")) ? "class2images"
-                 : text_file_exists(text_path(arena, request->root, request->labels))      ? "labels_csv"
-                                                                                           : "class_folders";
+        wanted = file_exists(path_join(arena, request->root, "class2images_train.p")) ? "class2images"
+                 : file_exists(path_join(arena, request->root, request->labels))      ? "labels_csv"
+                                                                                      : "class_folders";
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++)
         if (strcmp(readers[i].name, wanted) == 0)
             return readers[i].read(arena, out, request, problem);
@@ -126,7 +127,7 @@ static bool check(struct arena *arena, struct manifest *out, struct manifest_pro
         return manifest_fail(problem, EXIT_NO_INPUT, "%s: no images\nthree kinds of folder are read: docs/data.md",
                              out->source);
     for (int64_t i = 0; i < out->rows; i++)
-        if (!text_path_is_safe(out->path[i]) || strlen(out->path[i]) >= PATH_MAX / 2)
+        if (!path_is_safe(out->path[i]) || strlen(out->path[i]) >= PATH_MAX / 2)
             return manifest_fail(
                 problem, EXIT_BAD_DATA,
                 "%s: the path leaves the data folder, is empty or too long; expected a path below root "
@@ -181,7 +182,7 @@ uint8_t *manifest_open(struct arena *arena, const char *root, const char *path, 
 {
     char real[PATH_MAX];
     struct stat status;
-    const char *full = text_path(arena, root, path);
+    const char *full = path_join(arena, root, path);
     size_t below = strlen(root);
     *why = NULL;
     if (!realpath(full, real)) {

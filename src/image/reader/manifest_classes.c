@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "image/corpus.h"
 #include "image/manifest.h"
@@ -106,13 +107,13 @@ static const struct pickle *read_split(struct arena *arena, const char *root, in
     const char *why;
     size_t size;
     *name = arena_printf(arena, "class2images_%s.p", split_name((enum split)split));
-    const char *path = text_path(arena, root, *name);
-    if (!text_file_exists(path)) {
+    const char *path = path_join(arena, root, *name);
+    if (!file_exists(path)) {
         manifest_fail(problem, EXIT_NO_INPUT,
                       "%s: missing; expected class2images_{train,val,test}.p in the data folder", path);
         return NULL;
     }
-    char *bytes = text_read_file(arena, path, FILE_LIMIT, &size, &why);
+    char *bytes = file_read(arena, path, FILE_LIMIT, &size, &why);
     if (!bytes) {
         manifest_fail(problem, EXIT_NO_INPUT, "%s: %s", path, why);
         return NULL;

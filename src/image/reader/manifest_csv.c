@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "image/corpus.h"
@@ -37,13 +38,13 @@ static void take_attributes(struct arena *arena, struct manifest *out, const str
 bool manifest_from_table(struct arena *arena, struct manifest *out, const struct manifest_request *request,
                          struct manifest_problem *problem)
 {
-    const char *path = text_path(arena, request->root, request->labels), *why;
+    const char *path = path_join(arena, request->root, request->labels), *why;
     size_t size;
     struct table table;
     struct columns columns;
-    if (!text_file_exists(path))
+    if (!file_exists(path))
         return manifest_fail(problem, EXIT_NO_INPUT, "%s: missing; expected a table of images (pack.labels)", path);
-    char *bytes = text_read_file(arena, path, FILE_LIMIT, &size, &why);
+    char *bytes = file_read(arena, path, FILE_LIMIT, &size, &why);
     if (!bytes)
         return manifest_fail(problem, EXIT_NO_INPUT, "%s: %s", path, why);
     if (!table_parse(arena, &table, request->labels, bytes, size, &why))

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "image/corpus.h"
@@ -132,7 +133,7 @@ static bool is_folder(const char *path, const struct dirent *entry)
 /* Sorted names in root/folder: its folders, or its images. Hidden names are passed over. */
 static bool list_folder(struct scan *scan, struct names *out, const char *folder, bool folders)
 {
-    const char *path = *folder ? text_path(scan->arena, scan->root, folder) : scan->root;
+    const char *path = *folder ? path_join(scan->arena, scan->root, folder) : scan->root;
     DIR *dir = opendir(path);
     if (!dir)
         return manifest_fail(scan->problem, EXIT_NO_INPUT, "%s: cannot be listed: %s", path, strerror(errno));
@@ -140,7 +141,7 @@ static bool list_folder(struct scan *scan, struct names *out, const char *folder
         if (entry->d_name[0] == '.')
             continue;
         struct arena_mark mark = arena_mark(scan->arena);
-        bool inner = is_folder(text_path(scan->arena, path, entry->d_name), entry);
+        bool inner = is_folder(path_join(scan->arena, path, entry->d_name), entry);
         arena_release(scan->arena, mark);
         if (inner == folders && (folders || is_image_name(entry->d_name)))
             add_name(scan->arena, out, arena_strdup(scan->arena, entry->d_name));
@@ -178,7 +179,7 @@ static bool scan_split(struct scan *scan, const char *folder, int split)
         return false;
     for (int64_t k = 0; k < classes.count; k++) {
         int64_t label = find_name(&scan->classes, classes.name[k]);
-        const char *class_folder = *folder ? text_path(scan->arena, folder, classes.name[k]) : classes.name[k];
+        const char *class_folder = *folder ? path_join(scan->arena, folder, classes.name[k]) : classes.name[k];
         struct names files = { 0 };
         if (label < 0)
             return manifest_fail(scan->problem, EXIT_BAD_DATA,
@@ -187,7 +188,7 @@ static bool scan_split(struct scan *scan, const char *folder, int split)
         if (!list_folder(scan, &files, class_folder, false))
             return false;
         for (int64_t i = 0; i < files.count; i++)
-            add_image(scan, text_path(scan->arena, class_folder, files.name[i]), (int32_t)label, split);
+            add_image(scan, path_join(scan->arena, class_folder, files.name[i]), (int32_t)label, split);
     }
     return true;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "image/manifest.h"
 #include "image/table.h"
@@ -70,11 +71,11 @@ static bool find_columns(const struct table *table, const char *wanted, int *key
 bool manifest_join_groups(struct arena *arena, struct manifest *out, const struct manifest_request *request,
                           struct manifest_problem *problem)
 {
-    const char *path = text_path(arena, request->root, request->labels), *why;
+    const char *path = path_join(arena, request->root, request->labels), *why;
     size_t size;
     struct table table;
     int key, group;
-    char *bytes = text_file_exists(path) ? text_read_file(arena, path, FILE_LIMIT, &size, &why) : NULL;
+    char *bytes = file_exists(path) ? file_read(arena, path, FILE_LIMIT, &size, &why) : NULL;
     if (!bytes)
         return manifest_fail(problem, EXIT_NO_INPUT,
                              "%s: missing; pack.group takes the groups from it (pack.labels names the table)", path);

@@ -14,7 +14,7 @@ const struct op_kind op_kinds[NODE_KINDS] = {
     [NODE_INPUT] = { "input", input_create, nothing, nothing, nothing, .is_data = true },
     [NODE_CONV] = { "convolution", conv_create, conv_forward, conv_backward, conv_infer, .reads_input = true },
     [NODE_NORM] = { "batch norm", norm_create, norm_forward, norm_backward, norm_infer, norm_stream, norm_stream_back,
-                    norm_again, .reads_input = true, .gradient_in_place = true },
+                    norm_recompute, .reads_input = true, .gradient_in_place = true },
     [NODE_MAXPOOL] = { "max pool", maxpool_create, maxpool_forward, maxpool_backward, maxpool_forward,
                        .reads_input = false },
     [NODE_AVGPOOL] = { "average pool", avgpool_create, avgpool_forward, avgpool_backward, avgpool_forward,
@@ -62,7 +62,7 @@ void exec_forward(struct network *net, const float *images)
 {
     set_images(net, images);
     for (int i = 1; i < net->graph->count; i++)
-        if (net->ops[i].again)
+        if (net->ops[i].recompute)
             net->ops[i].out = net->ops[i].lives[0];
     for (int i = 1; i < net->graph->count; i++)
         exec_timed(net->ops[i].kind->forward, net, &net->ops[i], PASS_FORWARD);
@@ -85,7 +85,7 @@ static void backward(struct network *net, struct op *op)
 void exec_backward(struct network *net)
 {
     for (int i = net->graph->count - 1; i > 0; i--) {
-        again_run(net, i);
+        recompute_run(net, i);
         if (net->ops[i].grads > 0)
             exec_timed(backward, net, &net->ops[i], PASS_BACKWARD);
     }

@@ -19,9 +19,9 @@ struct storage {
 struct plan {
     struct storage *storage;
     int count;
-    int *out, *again, *indices;    /* [nodes] storage of outputs, of outputs made again, of indices */
-    int (*grad)[GRADS_MAX], *diff; /* [nodes] storage of gradients */
-    int stream;                    /* storage of streamed values and their gradients */
+    int *out, *recompute, *indices; /* [nodes] storage of outputs, of outputs recomputed, of indices */
+    int (*grad)[GRADS_MAX], *diff;  /* [nodes] storage of gradients */
+    int stream;                     /* storage of streamed values and their gradients */
 };
 
 static struct plan plan_new(struct network *net)
@@ -29,13 +29,13 @@ static struct plan plan_new(struct network *net)
     int n = net->graph->count;
     struct plan plan = { .storage = arena_array(net->arena, struct storage, 5 * n),
                          .out = arena_array(net->arena, int, n),
-                         .again = arena_array(net->arena, int, n),
+                         .recompute = arena_array(net->arena, int, n),
                          .indices = arena_array(net->arena, int, n),
                          .grad = arena_take(net->arena, (size_t)n, sizeof *plan.grad),
                          .diff = arena_array(net->arena, int, n),
                          .stream = NONE };
     for (int i = 0; i < n; i++)
-        plan.out[i] = plan.again[i] = plan.indices[i] = plan.diff[i] = NONE;
+        plan.out[i] = plan.recompute[i] = plan.indices[i] = plan.diff[i] = NONE;
     return plan;
 }
 
@@ -119,7 +119,7 @@ static void hand_out(struct network *net, struct plan *plan)
     for (int i = 0; i < net->graph->count; i++) {
         struct op *op = &net->ops[i];
         op->out = op->lives[0] = place_of(net, plan, plan->out[i]);
-        op->lives[1] = place_of(net, plan, plan->again[i]);
+        op->lives[1] = place_of(net, plan, plan->recompute[i]);
         op->kept =
             i == 0 || (plan->out[i] != NONE && !op->streamed && plan->storage[plan->out[i]].last >= net->graph->count);
         op->indices = place_of(net, plan, plan->indices[i]);
@@ -163,17 +163,17 @@ int op_reads(const struct network *net, int i, struct read list[READS_MAX])
     return count;
 }
 
-static int again_time(const struct network *net, int i)
+static int recompute_time(const struct network *net, int i)
 {
-    return 2 * net->graph->count - net->ops[i].again_before;
+    return 2 * net->graph->count - net->ops[i].recompute_before;
 }
 
 static void use_later(const struct network *net, struct plan *plan, int value, int time)
 {
-    use(plan, net->ops[value].again ? plan->again[value] : plan->out[value], time);
+    use(plan, net->ops[value].recompute ? plan->recompute[value] : plan->out[value], time);
 }
 
-/* Made again, a sum may take the place of what it adds when that, made at the same time, serves it alone. */
+/* Recomputed, a sum may take the place of what it adds when that, made at the same time, serves it alone. */
 static bool adds_in_place(const struct network *net, int i)
 {
     const struct graph *graph = net->graph;
@@ -181,11 +181,11 @@ static bool adds_in_place(const struct network *net, int i)
     int readers = 0;
     for (int k = 0; k < graph->count; k++)
         readers += (graph->nodes[k].input == node->residual) + (graph->nodes[k].residual == node->residual);
-    return node->kind == NODE_NORM && node->residual != NONE && readers == 1 && net->ops[node->residual].again &&
-           net->ops[node->residual].again_before == net->ops[i].again_before;
+    return node->kind == NODE_NORM && node->residual != NONE && readers == 1 && net->ops[node->residual].recompute &&
+           net->ops[node->residual].recompute_before == net->ops[i].recompute_before;
 }
 
-/* Outputs live until the last reader, forward or backward, has run; those made again live twice. */
+/* Outputs live until the last reader, forward or backward, has run; those recomputed live twice. */
 static void live_outputs(struct network *net, struct plan *plan)
 {
     int n = net->graph->count;
@@ -202,15 +202,15 @@ static void live_outputs(struct network *net, struct plan *plan)
             plan->out[i] = plan->stream;
         else if (op->node->kind != NODE_CONCAT)
             plan->out[i] = add(plan, output_bytes(net, i), i);
-        if (op->again)
-            plan->again[i] = adds_in_place(net, i) ? plan->again[op->node->residual]
-                                                   : add(plan, output_bytes(net, i), again_time(net, i));
+        if (op->recompute)
+            plan->recompute[i] = adds_in_place(net, i) ? plan->recompute[op->node->residual]
+                                                       : add(plan, output_bytes(net, i), recompute_time(net, i));
         int count = op_reads(net, i, reads);
         for (int r = 0; r < count; r++) {
             if (reads[r].forward)
                 use(plan, plan->out[reads[r].value], i);
-            if (reads[r].forward && op->again)
-                use_later(net, plan, reads[r].value, again_time(net, i));
+            if (reads[r].forward && op->recompute)
+                use_later(net, plan, reads[r].value, recompute_time(net, i));
             if (reads[r].backward)
                 use_later(net, plan, reads[r].value, 2 * n - i);
         }
@@ -307,7 +307,7 @@ static void live_gradients(struct network *net, struct plan *plan)
 
 void plan_training(struct network *net)
 {
-    again_mark(net);
+    recompute_mark(net);
     struct plan plan = plan_new(net);
     live_outputs(net, &plan);
     live_gradients(net, &plan);

@@ -56,7 +56,7 @@ static struct call *conv_make(struct dn *dn, dnnl_prop_kind_t kind, const struct
     return dn_make_any(dn, onednn_convolution(&use, kind, dnnl_convolution_direct, shape), spec->name);
 }
 
-static struct call *conv_forward(struct dn *dn, const struct dn_conv_spec *spec, const onednn_desc *src,
+static struct call *forward_call(struct dn *dn, const struct dn_conv_spec *spec, const onednn_desc *src,
                                  const onednn_desc *dst)
 {
     struct conv_dims d = conv_dims(&spec->shape);
@@ -138,15 +138,15 @@ static void create_forward(struct dn_conv *conv, const struct dn_conv_spec *spec
     if (dn->rows)
         any_src = dn_house_layout(dn, d.src, spec->type);
     const bool free = !dn->house || onednn_weighs_layouts();
-    conv->forward = free ? conv_forward(dn, spec, any_src, any_dst) : NULL;
+    conv->forward = free ? forward_call(dn, spec, any_src, any_dst) : NULL;
     if (!dn->house)
         found_house(dn, spec, conv->forward);
     const onednn_desc *dst = dn_house_layout(dn, d.dst, spec->type);
     const onednn_desc *from = dn_type(src) == spec->type ? src->md : dn_house_layout(dn, d.src, spec->type);
     if (!free)
-        conv->forward = conv_forward(dn, spec, from, dst);
+        conv->forward = forward_call(dn, spec, from, dst);
     if (conv->forward && !dnnl_memory_desc_equal(dst, dn_query(conv->forward, dnnl_query_dst_md)))
-        conv->forward = conv_forward(dn, spec, from, dst);
+        conv->forward = forward_call(dn, spec, from, dst);
     conv->src = dn_layout_of(dn, conv->forward ? dn_query(conv->forward, dnnl_query_src_md) : from);
     conv->dst = dn_layout_of(dn, conv->forward ? dn_query(conv->forward, dnnl_query_dst_md) : dst);
     conv->master =

@@ -200,12 +200,12 @@ void norm_forward(struct network *net, struct op *op)
         apply(net, op, all_tasks(net, op));
 }
 
-void norm_again(struct network *net, struct op *op)
+void norm_recompute(struct network *net, struct op *op)
 {
     apply(net, op, all_tasks(net, op));
 }
 
-void norms_again(struct network *net, struct op **list, int count)
+void norms_recompute(struct network *net, struct op **list, int count)
 {
     struct tasks tasks = all_tasks(net, list[0]);
 #pragma omp parallel for schedule(static)

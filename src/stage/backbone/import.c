@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "config/key.h"
 #include "job/home.h"
 #include "nn/weight_names.h"
@@ -63,7 +64,7 @@ static struct store *create(struct job *job, const char *out, const struct layou
           out);
     const char *slash = strrchr(out, '/'), *why = "";
     bool fine = !slash || job->world->rank != 0 ||
-                text_make_dirs(job->run, arena_printf(job->run, "%.*s", (int)(slash - out) + 1, out), &why);
+                path_make_dirs(job->run, arena_printf(job->run, "%.*s", (int)(slash - out) + 1, out), &why);
     agree(job->world, fine, EXIT_CANNOT_CREATE, "%s: %s", out, why);
     return store_create(job->world, job->run, out, layout, (size_t)count, NULL, 0, job->force);
 }
@@ -156,7 +157,7 @@ static const char *read_array(struct job *job, const char *file, struct tensor *
 {
     size_t size;
     const char *why = NULL;
-    const char *bytes = text_read_file(job->run, file, 0, &size, &why);
+    const char *bytes = file_read(job->run, file, 0, &size, &why);
     *code = bytes ? EXIT_BAD_DATA : EXIT_NO_INPUT;
     if (!bytes)
         return why;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "image/manifest.h"
 #include "image/table.h"
 #include "job/home.h"
@@ -93,8 +94,8 @@ static struct reference read_table(struct job *job, const char *path)
     struct manifest_problem problem = { .arena = job->run, .code = EXIT_BAD_DATA };
     bool ok = true;
     if (job->world->rank == 0)
-        ok = text_file_exists(path) ? manifest_from_table(job->run, &m, &request, &problem)
-                                    : manifest_fail(&problem, EXIT_NO_INPUT, "%s: no such file", path);
+        ok = file_exists(path) ? manifest_from_table(job->run, &m, &request, &problem)
+                               : manifest_fail(&problem, EXIT_NO_INPUT, "%s: no such file", path);
     if (ok && job->world->rank == 0)
         ok = sort_ids(job->run, m.id, m.rows, request.labels, &problem.why) != NULL;
     agree(job->world, ok, problem.code, "%s", problem.why ? problem.why : "");
@@ -181,7 +182,7 @@ static const char **from_numpy(struct arena *arena, const char *path, const char
 static const char **read_ids(struct arena *arena, const char *path, int64_t *count, const char **why)
 {
     size_t size;
-    char *bytes = text_read_file(arena, path, FILE_LIMIT, &size, why);
+    char *bytes = file_read(arena, path, FILE_LIMIT, &size, why);
     if (!bytes) {
         *why = arena_printf(arena, "%s: %s", path, *why);
         return NULL;
@@ -335,7 +336,7 @@ static const char *const *ids_of(struct job *job, const struct import_request *r
     if (!request->ids)
         return NULL;
     bool there = true;
-    if (job->world->rank == 0 && (there = text_file_exists(request->ids)))
+    if (job->world->rank == 0 && (there = file_exists(request->ids)))
         ids = read_ids(job->run, request->ids, &count, &why);
     agree(job->world, there, EXIT_NO_INPUT, "%s: no such file", request->ids);
     agree(job->world, !why, EXIT_BAD_DATA, "%s", why ? text_printable(arena_strdup(job->run, why), "\n") : "");

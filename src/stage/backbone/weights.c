@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "nn/positions.h"
 #include "stage/backbone/weights_match.h"
 
@@ -35,7 +36,7 @@ static const char *read_weights(struct weights *w, const char *backbone, int ima
     size_t size;
     const char *why = NULL;
     char *sha256 = arena_array(w->arena, char, 65);
-    const char *bytes = text_read_file(w->arena, w->path, 0, &size, &why);
+    const char *bytes = file_read(w->arena, w->path, 0, &size, &why);
     *code = EXIT_NO_INPUT;
     if (!bytes)
         return why;

@@ -2,7 +2,7 @@
 #ifndef STAGE_BOTTLENECK_CBM_FILE_H
 #define STAGE_BOTTLENECK_CBM_FILE_H
 
-#include "concept/cbm.h"
+#include "concept/head.h"
 #include "concept/head_sparse.h"
 #include "stage/features.h"
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "concept/control.h"
-#include "concept/omp.h"
+#include "concept/pursuit.h"
 #include "image/corpus.h"
 #include "math/vec.h"
 #include "stage/bottleneck/cbm_file.h"
@@ -37,16 +37,16 @@ static void pursue(struct classify_codes *codes, const struct classify *t, const
     struct job *job = t->job;
     const struct features *f = t->features;
     struct arena_mark mark = arena_mark(job->scratch);
-    struct omp_spec spec = decompose_spec(job, t->S);
-    struct omp *omp = omp_create(job->scratch, atoms, t->M, f->dim, &spec, FEATURES_CHUNK,
-                                 job->world->threads > 0 ? job->world->threads : 1);
+    struct pursuit_spec spec = decompose_spec(job, t->S);
+    struct pursuit *pursuit = pursuit_create(job->scratch, atoms, t->M, f->dim, &spec, FEATURES_CHUNK,
+                                             job->world->threads > 0 ? job->world->threads : 1);
     double *residual = arena_array(job->scratch, double, FEATURES_CHUNK);
-    struct omp_counts counts = { 0 };
+    struct pursuit_counts counts = { 0 };
     for (int64_t at = 0; at < f->mine.count; at += FEATURES_CHUNK) {
         int64_t rows = f->mine.count - at < FEATURES_CHUNK ? f->mine.count - at : FEATURES_CHUNK;
-        struct omp_codes chunk = { codes->atom + at * t->S, codes->value + at * t->S, codes->constant + at, residual,
-                                   NULL };
-        omp_solve(omp, &chunk, f->x + at * f->dim, rows, &counts);
+        struct pursuit_codes chunk = { codes->atom + at * t->S, codes->value + at * t->S, codes->constant + at,
+                                       residual, NULL };
+        pursuit_solve(pursuit, &chunk, f->x + at * f->dim, rows, &counts);
     }
     arena_release(job->scratch, mark);
 }

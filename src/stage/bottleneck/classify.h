@@ -2,8 +2,8 @@
 #ifndef STAGE_BOTTLENECK_CLASSIFY_H
 #define STAGE_BOTTLENECK_CLASSIFY_H
 
-#include "concept/cbm.h"
-#include "concept/cbm_basis.h"
+#include "concept/head.h"
+#include "concept/head_basis.h"
 #include "concept/head_sparse.h"
 #include "stage/bottleneck/metrics.h"
 #include "stage/features.h"

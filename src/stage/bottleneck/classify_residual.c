@@ -5,7 +5,7 @@
 #include <math.h>
 
 #include "concept/hybrid.h"
-#include "concept/omp.h"
+#include "concept/pursuit.h"
 #include "image/corpus.h"
 #include "report/json.h"
 #include "stage/bottleneck/classify.h"
@@ -19,8 +19,8 @@ static void subtract_rebuilt(float *x, const struct classify *t, const struct cl
     int D = f->dim;
     double *rebuilt = arena_array(t->job->scratch, double, D);
     for (int64_t i = 0; i < f->mine.count; i++) {
-        omp_reconstruct(rebuilt, codes->atom + i * t->S, codes->value + i * t->S, codes->constant[i], t->S, t->atoms,
-                        D);
+        pursuit_reconstruct(rebuilt, codes->atom + i * t->S, codes->value + i * t->S, codes->constant[i], t->S,
+                            t->atoms, D);
         for (int d = 0; d < D; d++)
             x[i * D + d] = (float)((double)f->x[i * D + d] - rebuilt[d]);
     }

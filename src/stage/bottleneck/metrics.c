@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "base/file.h"
 #include "concept/score.h"
 #include "image/corpus.h"
 #include "report/json.h"
@@ -171,7 +172,7 @@ static void write_file(const struct table *t)
         t->sections[i].write(&w, t->sections[i].data);
     json_end_object(&w);
     const char *path = job_path(job, "metrics.json"), *why = "";
-    bool ok = job->world->rank != 0 || text_write_file(job->run, path, text.data, text.length, &why);
+    bool ok = job->world->rank != 0 || file_write(job->run, path, text.data, text.length, &why);
     agree(job->world, ok, EXIT_IO, "%s: %s", path, why);
 }
 

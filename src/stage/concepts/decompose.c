@@ -1,11 +1,11 @@
 /* cfn decompose: every representation as a sparse sum of the selected concept
- * vectors, by orthogonal matching pursuit or lasso (concept/omp.h). Ranks share the rows
+ * vectors, by orthogonal matching pursuit or lasso (concept/pursuit.h). Ranks share the rows
  * in whole chunks; each keeps the dictionary and one Gram matrix. */
 #include <math.h>
 #include <string.h>
 
 #include "base/timer.h"
-#include "concept/omp.h"
+#include "concept/pursuit.h"
 #include "image/corpus.h"
 #include "math/vec.h"
 #include "stage/decompose.h"
@@ -18,9 +18,9 @@ struct decompose_stage {
     const struct features *features;
     int M, S;
     const float *atoms; /* [M x D] selected concept vectors, in pick order */
-    struct omp *omp;
-    struct omp_codes codes; /* one chunk */
-    struct omp_counts counts;
+    struct pursuit *pursuit;
+    struct pursuit_codes codes; /* one chunk */
+    struct pursuit_counts counts;
     /* One block of rows, as written. */
     int32_t *atom;
     float *value, *constant, *residual;
@@ -29,16 +29,16 @@ struct decompose_stage {
     double squared, explained; /* over this rank's rows: ||x - mean||^2, and what the code explains of it */
 };
 
-struct omp_spec decompose_spec(const struct job *job, int nonzeros)
+struct pursuit_spec decompose_spec(const struct job *job, int nonzeros)
 {
     const struct decompose_config *c = &job->config->decompose;
-    return (struct omp_spec){ .nonzeros = nonzeros,
-                              .intercept = c->intercept,
-                              .positive = c->positive,
-                              .lasso = strcmp(c->method, "lasso") == 0,
-                              .single = strcmp(c->precision, "single") == 0,
-                              .tolerance = c->tolerance,
-                              .lambda = c->lambda };
+    return (struct pursuit_spec){ .nonzeros = nonzeros,
+                                  .intercept = c->intercept,
+                                  .positive = c->positive,
+                                  .lasso = strcmp(c->method, "lasso") == 0,
+                                  .single = strcmp(c->precision, "single") == 0,
+                                  .tolerance = c->tolerance,
+                                  .lambda = c->lambda };
 }
 
 /* The selected rows of /cav, on every rank. */
@@ -115,18 +115,18 @@ static void walk(struct decompose_stage *s)
     int64_t chunks = (f->rows + FEATURES_CHUNK - 1) / FEATURES_CHUNK;
     double *local = arena_array(scratch, double, own *length), *all = arena_array(scratch, double, chunks *length);
     double *sums = arena_array(scratch, double, length), centre = 0;
-    struct omp_spec spec = decompose_spec(s->job, s->S);
-    struct omp_counts counts = { 0 };
-    s->omp = omp_create(scratch, s->atoms, s->M, f->dim, &spec, FEATURES_CHUNK, threads_of(s));
-    s->codes =
-        (struct omp_codes){ arena_array(scratch, int32_t, FEATURES_CHUNK * s->S),
-                            arena_array(scratch, double, FEATURES_CHUNK * s->S),
-                            arena_array(scratch, double, FEATURES_CHUNK), arena_array(scratch, double, FEATURES_CHUNK),
-                            arena_array(scratch, double, FEATURES_CHUNK * s->S) };
+    struct pursuit_spec spec = decompose_spec(s->job, s->S);
+    struct pursuit_counts counts = { 0 };
+    s->pursuit = pursuit_create(scratch, s->atoms, s->M, f->dim, &spec, FEATURES_CHUNK, threads_of(s));
+    s->codes = (struct pursuit_codes){ arena_array(scratch, int32_t, FEATURES_CHUNK * s->S),
+                                       arena_array(scratch, double, FEATURES_CHUNK * s->S),
+                                       arena_array(scratch, double, FEATURES_CHUNK),
+                                       arena_array(scratch, double, FEATURES_CHUNK),
+                                       arena_array(scratch, double, FEATURES_CHUNK * s->S) };
     for (int64_t c = 0; c < own; c++) {
         int64_t at = c * FEATURES_CHUNK,
                 rows = f->mine.count - at < FEATURES_CHUNK ? f->mine.count - at : FEATURES_CHUNK;
-        omp_solve(s->omp, &s->codes, f->x + at * f->dim, rows, &counts);
+        pursuit_solve(s->pursuit, &s->codes, f->x + at * f->dim, rows, &counts);
         sum_chunk(s, local + c * length, at, rows);
     }
     world_allgather_rows(s->job->world, all, local, own, (size_t)length * sizeof *all);
@@ -168,10 +168,10 @@ static void make_buffers(struct decompose_stage *s)
 {
     struct arena *arena = s->job->run;
     int64_t block = BLOCK_CHUNKS * FEATURES_CHUNK;
-    s->codes = (struct omp_codes){ arena_array(arena, int32_t, FEATURES_CHUNK * s->S),
-                                   arena_array(arena, double, FEATURES_CHUNK * s->S),
-                                   arena_array(arena, double, FEATURES_CHUNK),
-                                   arena_array(arena, double, FEATURES_CHUNK), NULL };
+    s->codes = (struct pursuit_codes){ arena_array(arena, int32_t, FEATURES_CHUNK * s->S),
+                                       arena_array(arena, double, FEATURES_CHUNK * s->S),
+                                       arena_array(arena, double, FEATURES_CHUNK),
+                                       arena_array(arena, double, FEATURES_CHUNK), NULL };
     s->atom = arena_array(arena, int32_t, block * s->S);
     s->value = arena_array(arena, float, block * s->S);
     s->constant = arena_array(arena, float, block);
@@ -202,7 +202,7 @@ static struct store *create(struct decompose_stage *s)
 static void solve_chunk(struct decompose_stage *s, int64_t at, int64_t n, int64_t to)
 {
     const float *x = s->features->x + at * s->features->dim;
-    omp_solve(s->omp, &s->codes, x, n, &s->counts);
+    pursuit_solve(s->pursuit, &s->codes, x, n, &s->counts);
     memcpy(s->atom + to * s->S, s->codes.atom, (size_t)(n * s->S) * sizeof(int32_t));
     for (int64_t i = 0; i < n * s->S; i++)
         s->value[to * s->S + i] = (float)s->codes.value[i];
@@ -248,7 +248,7 @@ static void solve_all(struct decompose_stage *s, struct store *store)
 /* How well the codes do, and why some ended early. */
 static void say(struct decompose_stage *s, double seconds)
 {
-    const struct omp_counts *c = &s->counts;
+    const struct pursuit_counts *c = &s->counts;
     int64_t early[5] = { c->exact, c->dependent, c->reached, c->cut, c->unsettled };
     double sums[2] = { s->squared, s->explained };
     world_sum_i64(s->job->world, early, 5);
@@ -291,8 +291,8 @@ int stage_decompose(struct job *job)
     if (!job->dry_run && strcmp(job->config->decompose.search, "validation") == 0)
         search_nonzeros(&s);
     make_buffers(&s);
-    struct omp_spec spec = decompose_spec(job, s.S);
-    s.omp = omp_create(job->run, s.atoms, s.M, s.features->dim, &spec, FEATURES_CHUNK, threads_of(&s));
+    struct pursuit_spec spec = decompose_spec(job, s.S);
+    s.pursuit = pursuit_create(job->run, s.atoms, s.M, s.features->dim, &spec, FEATURES_CHUNK, threads_of(&s));
     if (job->dry_run)
         return dry_run(&s);
     struct store *store = create(&s);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "image/loader.h"
 #include "report/json.h"
 #include "stage/concepts/name.h"
@@ -44,7 +45,7 @@ static void remove_old_sheets(struct job *job, const char *dir)
     DIR *open = opendir(dir);
     for (struct dirent *e = open ? readdir(open) : NULL; e; e = readdir(open))
         if (text_starts(e->d_name, "neuron-") && (text_ends(e->d_name, ".png") || text_ends(e->d_name, ".part")))
-            unlink(text_path(job->scratch, dir, e->d_name));
+            unlink(path_join(job->scratch, dir, e->d_name));
     if (open)
         closedir(open);
 }
@@ -54,7 +55,7 @@ static void prepare_sheets(struct job *job)
     const char *dir = job_path(job, "sheets"), *why = "";
     bool ok = true;
     if (job->world->rank == 0) {
-        ok = text_make_dirs(job->scratch, dir, &why);
+        ok = path_make_dirs(job->scratch, dir, &why);
         if (ok && !job->resume)
             remove_old_sheets(job, dir);
     }
@@ -65,7 +66,7 @@ static void write_sheet(struct name_task *t, struct tiles *tiles, int k)
 {
     struct arena *scratch = t->job->scratch;
     const char *path = job_path(t->job, sheet_name(scratch, k)), *why = "";
-    if (t->job->resume && text_file_exists(path))
+    if (t->job->resume && file_exists(path))
         return;
     int64_t *rows = arena_array(scratch, int64_t, t->top + 1);
     int count = tiles_top_rows(rows, t->top, t->top_index + (int64_t)k * t->T, t->top_value + (int64_t)k * t->T, t->T);
@@ -73,7 +74,7 @@ static void write_sheet(struct name_task *t, struct tiles *tiles, int k)
     struct picture sheet = tiles_sheet(tiles, scratch, rows, count, (struct sheet_style){ columns, 1, 3 });
     size_t length;
     uint8_t *png = picture_png(scratch, sheet, arena_printf(scratch, "neuron %d", k), t->neuron[k].text, &length);
-    require(text_write_file(scratch, path, (const char *)png, length, &why), EXIT_IO, "%s: %s", path, why);
+    require(file_write(scratch, path, (const char *)png, length, &why), EXIT_IO, "%s: %s", path, why);
 }
 
 /* Each rank draws its block of the sheets. */
@@ -174,7 +175,7 @@ void name_write_json(struct name_task *t, int64_t sheets)
             put_neuron(t, &w, k);
         json_end_array(&w);
         json_end_object(&w);
-        ok = text_write_file(job->scratch, path, out.data, out.length, &why);
+        ok = file_write(job->scratch, path, out.data, out.length, &why);
     }
     agree(job->world, ok, EXIT_IO, "%s: %s", path, why);
 }

@@ -2,7 +2,7 @@
 #ifndef STAGE_CONCEPTS_SELECT_H
 #define STAGE_CONCEPTS_SELECT_H
 
-#include "concept/coverage_goal.h"
+#include "concept/objective.h"
 #include "stage/stage.h"
 
 enum { SELECT_INPUTS = 6 };

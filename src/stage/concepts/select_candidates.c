@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "dist/tree.h"
 #include "image/corpus.h"
 #include "math/blas.h"
@@ -171,7 +172,7 @@ void select_vectors(struct job *job, struct candidates *c, bool share)
 {
     const struct select_config *k = &job->config->select;
     bool matrix = strcmp(k->similarity, "precomputed") == 0;
-    struct span mine = share ? coverage_span(job->world, c->count) : (struct span){ 0, c->count };
+    struct span mine = share ? similarities_span(job->world, c->count) : (struct span){ 0, c->count };
     int dim = matrix ? (int)c->count : c->dim;
     float *x = arena_take_raw(job->run, (size_t)(mine.count * dim) + 1, sizeof *x);
     if (matrix) {
@@ -305,7 +306,7 @@ const double *select_numbers(struct job *job, const char *key, const char *path,
 {
     const char *why = "";
     size_t length = 0;
-    char *text = job->world->rank == 0 ? text_read_file(job->run, path, (size_t)1 << 28, &length, &why) : NULL;
+    char *text = job->world->rank == 0 ? file_read(job->run, path, (size_t)1 << 28, &length, &why) : NULL;
     agree(job->world, text || job->world->rank != 0, EXIT_NO_INPUT, "select.%s: %s: %s", key, path, why);
     text = world_broadcast_text(job->world, job->run, text, 0);
     double *out = arena_array(job->run, double, strlen(text) / 2 + 2);

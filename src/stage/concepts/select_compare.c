@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "report/json.h"
 #include "stage/concepts/select.h"
 
@@ -16,7 +17,7 @@ struct choice {
 static double accuracy_in(struct job *job, const char *path, const char *split)
 {
     const char *why;
-    const struct json *at = text_file_exists(path) ? json_read(job->run, path, &why) : NULL;
+    const struct json *at = file_exists(path) ? json_read(job->run, path, &why) : NULL;
     const char *const keys[] = { "cbm", split, "accuracy" };
     for (int k = 0; k < 3 && at; k++)
         at = json_member(at, keys[k]);
@@ -30,7 +31,7 @@ static struct choice read_choice(struct job *job, const char *path)
     struct choice c = { .objective = "?", .similarity = "?", .optimizer = "?" };
     size_t length = strlen(path);
     bool file = length > 3 && strcmp(path + length - 3, ".h5") == 0;
-    c.file = file ? path : text_path(job->run, path, "selection.h5");
+    c.file = file ? path : path_join(job->run, path, "selection.h5");
     const char *slash = strrchr(c.file, '/');
     const char *dir = slash ? arena_printf(job->run, "%.*s", (int)(slash - c.file), c.file) : ".";
     struct store *store = store_open(job->world, job->run, c.file);
@@ -41,7 +42,7 @@ static struct choice read_choice(struct job *job, const char *path)
     store_get_text(store, "/", "objective", &c.objective);
     store_get_text(store, "/", "similarity", &c.similarity);
     store_get_text(store, "/", "optimizer", &c.optimizer);
-    const char *metrics = text_path(job->run, dir, "metrics.json");
+    const char *metrics = path_join(job->run, dir, "metrics.json");
     c.accuracy[0] = job->world->rank == 0 ? accuracy_in(job, metrics, "val") : NAN;
     c.accuracy[1] = job->world->rank == 0 ? accuracy_in(job, metrics, "test") : NAN;
     return c;

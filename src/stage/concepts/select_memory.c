@@ -5,9 +5,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "concept/coverage.h"
-#include "concept/coverage_goal.h"
 #include "concept/greedy.h"
+#include "concept/objective.h"
+#include "concept/similarity.h"
 
 enum { ITEM_BYTES = 80 }; /* of a candidate: gains, queue, order, what is open */
 
@@ -26,7 +26,7 @@ static double matrix_bytes(const struct select_plan *plan, double n, double own,
         else if (!seen && store)
             bytes += 4 * own * dim * square + 4 * n * ceil((square ? n : dim) * part);
         else if (!seen)
-            bytes += 4 * own * dim + 4.0 * COVERAGE_TILE * (dim + n * part);
+            bytes += 4 * own * dim + 4.0 * SIMILARITY_TILE * (dim + n * part);
     }
     return bytes;
 }

@@ -2,7 +2,7 @@
 #ifndef STAGE_CONCEPTS_SELECT_MEMORY_H
 #define STAGE_CONCEPTS_SELECT_MEMORY_H
 
-#include "concept/coverage_goal.h"
+#include "concept/objective.h"
 #include "stage/concepts/select.h"
 
 /* What is maximised, before the data behind it are there. */

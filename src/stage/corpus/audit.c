@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "image/corpus.h"
 #include "report/json.h"
 #include "stage/stage.h"
@@ -80,7 +81,7 @@ int stage_audit(struct job *job)
         report_sizes(audit);
         finish(audit, &text, &file);
         log_info("%s", text);
-        ok = text_write_file(job->run, job_path(job, "audit.json"), file.data, file.length, &why);
+        ok = file_write(job->run, job_path(job, "audit.json"), file.data, file.length, &why);
     }
     agree(job->world, ok, EXIT_IO, "%s: %s", job_path(job, "audit.json"), why);
     return job_done(job);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "image/anatomy.h"
 #include "image/corpus.h"
 #include "image/decode.h"
@@ -38,7 +39,7 @@ static void make_folders(struct job *job, const char *dir)
     const char *why = "";
     bool ok = true;
     for (int k = 0; k < ANATOMY_CLASSES && ok && job->world->rank == 0; k++)
-        ok = text_make_dirs(job->run, text_path(job->run, dir, anatomy_class_names[k]), &why);
+        ok = path_make_dirs(job->run, path_join(job->run, dir, anatomy_class_names[k]), &why);
     agree(job->world, ok, EXIT_CANNOT_CREATE, "demo-corpus: %s: %s", dir, why);
 }
 
@@ -93,7 +94,7 @@ int stage_demo_corpus(struct job *job)
     make_folders(job, dir);
     write_images(job, dir, &anatomy, samples, count);
     bool ok =
-        job->world->rank != 0 || text_write_file(job->run, text_path(job->run, dir, "labels.csv"), table, length, &why);
+        job->world->rank != 0 || file_write(job->run, path_join(job->run, dir, "labels.csv"), table, length, &why);
     agree(job->world, ok, EXIT_IO, "demo-corpus: %s/labels.csv: %s", dir, why);
     log_info("demo-corpus: %lld images of 64 x 64 in %d classes in %s", (long long)count, ANATOMY_CLASSES, dir);
     return EXIT_DONE;
@@ -135,15 +136,15 @@ static char *labels_table(struct arena *arena, const struct anatomy *anatomy, co
 static bool is_complete(struct arena *arena, const char *dir, const char *table, size_t length,
                         const struct anatomy_sample *samples, int64_t count, bool *other)
 {
-    const char *path = text_path(arena, dir, "labels.csv"), *why;
+    const char *path = path_join(arena, dir, "labels.csv"), *why;
     size_t size;
-    *other = text_file_exists(path);
-    char *found = *other ? text_read_file(arena, path, 64 << 20, &size, &why) : NULL;
+    *other = file_exists(path);
+    char *found = *other ? file_read(arena, path, 64 << 20, &size, &why) : NULL;
     if (!found || size != length || memcmp(found, table, length) != 0)
         return false;
     *other = false;
     for (int64_t i = 0; i < count; i++)
-        if (!text_file_exists(text_path(arena, dir, file_name(arena, &samples[i]))))
+        if (!file_exists(path_join(arena, dir, file_name(arena, &samples[i]))))
             return false;
     return true;
 }
@@ -162,7 +163,7 @@ static const char *write_image(struct arena *arena, const char *dir, const struc
     uint8_t *bytes = image_encode_png(arena, &picture, &size, &why);
     if (!bytes)
         return why;
-    const char *path = text_path(arena, dir, file_name(arena, sample)), *part = arena_printf(arena, "%s.part", path);
+    const char *path = path_join(arena, dir, file_name(arena, sample)), *part = arena_printf(arena, "%s.part", path);
     int file = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     bool ok = file >= 0;
     for (size_t at = 0; ok && at < size;) {

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "image/corpus.h"
 #include "stage/corpus/pack.h"
 
@@ -39,8 +40,8 @@ static int find_tables(struct job *job, const char *tables[4])
                                   "class2images_test.p" };
     int count = 0;
     for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
-        const char *path = text_path(job->run, job->config->run.root, names[n]);
-        char there = job->world->rank == 0 && *names[n] && text_file_exists(path);
+        const char *path = path_join(job->run, job->config->run.root, names[n]);
+        char there = job->world->rank == 0 && *names[n] && file_exists(path);
         world_broadcast(job->world, &there, 1, 0);
         if (there)
             tables[count++] = path;
@@ -193,7 +194,7 @@ static void write_rejects(struct pack *pack, int64_t bad)
         struct text table = text_new(job->run);
         text_add(&table, "row,path,reason\n");
         text_add_bytes(&table, all, strlen(all));
-        ok = text_write_file(job->run, path, table.data, table.length, &why);
+        ok = file_write(job->run, path, table.data, table.length, &why);
     } else if (job->world->rank == 0) {
         unlink(path);
     }

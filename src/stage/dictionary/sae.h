@@ -2,8 +2,8 @@
 #ifndef STAGE_DICTIONARY_SAE_H
 #define STAGE_DICTIONARY_SAE_H
 
+#include "concept/sae_census.h"
 #include "concept/sae_choose.h"
-#include "concept/sae_codes.h"
 #include "concept/sae_train.h"
 #include "config/sweep.h"
 #include "stage/features.h"

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/file.h"
 #include "dist/tree.h"
 #include "job/home.h"
 #include "report/json.h"
@@ -318,12 +319,12 @@ static const char *write_page(struct task *t)
                          .cbm = t->cbm };
     fill_page(t, &page);
     check_neurons(t, &page);
-    const char *dir = job_path(job, "report"), *path = text_path(job->run, dir, "index.html"), *why = "";
+    const char *dir = job_path(job, "report"), *path = path_join(job->run, dir, "index.html"), *why = "";
     bool ok = true;
     if (job->world->rank == 0) {
         size_t length = 0;
         char *html = page_make(&page, &length);
-        ok = text_make_dirs(job->run, dir, &why) && text_write_file(job->run, path, html, length, &why);
+        ok = path_make_dirs(job->run, dir, &why) && file_write(job->run, path, html, length, &why);
         phase_count("page_bytes", (double)length);
     }
     agree(job->world, ok, EXIT_IO, "%s: %s", path, why);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/rng.h"
 #include "base/timer.h"
 #include "dist/tree.h"
@@ -213,7 +214,7 @@ static int64_t write_and_read(struct selftest *t, const char *path, int64_t n, d
 static void check_files(struct selftest *t)
 {
     const int64_t rows[] = { 40009, 1, t->world->size - 1 > 0 ? t->world->size - 1 : 2, 4099 };
-    const char *folder = make_folder(t), *path = text_path(t->arena, folder, "selftest.h5");
+    const char *folder = make_folder(t), *path = path_join(t->arena, folder, "selftest.h5");
     double write = 0.0, read = 0.0, bytes = 0.0;
     int64_t wrong = 0;
     int files = (int)(sizeof rows / sizeof *rows);

@@ -118,7 +118,7 @@ static bool take_text(struct machine *m, size_t width, struct value *out)
 static bool read_argument(struct machine *m, enum argument kind, struct value *out)
 {
     switch (kind) {
-    case NONE:
+    case NO_ARGUMENT:
         return true;
     case U1:
         return take_number(m, 1, &out->number);

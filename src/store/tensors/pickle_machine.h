@@ -25,7 +25,7 @@ struct machine {
     bool done;
 };
 
-enum argument { NONE, U1, U2, U4, U8, LINE, TEXT1, TEXT4, TEXT8, LONG1_ARGUMENT };
+enum argument { NO_ARGUMENT, U1, U2, U4, U8, LINE, TEXT1, TEXT4, TEXT8, LONG1_ARGUMENT };
 
 struct value { /* an opcode's argument */
     uint64_t number;

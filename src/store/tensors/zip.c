@@ -6,6 +6,7 @@
 #include <zip.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "store/tensors/tensors_parts.h"
 
@@ -25,7 +26,7 @@ static bool look(struct tensor_reader *r, zip_t *zip, zip_uint64_t i, struct zip
     if (zip_stat_index(zip, i, ZIP_FL_ENC_RAW, &st) != 0 || (st.valid & known) != known)
         return tensor_fail(r, "the zip archive's directory is damaged");
     const char *name = tensor_shown(r->arena, st.name);
-    if (!text_path_is_safe(st.name))
+    if (!path_is_safe(st.name))
         return tensor_fail(r, "zip member \"%s\": its name leaves the archive", name);
     bool stored = st.comp_method == ZIP_CM_STORE;
     if (!stored && st.comp_method != ZIP_CM_DEFLATE)
