@@ -34,8 +34,9 @@ struct job {
 
 /* Key of every random draw: the seed and the trial. */
 uint64_t job_seed(const struct job *job);
-/* Lines for the identity of a checkpoint: compiler, libraries and kernels, on which bits depend (job->run). */
-const char *job_arithmetic(struct job *job);
+/* Lines for the identity of a checkpoint: the settings that the command's outputs depend on, and compiler, libraries
+ * and kernels, on which bits depend (job->run). Keys that are `neutral` (config/key.h) may change on the way. */
+const char *job_identity(struct job *job);
 /* Path of a file of this run ("sae.h5"); corpus.h5, audit.json and rejects.csv resolve to data_dir, other names to
  * the stage's directory. Arena run. */
 const char *job_path(struct job *job, const char *name);

@@ -130,14 +130,15 @@ struct record record_make(struct job *job, const char *const *inputs, int count)
     return r;
 }
 
-const char *job_arithmetic(struct job *job)
+const char *job_identity(struct job *job)
 {
     const bool mix = job->config->run.mix_libraries;
     const char *blis = arena_printf(job->run, "%s, kernel %s", blas_library(), blas_kernel());
     const char *onednn = arena_printf(job->run, "%s, %s", network_library(), network_isa());
-    return arena_printf(job->run, CHECKPOINT_BY "compiler=%s\n" CHECKPOINT_BY "blis=%s\n" CHECKPOINT_BY "onednn=%s\n",
-                        mix ? CHECKPOINT_ANY : version_compiler(), mix ? CHECKPOINT_ANY : blis,
-                        mix ? CHECKPOINT_ANY : onednn);
+    return arena_printf(
+        job->run, "%s" CHECKPOINT_BY "compiler=%s\n" CHECKPOINT_BY "blis=%s\n" CHECKPOINT_BY "onednn=%s\n",
+        command_settings(job->run, job->command, job->config), mix ? CHECKPOINT_ANY : version_compiler(),
+        mix ? CHECKPOINT_ANY : blis, mix ? CHECKPOINT_ANY : onednn);
 }
 
 /* One "[name]" block per note: values may have several lines. */

@@ -239,20 +239,9 @@ static void end_epoch(struct trainer *t)
 static const char *identity_of(struct job *job, const struct corpus *corpus, enum value_type precision)
 {
     struct text id = text_new(job->run);
-    static const char *const keys[] = { "backbone",           "seed",         "trial",
-                                        "image.size",         "train.batch",  "train.lr",
-                                        "train.weight_decay", "train.epochs", "train.precision",
-                                        "train.augment",      "train.shards", "train.batchnorm",
-                                        "train.weights" };
-    /* Keys that came later: at their defaults they are no part of it, so that older checkpoints stay valid. */
-    static const char *const later[] = { "image.resize", "image.interpolation", "image.mean", "image.std" };
-    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
-        if (!config_is_default(job->run, job->config, later[i]))
-            text_add(&id, "%s=%s\n", later[i], config_value(job->run, job->config, later[i]));
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        text_add(&id, "%s=%s\n", keys[i], config_value(job->run, job->config, keys[i]));
+    text_add(&id, "%s", job_identity(job));
     /* What bf16 became on these processors: weights of the two do not mix. */
-    text_add(&id, "arithmetic=%s\n%s", value_type_name(precision), job_arithmetic(job));
+    text_add(&id, "arithmetic=%s\n", value_type_name(precision));
     const char *weights = job->config->train.weights;
     if (*weights)
         text_add(&id, "checksum of train.weights=%s\n", store_checksum(job->world, job->run, weights));

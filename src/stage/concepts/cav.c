@@ -61,12 +61,8 @@ static void find_alive(struct cav_task *t)
 
 static const char *identity_of(struct job *job)
 {
-    static const char *const keys[] = { "seed",       "trial", "cav.source",  "cav.positives", "cav.negatives",
-                                        "cav.method", "cav.c", "cav.holdout", "cav.random" };
     struct text id = text_new(job->run);
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        text_add(&id, "%s=%s\n", keys[i], config_value(job->run, job->config, keys[i]));
-    text_add(&id, "order=dealt\n%s", job_arithmetic(job));
+    text_add(&id, "%sorder=dealt\n", job_identity(job));
     text_add(&id, "embeddings=%s\n", store_checksum(job->world, job->run, job_path(job, "embeddings.h5")));
     text_add(&id, "sae=%s\n", store_checksum(job->world, job->run, job_path(job, "sae.h5")));
     return id.data;

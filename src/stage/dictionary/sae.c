@@ -39,16 +39,14 @@ static const char *identity_of(struct sae_stage *s)
 {
     struct job *job = s->job;
     struct text id = text_new(job->run);
-    text_add(&id, "seed=%s\ntrial=%s\n", config_value(job->run, job->config, "seed"),
-             config_value(job->run, job->config, "trial"));
-    text_add(&id, "%s", config_section_text(job->run, job->config, "sae"));
+    text_add(&id, "%s", job_identity(job));
     /* What bf16 became on these processors: weights of the two do not mix. */
     for (int p = 0; p < s->points; p++)
         text_add(&id, "arithmetic=%s\n", s->point[p].options.half ? "bf16" : "fp32");
-    text_add(&id, "%sembeddings=%s\n", job_arithmetic(job),
-             store_checksum(job->world, job->run, job_path(job, "embeddings.h5")));
+    text_add(&id, "embeddings=%s\n", store_checksum(job->world, job->run, job_path(job, "embeddings.h5")));
     return id.data;
 }
+
 static void setup(struct sae_stage *s, struct job *job)
 {
     s->job = job;
