@@ -69,7 +69,7 @@ FUZZ_OBJ     = $(FUZZ_SHARED:%.c=$(BUILD)/%.o)
 SUPPORT      = $(sort $(wildcard tests/support/*.c))
 SUPPORT_OBJ  = $(SUPPORT:%.c=$(BUILD)/%.o)
 
-.PHONY: all fuzz fuzz-build check check-all check-isa check-releases check-build check-demo check-precision check-retention check-sae demo bench bench-peers bench-scale on-debian12 on-debian13 lint format docs program man install uninstall dist deb check-deb deps deps-build deps-check deps-demo deps-parity deps-package deps-lint clean help check-parity
+.PHONY: all fuzz fuzz-build check check-all check-isa check-releases check-build check-demo check-precision check-retention check-sae demo bench bench-peers bench-scale on-debian12 on-debian13 lint format compile_commands docs program man install uninstall dist deb check-deb deps deps-build deps-check deps-demo deps-parity deps-package deps-lint clean help check-parity
 all: $(BUILD)/cfn ## build the program (build/<compiler>/cfn)
 
 $(BUILD)/cfn: $(BUILD)/main.o $(ARCHIVE)
@@ -156,6 +156,10 @@ lint: deps-lint ## layers, rooms, foreign headers, allocation, length of functio
 	@scripts/lint
 format: ## clang-format in place
 	@clang-format -i $$(git ls-files '*.c' '*.h')
+compile_commands: ## build/compile_commands.json, for editors and clang-tidy
+	@mkdir -p build; { echo '['; for f in $(SOURCES) src/main.c src/launcher.c; do \
+	    printf '{"directory":"$(CURDIR)","file":"%s","command":"$(CC) %s -c %s"},\n' $$f '$(subst ",\\",$(subst ',,$(ALL_CFLAGS)))' $$f; done; \
+	    } | sed '$$s/,$$/\n]/' > build/compile_commands.json; echo build/compile_commands.json
 docs: all ## regenerate docs/reference from the key tables
 	@CFN="$(abspath $(BUILD))/cfn" scripts/docs
 deps: ## install what is missing, or say what to install

@@ -28,7 +28,6 @@ struct op_kind {
     void (*stream_back)(struct network *net, struct op *op, int shard);
     void (*recompute)(struct network *net, struct op *op); /* forward a second time in a step; NULL: forward itself */
     bool reads_input;                                      /* backward looks at the input again */
-    bool reads_output;                                     /* backward looks at its own output again */
     bool gradient_in_place;                                /* diff may be the memory of grad[0] */
     bool is_data; /* the output depends on the images alone: nobody wants its gradient */
 };

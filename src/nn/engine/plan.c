@@ -158,7 +158,7 @@ int op_reads(const struct network *net, int i, struct read list[READS_MAX])
     if (node->residual != NONE)
         count = add_reads(net, list, count, (struct read){ node->residual, true, false });
     /* Where the relu after an addition was open is read off the output. */
-    if (op->kind->reads_output || (node->kind == NODE_NORM && node->residual != NONE && node->relu))
+    if (node->kind == NODE_NORM && node->residual != NONE && node->relu)
         count = add_reads(net, list, count, (struct read){ i, false, true });
     return count;
 }
