@@ -132,7 +132,7 @@ fuzz: deps-check ## fuzz the readers of foreign bytes: FUZZ_SECONDS=20 each, FUZ
 	    CFLAGS='-O1 -g -fsanitize=fuzzer-no-link' MODULES='base dist config store math image' fuzz-build
 	@BUILD=build/fuzz FUZZ_SECONDS="$(FUZZ_SECONDS)" scripts/fuzz $(FUZZ)
 fuzz-build: $(FUZZ_PROGS) $(FUZZ_PROGS:=.libfuzzer)
-demo: deps-demo all ## the whole road on real images; ends with the path of a page
+demo: deps-demo all ## the whole pipeline on real images; ends with the path of a page
 	@CFN="$(abspath $(BUILD))/cfn" scripts/demo
 check-demo: deps-check all ## the full demo at 1, 2 and 4 ranks: same bits, and the figures promised
 	@CFN="$(abspath $(BUILD))/cfn" scripts/check-demo

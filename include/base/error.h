@@ -38,7 +38,7 @@ void error_set_rank(int rank, int size, const char *host);
 /* How a job is ended; the default is _exit(code). Set by dist to stop every rank. */
 void error_set_abort(void (*abort_job)(int code));
 
-/* Prints an error in the house form without ending the job (rank 0 of an agreed
+/* Prints an error in the common form without ending the job (rank 0 of an agreed
  * end); `rank` and `host` are those of the rank it happened on. */
 void error_print(int rank, const char *host, const char *message);
 

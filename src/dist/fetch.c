@@ -18,7 +18,7 @@ struct fetch {
     int64_t first;
     int64_t *wanted;    /* row numbers, sorted by owner */
     int64_t *place;     /* where each goes in out */
-    int64_t *wanted_of; /* [ranks] how many of this rank's wishes each owner holds */
+    int64_t *wanted_of; /* [ranks] how many of this rank's requests each owner holds */
     int64_t *wanted_at; /* [ranks] where those begin */
     int64_t cap;        /* rows asked of one owner in one round */
 };
@@ -42,7 +42,7 @@ static int owner_of(const int64_t (*blocks)[2], int ranks, int64_t row)
 }
 
 /* Own rows are copied at once; the others are sorted by owner. */
-static void sort_wishes(struct fetch *fetch, char *out, const int64_t *rows, int64_t count, int64_t mine)
+static void sort_requests(struct fetch *fetch, char *out, const int64_t *rows, int64_t count, int64_t mine)
 {
     int ranks = fetch->world->size, me = fetch->world->rank;
     int64_t block[2] = { fetch->first, mine };
@@ -72,7 +72,7 @@ static void sort_wishes(struct fetch *fetch, char *out, const int64_t *rows, int
     }
 }
 
-/* Rounds every rank takes part in: what the largest list of wishes of one owner needs. */
+/* Rounds every rank takes part in: what the largest list of requests of one owner needs. */
 static int64_t rounds_needed(const struct fetch *fetch)
 {
     int64_t most = 0;
@@ -149,7 +149,7 @@ void world_fetch_rows(const struct world *world, void *out, const int64_t *rows,
     dist_check(MPI_Type_contiguous((int)row_bytes, MPI_BYTE, &fetch.row_type), "MPI_Type_contiguous");
     dist_check(MPI_Type_commit(&fetch.row_type), "MPI_Type_commit");
 
-    sort_wishes(&fetch, out, rows, count, mine);
+    sort_requests(&fetch, out, rows, count, mine);
     int64_t rounds = rounds_needed(&fetch), bytes = 0;
     for (int64_t round = 0; round < rounds; round++) {
         struct arena_mark inner = arena_mark(scratch);

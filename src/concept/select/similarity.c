@@ -1,4 +1,4 @@
-/* Similarities of candidates to rows, leaf by leaf: stored, or formed again in
+/* Similarities of candidates to rows, leaf by leaf: stored, or recomputed in
  * tiles of candidates whose vectors come from the ranks that hold them. What
  * is made of them is left to coverage_goal.c. Definitions: apricot 0.6.1. */
 #include "concept/similarity.h"

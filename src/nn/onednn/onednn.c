@@ -184,7 +184,7 @@ const onednn_desc *dn_house_layout(struct dn *dn, const int64_t dims[4], enum va
     struct view v = { 0 };
     dnnl_format_tag_t tag = dnnl_nchw;
     if (!dn->rows)
-        v = dn_view(dn->house);
+        v = dn_view(dn->common);
     if (dn->rows)
         tag = dnnl_nhwc;
     else if (v.lanes == 16 && dims[1] % 16 == 0)

@@ -28,9 +28,9 @@ struct dn {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     struct call *calls;
-    const struct dn_layout *house; /* layout of the first wide convolution: the others follow it */
-    bool rows;                     /* the house is channel-last */
-    bool blocked;                  /* the house is not */
+    const struct dn_layout *common; /* layout of activations: that of the first wide convolution */
+    bool rows;                     /* it is channel-last */
+    bool blocked;                  /* it is not */
     size_t scratch_bytes, staging_bytes, weights_bytes, gradient_bytes;
     void *scratch;   /* of the running primitive */
     void *staging;   /* an activation between two layouts */
@@ -56,7 +56,7 @@ const struct dn_layout *dn_layout_of(struct dn *dn, const onednn_desc *md);
 dnnl_data_type_t dn_type_of(enum value_type type);
 /* Whether `md` is [images][groups][pixels][lanes] without padding, and the numbers. */
 bool dn_view_of(struct view *view, const onednn_desc *md);
-/* The layout of `house` for other extents; plain when the channels do not fill its lanes. */
+/* The layout of `common` for other extents; plain when the channels do not fill its lanes. */
 const onednn_desc *dn_house_layout(struct dn *dn, const int64_t dims[4], enum value_type type);
 
 /* For this engine; `forward`: of a gradient, the call it belongs to. */

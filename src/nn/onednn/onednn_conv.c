@@ -80,9 +80,9 @@ static void found_house(struct dn *dn, const struct dn_conv_spec *spec, const st
     bool blocked = dn->blocked && spec->shape.out % lanes == 0;
     bool expressible = chosen && dn_view_of(&view, chosen);
     if (expressible && !(dn->blocked && view.groups == 1 && view.lanes > 1))
-        dn->house = dn_layout_of(dn, chosen);
+        dn->common = dn_layout_of(dn, chosen);
     else
-        dn->house = dn_layout_of(dn, dn_describe(dn, 4, d.dst, spec->type, blocked ? groups : dnnl_nchw));
+        dn->common = dn_layout_of(dn, dn_describe(dn, 4, d.dst, spec->type, blocked ? groups : dnnl_nchw));
 }
 
 /* Weights of our own convolution. */
@@ -128,7 +128,7 @@ static void find_filtering(struct dn_conv *conv, const struct dn_conv_spec *spec
     dn->scratch_bytes = dn_largest(dn->scratch_bytes, (size_t)minimal_work(&conv->tiles, spec->train) * sizeof(float));
 }
 
-/* Forward: the primitive's own choice of layouts, unless it breaks with the house. */
+/* Forward: the primitive's own choice of layouts, unless it differs from the common one. */
 static void create_forward(struct dn_conv *conv, const struct dn_conv_spec *spec, const struct dn_layout *src)
 {
     struct dn *dn = conv->dn;
@@ -137,9 +137,9 @@ static void create_forward(struct dn_conv *conv, const struct dn_conv_spec *spec
     const onednn_desc *any_dst = dn_describe(dn, 4, d.dst, spec->type, dnnl_format_tag_any);
     if (dn->rows)
         any_src = dn_house_layout(dn, d.src, spec->type);
-    const bool free = !dn->house || onednn_weighs_layouts();
+    const bool free = !dn->common || onednn_weighs_layouts();
     conv->forward = free ? forward_call(dn, spec, any_src, any_dst) : NULL;
-    if (!dn->house)
+    if (!dn->common)
         found_house(dn, spec, conv->forward);
     const onednn_desc *dst = dn_house_layout(dn, d.dst, spec->type);
     const onednn_desc *from = dn_type(src) == spec->type ? src->md : dn_house_layout(dn, d.src, spec->type);

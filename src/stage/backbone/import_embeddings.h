@@ -1,4 +1,4 @@
-/* `cfn import FILE --as embeddings`: representations of another encoder enter the road (docs/encoders.md). */
+/* `cfn import FILE --as embeddings`: representations of another encoder enter the pipeline (docs/encoders.md). */
 #ifndef STAGE_BACKBONE_IMPORT_EMBEDDINGS_H
 #define STAGE_BACKBONE_IMPORT_EMBEDDINGS_H
 
