@@ -74,11 +74,6 @@ static char *join_arguments(struct arena *arena, int argc, char **argv)
     return out.data;
 }
 
-static enum log_level level_of(const char *name)
-{
-    return strcmp(name, "quiet") == 0 ? LOG_QUIET : strcmp(name, "verbose") == 0 ? LOG_VERBOSE : LOG_NORMAL;
-}
-
 /* oneDNN's kernels of the level that CFN_ISA names: the same on every processor that runs it. Before its first call;
  * those of BLIS are chosen in blas_start. */
 static void hold_kernels(void)
@@ -149,7 +144,7 @@ static int run_in_world(const struct options *o, struct arena *arena, int argc, 
                        .argc = o->argc,
                        .argv = o->argv };
     bool configured = o->command->flags & (COMMAND_STAGE | COMMAND_RUN);
-    log_setup(world->rank, level_of(job.config->run.log_level));
+    log_setup(world->rank, job.config->run.log_level);
     if (configured)
         home_paths(&job, o->command, arena);
     home_set(&job, o->command);

@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/log.h"
+#include "config/choices.h"
+
 struct arena;
 struct value;
 struct world;
@@ -20,70 +23,70 @@ struct run_config {       /* top level keys */
     int threads;           /* per rank; 0 = allowed cores / ranks on the node */
     double max_hours;      /* 0 = none */
     const char *stop_file; /* stop when it exists; empty = none */
-    const char *log_level; /* quiet, normal, verbose */
-    bool mix_libraries;    /* go on from a checkpoint that other libraries or instructions computed */
+    enum log_level log_level;
+    bool mix_libraries; /* go on from a checkpoint that other libraries or instructions computed */
 };
 struct pack_config {
     const char *reader; /* auto, class_folders, labels_csv, class2images */
     const char *labels; /* file name of the table below root, default labels.csv */
-    const char *on_bad; /* fail, skip */
+    enum on_bad on_bad;
     double max_bad_fraction;
     int max_megapixels;
     double val_fraction, test_fraction; /* class_folders without splits: by hash of the name */
     const char *group;                  /* column of the table that names patient, lesion or slide; empty = none */
 };
 struct image_config {
-    int size;                  /* network input, pixels */
-    const char *store;         /* auto, pixels, encoded */
-    int short_side;            /* resize at packing so that the short side has this many pixels; 0 = as it is */
-    bool exif;                 /* the orientation of EXIF is applied */
-    int resize;                /* short side before the centre crop to `size`; 0 = size */
-    const char *interpolation; /* bicubic, bilinear, nearest */
-    const char *mean, *std;    /* of the input (config/statistics.h) */
+    int size; /* network input, pixels */
+    enum image_store store;
+    int short_side; /* resize at packing so that the short side has this many pixels; 0 = as it is */
+    bool exif;      /* the orientation of EXIF is applied */
+    int resize;     /* short side before the centre crop to `size`; 0 = size */
+    enum interpolation interpolation;
+    const char *mean, *std; /* of the input (config/statistics.h) */
 };
 struct train_config {
     int epochs, batch;
     double lr, weight_decay;
-    const char *schedule;        /* constant, cosine */
-    const char *precision;       /* fp32 bf16 */
-    const char *reduction;       /* exact, fast */
-    const char *batchnorm;       /* global, shard */
-    int shards;                  /* V: power of two >= ranks */
-    const char *augment;         /* published, none */
-    const char *weights;         /* backbone.h5, .pth, .safetensors; empty = from scratch */
-    const char *uncertain;       /* multi-label: negative, positive, ignore */
-    const char *blank;           /* multi-label: negative, ignore */
-    bool checkpoint_activations; /* recompute instead of keeping */
-    int checkpoint_minutes;      /* between checkpoints */
-    int check_every;             /* steps between comparisons of the weights over ranks */
+    enum schedule schedule;
+    enum precision precision;
+    enum reduction reduction;
+    enum batchnorm batchnorm;
+    int shards; /* V: power of two >= ranks */
+    enum augmentation augment;
+    const char *weights;                /* backbone.h5, .pth, .safetensors; empty = from scratch */
+    enum label_policy uncertain, blank; /* several labels per image */
+    bool checkpoint_activations;        /* recompute instead of keeping */
+    int checkpoint_minutes;             /* between checkpoints */
+    int check_every;                    /* steps between comparisons of the weights over ranks */
 };
 struct embed_config {
     int batch;
-    const char *precision; /* fp32 bf16 */
+    enum precision precision;
 };
 struct sae_config {
-    const char *variant;     /* relu, topk, batchtopk, jumprelu, matryoshka */
-    int expansion;           /* K = expansion * D */
-    int neurons;             /* K itself, 0 = by a rule (docs/methods/sae.md) */
-    int k;                   /* topk family: active neurons per image */
-    double l1, l0, lr;       /* penalties of relu and of jumprelu */
-    double warmup, decay;    /* shares of the steps: learning rate up, and down to 0 */
-    double l1_warmup, clip;  /* share of the steps in which the penalty rises; norm of a gradient, 0 = any */
-    const char *init, *bias; /* auto, published, tied, data; auto, zero, median */
-    int aux_k, dead_after;   /* neurons of the auxiliary loss; epochs without firing */
+    enum dictionary_variant variant;
+    int expansion;          /* K = expansion * D */
+    int neurons;            /* K itself, 0 = by a rule (docs/methods/sae.md) */
+    int k;                  /* topk family: active neurons per image */
+    double l1, l0, lr;      /* penalties of relu and of jumprelu */
+    double warmup, decay;   /* shares of the steps: learning rate up, and down to 0 */
+    double l1_warmup, clip; /* share of the steps in which the penalty rises; norm of a gradient, 0 = any */
+    enum dictionary_init init;
+    enum dictionary_bias bias;
+    int aux_k, dead_after; /* neurons of the auxiliary loss; epochs without firing */
     double aux_weight;
     int prefixes;                      /* matryoshka */
     double threshold_decay;            /* batchtopk, matryoshka: moving average */
     double threshold, bandwidth;       /* jumprelu: first thresholds; window of the estimator */
     int batch, epochs, resample_every; /* epochs; 0 = never */
     double resample_scale;
-    const char *parallel; /* auto, data, feature */
+    enum dictionary_parallel parallel;
     int shards;
-    int stability;          /* trainings with other seeds */
-    int top;                /* T of /top */
-    const char *precision;  /* fp32 bf16: dense products of the training */
-    const char *sweep;      /* trainings on the same batches (config/sweep.h); empty = one */
-    const char *sweep_rule; /* which of them is kept: knee, fvu, l0 */
+    int stability;              /* trainings with other seeds */
+    int top;                    /* T of /top */
+    enum precision precision;   /* of dense products of the training */
+    const char *sweep;          /* trainings on the same batches (config/sweep.h); empty = one */
+    enum sweep_rule sweep_rule; /* which of them is kept */
     double sweep_max_dead, sweep_max_l0, sweep_max_fvu;
 };
 struct name_config {
@@ -92,54 +95,57 @@ struct name_config {
     int sheets;           /* contact sheets written, 0 = all alive neurons */
 };
 struct cav_config {
-    const char *source, *method; /* sae, decoder; svm, logistic, mean, pattern */
-    int positives, negatives;    /* examples per neuron */
-    double c;                    /* SVM cost */
-    double holdout;              /* share of examples held out */
-    int random;                  /* random directions for the p-value */
+    enum vector_source source;
+    enum separator method;
+    int positives, negatives; /* examples per neuron */
+    double c;                 /* SVM cost */
+    double holdout;           /* share of examples held out */
+    int random;               /* random directions for the p-value */
 };
 struct select_config {
     int count;
-    const char *objective, *similarity, *optimizer, *concave; /* choices: src/config/keys.c */
-    const char *mixture;                                      /* "facility_location=1 mutual_information=0.5" */
-    double parameter;                                         /* of the objective; 0 = its default */
-    double labo_alpha, labo_beta;                             /* weights of mutual information and similarities */
-    const char *signs;                                        /* keep, clip, absolute */
-    double epsilon, fraction, beta;                           /* stochastic, sample, approximate */
-    int parts, arity;                                         /* greedi, greedyml */
-    int64_t similarity_memory;                                /* MiB over all ranks */
-    const char *similarity_file, *costs, *initial;            /* paths, empty = none */
+    const char *objective, *similarity, *optimizer; /* rows of tables in concept/ */
+    enum concave concave;
+    const char *mixture;          /* "facility_location=1 mutual_information=0.5" */
+    double parameter;             /* of the objective; 0 = its default */
+    double labo_alpha, labo_beta; /* weights of mutual information and similarities */
+    enum signs signs;
+    double epsilon, fraction, beta;                /* stochastic, sample, approximate */
+    int parts, arity;                              /* greedi, greedyml */
+    int64_t similarity_memory;                     /* MiB over all ranks */
+    const char *similarity_file, *costs, *initial; /* paths, empty = none */
     double budget;
-    const char *pools;                                                                              /* none, class */
+    enum pools pools;
     double min_accuracy, max_pvalue, min_fire_rate, max_fire_rate, min_monosemanticity, min_rating; /* of candidates */
 };
 struct decompose_config {
     int nonzeros;
     bool intercept, positive;
-    const char *method, *precision; /* pursuit, lasso; single, double */
+    enum decompose_method method;
+    enum decompose_precision precision;
     double tolerance, lambda;
-    const char *search; /* fixed, validation */
-    double slack;       /* of the search, in FVU */
+    enum decompose_search search;
+    double slack; /* of the search, in FVU */
 };
 struct classify_config {
-    const char *input;        /* reconstruction, codes */
-    const char *search;       /* published, fixed */
-    double c;                 /* for search: fixed */
-    const char *class_weight; /* none, balanced */
-    bool standardise;         /* codes, by their standard deviation */
-    const char *head;         /* dense, sparse */
-    bool path;                /* sparse heads at NEC 5 to 30, ours and random */
-    int nec;                  /* concepts a class of head: sparse */
-    double l1_ratio;          /* share of the L1 part */
-    bool residual;            /* a second head on what the concepts leave, beside the first, which stays */
+    enum classify_input input;
+    enum classify_search search;
+    double c; /* for search: fixed */
+    enum class_weight class_weight;
+    bool standardise; /* codes, by their standard deviation */
+    enum classify_head head;
+    bool path;       /* sparse heads at NEC 5 to 30, ours and random */
+    int nec;         /* concepts a class of head: sparse */
+    double l1_ratio; /* share of the L1 part */
+    bool residual;   /* a second head on what the concepts leave, beside the first, which stays */
     int max_iter;
     int bootstrap; /* replicates for intervals */
     int controls;  /* random-concept trials */
 };
 struct explain_config {
-    const char *split; /* test, val, train */
-    int top, images;   /* concepts shown per image; images on the page */
-    const char *note;  /* about the collection, for readers of the page */
+    enum explain_split split;
+    int top, images;  /* concepts shown per image; images on the page */
+    const char *note; /* about the collection, for readers of the page */
 };
 
 struct config {
@@ -179,6 +185,8 @@ char *config_reference(struct arena *arena, const char *section);
 const char *config_flag_key(const char *flag);
 /* The value of one key as text ("train.lr" -> "0.0001"), NULL if unknown; for identities and provenance. */
 char *config_value(struct arena *arena, const struct config *config, const char *key);
+/* The word of a choice ("sae.variant", VARIANT_TOPK -> "topk"); borrowed. */
+const char *config_choice(const char *key, int value);
 /* Has the key its default value? Local. */
 bool config_is_default(struct arena *arena, const struct config *config, const char *key);
 /* Effective values of a section ("" = top level) as "key=value" lines, without those that change how a job runs but

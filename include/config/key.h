@@ -17,7 +17,8 @@ enum key_type {
     KEY_BOOL,  /* bool */
     KEY_TEXT,  /* const char *, any text */
     KEY_NAME,  /* const char *, part of a path: letters, digits, . _ - */
-    KEY_CHOICE /* const char *, one of `choices` */
+    KEY_WORD,  /* const char *, one of `choices`: names in a table of the module that takes them */
+    KEY_CHOICE /* an enum (config/choices.h), the place of the word in `choices` */
 };
 enum key_bound { KEY_AT_LEAST = 1, KEY_ABOVE = 2, KEY_AT_MOST = 4, KEY_BELOW = 8, KEY_POWER_OF_TWO = 16 };
 enum { KEY_CHOICES = 12 };
@@ -28,13 +29,13 @@ struct key {
     size_t offset;        /* in struct config */
     const char *fallback; /* default, as text */
     double low, high;
-    unsigned bounds; /* enum key_bound */
-    const char *choices[KEY_CHOICES];
-    const char *unit;  /* NULL: none */
-    const char *doc;   /* one line */
-    const char *flag;  /* flag of the published scripts, "--epoch"; NULL: none */
-    const char *flags; /* more flags with the same meaning, separated by blanks; NULL: none */
-    bool neutral;      /* how a job runs, not what it computes: outputs made under another value stay valid */
+    unsigned bounds;                  /* enum key_bound */
+    const char *choices[KEY_CHOICES]; /* NULL where a value of the enum has no word */
+    const char *unit;                 /* NULL: none */
+    const char *doc;                  /* one line */
+    const char *flag;                 /* flag of the published scripts, "--epoch"; NULL: none */
+    const char *flags;                /* more flags with the same meaning, separated by blanks; NULL: none */
+    bool neutral; /* how a job runs, not what it computes: outputs made under another value stay valid */
 };
 struct section {
     const char *name; /* "" = top level */

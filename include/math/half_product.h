@@ -18,8 +18,8 @@ struct half_product;
 
 /* Has the processor instructions for them (AVX512-BF16, AMX)? Elsewhere products work too, slowly. */
 bool half_in_hardware(void);
-/* Is `precision` "bf16", and can every rank? A note where one cannot. Collective when it is. */
-bool half_everywhere(struct world *world, const char *precision);
+/* Is it wanted, and can every rank? A note where one cannot. Collective when it is wanted. */
+bool half_everywhere(struct world *world, bool wanted);
 
 struct half_products *half_products_create(struct arena *arena);
 enum half_source { HALF_OF_FLOATS, HALF_OF_HALVES }; /* what b is packed from */

@@ -102,9 +102,9 @@ char *network_describe(struct network *net, struct arena *arena);
  * owned by the arena. */
 const char *network_slow_node(const struct network *net, struct arena *arena);
 
-/* The precision a configuration names ("fp32", "bf16"): single where a rank's processor has no instructions for
- * bfloat16, with a note on rank 0. Collective. */
-enum value_type network_precision(struct world *world, const char *name);
+/* The precision of activations and operands: bfloat16 if `half`, but single where a rank's processor has no
+ * instructions for bfloat16, with a note on rank 0. Collective. */
+enum value_type network_precision(struct world *world, bool half);
 const char *value_type_name(enum value_type type);
 
 /* oneDNN version and the instruction set it chose. */

@@ -104,8 +104,9 @@ static void add_bounds(struct text *out, const struct key *key)
 
 static void add_choices(struct text *out, const struct key *key)
 {
-    for (int c = 0; c < KEY_CHOICES && key->choices[c]; c++)
-        text_add(out, "%s%s", c ? ", " : "", key->choices[c]);
+    for (int c = 0; c < KEY_CHOICES; c++)
+        if (key->choices[c])
+            text_add(out, "%s%s", c ? ", " : "", key->choices[c]);
 }
 
 char *key_expected(struct arena *arena, const struct key *key)
@@ -130,8 +131,9 @@ char *key_expected(struct arena *arena, const struct key *key)
     case KEY_NAME:
         text_add(&out, "a name of letters, digits, '-', '_' and '.'");
         break;
+    case KEY_WORD:
     case KEY_CHOICE:
-        text_add(&out, "%s", key->choices[1] ? "one of " : "");
+        text_add(&out, "%s", key->choices[1] || key->choices[2] ? "one of " : "");
         add_choices(&out, key);
         break;
     }
@@ -176,6 +178,15 @@ static bool read_bool(const char *text, bool *value)
     return false;
 }
 
+/* The place of a word among the choices, or -1. */
+static int choice_of(const struct key *key, const char *text)
+{
+    for (int c = 0; c < KEY_CHOICES; c++)
+        if (key->choices[c] && strcmp(text, key->choices[c]) == 0)
+            return c;
+    return -1;
+}
+
 static bool text_is_valid(const struct key *key, const char *text)
 {
     for (const char *c = text; *c; c++)
@@ -187,10 +198,7 @@ static bool text_is_valid(const struct key *key, const char *text)
     size_t length = strlen(text);
     if (key->type == KEY_NAME)
         return length > 0 && length < 100 && text[0] != '.' && strspn(text, allowed) == length;
-    for (int c = 0; c < KEY_CHOICES && key->choices[c]; c++)
-        if (strcmp(text, key->choices[c]) == 0)
-            return true;
-    return false;
+    return choice_of(key, text) >= 0;
 }
 
 /* The shortest decimal that reads back as the same double. */
@@ -233,9 +241,15 @@ const char *key_parse(struct arena *arena, const struct key *key, const char *te
         if (field)
             *(bool *)field = truth;
         return truth ? "true" : "false";
+    case KEY_CHOICE:
+        if (choice_of(key, text) < 0)
+            return NULL;
+        if (field)
+            *(int *)field = choice_of(key, text);
+        return key->choices[choice_of(key, text)];
     case KEY_TEXT:
     case KEY_NAME:
-    case KEY_CHOICE:
+    case KEY_WORD:
         break;
     }
     if (!text_is_valid(key, text))
@@ -248,10 +262,12 @@ const char *key_parse(struct arena *arena, const struct key *key, const char *te
 
 const char *key_suggest_choice(const struct key *key, const char *text)
 {
+    const char *words[KEY_CHOICES];
     size_t count = 0;
-    while (count < KEY_CHOICES && key->choices[count])
-        count++;
-    return count ? text_suggest(text, key->choices, count) : NULL;
+    for (int c = 0; c < KEY_CHOICES; c++)
+        if (key->choices[c])
+            words[count++] = key->choices[c];
+    return count ? text_suggest(text, words, count) : NULL;
 }
 
 char *key_quote(struct arena *arena, const char *text)
@@ -267,4 +283,11 @@ char *key_quote(struct arena *arena, const char *text)
         text_add(&out, "%s%c", *c == '"' || *c == '\\' ? "\\" : "", *c);
     text_add(&out, "\"");
     return out.data;
+}
+
+const char *config_choice(const char *key, int value)
+{
+    size_t count;
+    const struct key *keys = config_keys(&count);
+    return keys[key_find(key)].choices[value];
 }

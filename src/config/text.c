@@ -8,7 +8,7 @@
 
 static const char *quoted(struct arena *arena, const struct key *key, const char *text)
 {
-    bool words = key->type == KEY_TEXT || key->type == KEY_NAME || key->type == KEY_CHOICE;
+    bool words = key->type == KEY_TEXT || key->type == KEY_NAME || key->type == KEY_WORD || key->type == KEY_CHOICE;
     return words ? key_quote(arena, text) : text;
 }
 

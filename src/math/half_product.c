@@ -45,10 +45,10 @@ bool half_in_hardware(void)
     return (isa & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
 }
 
-bool half_everywhere(struct world *world, const char *precision)
+bool half_everywhere(struct world *world, bool wanted)
 {
     double has = half_in_hardware();
-    if (strcmp(precision, "bf16") != 0)
+    if (!wanted)
         return false;
     world_min_f64(world, &has, 1);
     if (has <= 0.0 && world->rank == 0)

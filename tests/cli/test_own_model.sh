@@ -84,6 +84,12 @@ say $? "and says so"
 same_logits "logits as torchvision's, its transform included" $run/embeddings.h5
 ends "a mean that was given is not replaced" 78 "image.mean: grey (flag --set), but" \
     mpirun -n 3 "$CFN" embed "${flags[@]}" --set image.mean=grey --force
+$python -c "import h5py; h5py.File('$run/backbone.h5', 'r+').attrs['image_interpolation'] = 'cubic'"
+for launch in "" "mpirun -n 3"; do
+    # shellcheck disable=SC2086
+    ends "an interpolation that this program has not is not taken for another${launch:+, $launch}" 65 \
+        "image_interpolation is damaged" $launch "$CFN" embed "${flags[@]}" --force
+done
 rm -r out/t/resnet18
 
 ends "the model is imported into the run" 0 "taken: 102 tensors" \

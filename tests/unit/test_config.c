@@ -27,6 +27,7 @@ static size_t field_bytes(const struct key *key)
 {
     switch (key->type) {
     case KEY_INT:
+    case KEY_CHOICE:
         return sizeof(int);
     case KEY_LONG:
         return sizeof(int64_t);
@@ -75,6 +76,41 @@ static void test_table_covers_structs(void **state)
     /* Padding: less than 8 bytes at each change from a small to a large field; no more than 3 of them in a section. */
     assert_true(offsetof(struct config, values) - bytes < sections_count * 3 * 8);
     assert_true(offsetof(struct config, values) >= bytes);
+}
+
+/* Each word of a choice becomes its place in the table and comes back from it; any other word is refused. */
+static void test_choices(void **state)
+{
+    (void)state;
+    size_t count, choices = 0;
+    const struct key *keys = config_keys(&count);
+    for (size_t k = 0; k < count; k++) {
+        if (keys[k].type != KEY_CHOICE)
+            continue;
+        choices++;
+        struct config c = { 0 };
+        const int *field = (const int *)((const char *)&c + keys[k].offset);
+        int words = 0;
+        for (int v = 0; v < KEY_CHOICES; v++) {
+            if (!keys[k].choices[v])
+                continue;
+            words++;
+            assert_string_equal(key_parse(arena, &keys[k], keys[k].choices[v], &c), keys[k].choices[v]);
+            assert_int_equal(*field, v);
+            assert_string_equal(config_choice(keys[k].path, v), keys[k].choices[v]);
+        }
+        assert_true(words >= 2);
+        assert_null(key_parse(arena, &keys[k], "none of these", &c));
+        assert_null(key_parse(arena, &keys[k], "", &c));
+    }
+    assert_true(choices >= 30);
+    struct config c = { 0 };
+    key_parse(arena, key_of("train.blank"), "ignore", &c); /* a choice that leaves a value of its enum out */
+    assert_int_equal(c.train.blank, POLICY_IGNORE);
+    key_parse(arena, key_of("sae.variant"), "matryoshka", &c);
+    assert_int_equal(c.sae.variant, VARIANT_MATRYOSHKA);
+    key_parse(arena, key_of("log_level"), "verbose", &c);
+    assert_int_equal(c.run.log_level, LOG_VERBOSE);
 }
 
 static void test_values(void **state)
@@ -336,12 +372,19 @@ static void test_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),    cmocka_unit_test(test_table_covers_structs),
-        cmocka_unit_test(test_values),   cmocka_unit_test(test_reals_round_trip),
-        cmocka_unit_test(test_expected), cmocka_unit_test(test_messages),
-        cmocka_unit_test(test_accepts),  cmocka_unit_test(test_long_line),
-        cmocka_unit_test(test_template), cmocka_unit_test(test_used_round_trip),
-        cmocka_unit_test(test_flags),    cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_table_covers_structs),
+        cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_reals_round_trip),
+        cmocka_unit_test(test_expected),
+        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_accepts),
+        cmocka_unit_test(test_long_line),
+        cmocka_unit_test(test_template),
+        cmocka_unit_test(test_used_round_trip),
+        cmocka_unit_test(test_flags),
+        cmocka_unit_test(test_damaged),
     };
     arena = arena_create("test", (size_t)1 << 20);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -345,9 +345,9 @@ void network_infer(struct network *net, float *features, float *logits, const fl
     }
 }
 
-enum value_type network_precision(struct world *world, const char *name)
+enum value_type network_precision(struct world *world, bool half)
 {
-    return half_everywhere(world, name) ? VALUE_BF16 : VALUE_F32;
+    return half_everywhere(world, half) ? VALUE_BF16 : VALUE_F32;
 }
 
 const char *value_type_name(enum value_type type)

@@ -29,8 +29,8 @@ struct dn {
     dnnl_stream_t stream;
     struct call *calls;
     const struct dn_layout *common; /* layout of activations: that of the first wide convolution */
-    bool rows;                     /* it is channel-last */
-    bool blocked;                  /* it is not */
+    bool rows;                      /* it is channel-last */
+    bool blocked;                   /* it is not */
     size_t scratch_bytes, staging_bytes, weights_bytes, gradient_bytes;
     void *scratch;   /* of the running primitive */
     void *staging;   /* an activation between two layouts */

@@ -27,7 +27,7 @@ struct evaluator *evaluator_create(struct job *job, struct corpus *corpus, struc
                                  .shards = 1,
                                  .loss = corpus->multi_label ? LOSS_BCE : LOSS_CROSS_ENTROPY,
                                  .train = false,
-                                 .precision = network_precision(job->world, c->embed.precision),
+                                 .precision = network_precision(job->world, c->embed.precision == PRECISION_BF16),
                                  .plan_only = job->dry_run,
                                  .seed = job_seed(job) };
     *e = (struct evaluator){ .job = job, .corpus = corpus, .loader = loader, .batch = c->embed.batch };
@@ -63,9 +63,10 @@ void evaluator_run(struct evaluator *e, float *features, float *logits, const in
 
 void evaluate_target(const struct train_config *config, int8_t state, float *target, float *mask)
 {
-    const char *policy = state == LABEL_UNCERTAIN ? config->uncertain : state == LABEL_BLANK ? config->blank : "";
-    *target = state == LABEL_POSITIVE || strcmp(policy, "positive") == 0;
-    *mask = strcmp(policy, "ignore") != 0;
+    bool open = state == LABEL_UNCERTAIN || state == LABEL_BLANK;
+    enum label_policy policy = state == LABEL_UNCERTAIN ? config->uncertain : config->blank;
+    *target = open ? policy == POLICY_POSITIVE : state == LABEL_POSITIVE;
+    *mask = !open || policy != POLICY_IGNORE;
 }
 
 static void take_weights(struct network *to, struct network *from)

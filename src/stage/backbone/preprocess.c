@@ -13,19 +13,25 @@ static const char *const filters[] = {
     [FILTER_BICUBIC] = "bicubic", [FILTER_BILINEAR] = "bilinear", [FILTER_NEAREST] = "nearest"
 };
 
-static enum filter filter_of(const char *name)
+static const enum filter filter_of[] = { [INTERPOLATION_BICUBIC] = FILTER_BICUBIC,
+                                         [INTERPOLATION_BILINEAR] = FILTER_BILINEAR,
+                                         [INTERPOLATION_NEAREST] = FILTER_NEAREST };
+
+/* The filter of this name in a file; false: there is none. */
+static bool filter_named(enum filter *filter, const char *name)
 {
-    enum filter filter = FILTER_BICUBIC;
-    for (size_t f = 0; f < sizeof filters / sizeof filters[0]; f++)
-        if (strcmp(filters[f], name) == 0)
-            filter = (enum filter)f;
-    return filter;
+    for (int f = 0; f < (int)(sizeof filters / sizeof filters[0]); f++)
+        if (strcmp(filters[f], name) == 0) {
+            *filter = (enum filter)f;
+            return true;
+        }
+    return false;
 }
 
 struct preprocess preprocess_configured(const struct job *job)
 {
     const struct image_config *c = &job->config->image;
-    struct preprocess view = { .size = c->size, .resize = c->resize, .filter = filter_of(c->interpolation) };
+    struct preprocess view = { .size = c->size, .resize = c->resize, .filter = filter_of[c->interpolation] };
     statistics_read(view.mean, c->mean, false);
     statistics_read(view.deviation, c->std, true);
     return view;
@@ -77,11 +83,10 @@ static bool read_stored(struct job *job, struct store *model, struct preprocess 
         !store_get_i64(model, "/", "image_resize", &resize))
         return false;
     bool fine = statistics_read(own->mean, mean, false) && statistics_read(own->deviation, deviation, true) &&
-                (resize == 0 || (resize >= own->size && resize <= 8192));
-    agree(job->world, fine, EXIT_BAD_DATA, "%s: its image_mean, image_std or image_resize is damaged",
-          store_path(model));
+                filter_named(&own->filter, filter) && (resize == 0 || (resize >= own->size && resize <= 8192));
+    agree(job->world, fine, EXIT_BAD_DATA,
+          "%s: its image_mean, image_std, image_resize or image_interpolation is damaged", store_path(model));
     own->resize = (int)resize;
-    own->filter = filter_of(filter);
     return true;
 }
 

@@ -70,7 +70,7 @@ static void fill_labels(struct trainer *t, int64_t count)
 /* Learning rate of step `step` (from 0) of the whole run. */
 static double learning_rate(const struct trainer *t, int64_t step)
 {
-    if (strcmp(t->config->schedule, "constant") == 0)
+    if (t->config->schedule == SCHEDULE_CONSTANT)
         return t->config->lr;
     return 0.5 * t->config->lr * (1 + cos(M_PI * (double)step / (double)(t->steps * t->config->epochs)));
 }
@@ -83,7 +83,7 @@ static void train_step(struct trainer *t, int epoch, int64_t step)
     for (int64_t i = 0; i < count; i++)
         t->batch_rows[i] = t->rows[t->order[first + i]];
     enum phase before = phase_enter(PHASE_DECODE);
-    loader_fill(t->loader, t->images, t->batch_rows, count, epoch, strcmp(t->config->augment, "published") == 0);
+    loader_fill(t->loader, t->images, t->batch_rows, count, epoch, t->config->augment == AUGMENTATION_PUBLISHED);
     fill_labels(t, count);
     phase_enter(before);
 
@@ -279,8 +279,8 @@ static struct network *make_network(struct trainer *t)
                                  .train = true,
                                  .precision = t->precision,
                                  .checkpoint = c->train.checkpoint_activations,
-                                 .local_batchnorm = strcmp(c->train.batchnorm, "shard") == 0,
-                                 .fast_reduction = strcmp(c->train.reduction, "fast") == 0,
+                                 .local_batchnorm = c->train.batchnorm == BATCHNORM_SHARD,
+                                 .fast_reduction = c->train.reduction == REDUCTION_FAST,
                                  .plan_only = t->job->dry_run,
                                  .seed = job_seed(t->job) };
     struct network *net = network_create(t->job->world, t->job->run, &spec);
@@ -313,7 +313,7 @@ static void setup(struct trainer *t, struct job *job)
           (long long)t->train_rows, store_path(store));
     t->view = preprocess_configured(job);
     t->loader = (job->dry_run ? loader_plan : loader_open)(store, job->run, &t->view, job_seed(job));
-    t->precision = network_precision(job->world, c->precision);
+    t->precision = network_precision(job->world, c->precision == PRECISION_BF16);
     t->net = make_network(t);
     network_weights(t->net, &t->weights_count);
     network_buffers(t->net, &t->buffers_count);

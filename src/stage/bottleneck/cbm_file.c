@@ -139,9 +139,9 @@ void cbm_write(struct job *job, const struct features *f, const struct cbm *cbm)
         write_residual(job->run, out, cbm, f);
     if (cbm->path && cbm->path->count > 0)
         write_path(job->run, out, cbm, C);
-    store_set_text(out, "/", "input", job->config->classify.input);
+    store_set_text(out, "/", "input", config_choice("classify.input", (int)job->config->classify.input));
     store_set_f64(out, "/", "temperature", cbm->temperature);
-    store_set_text(out, "/", "head", job->config->classify.head);
+    store_set_text(out, "/", "head", config_choice("classify.head", (int)job->config->classify.head));
     store_set_texts(out, "/", "class_names", f->class_names, C);
     job_publish(job, out, (const char *const[]){ "embeddings.h5", "cav.h5", "selection.h5", "codes.h5" }, 4);
     phase_enter(before);

@@ -76,7 +76,7 @@ static void fit_all(struct found *f, struct classify *t, const float *atoms, con
     struct job *job = t->job;
     const struct classify_config *config = &job->config->classify;
     int64_t mine = t->features->mine.count;
-    bool sparse = strcmp(config->head, "sparse") == 0;
+    bool sparse = config->head == HEAD_SPARSE;
     f->basis = basis_of(t, atoms);
     int width = f->basis ? f->basis->width : t->M;
     float *x = arena_take_raw(job->run, (size_t)mine * (size_t)width, sizeof *x);
@@ -281,14 +281,14 @@ static void run(struct classify *t, const struct classify_codes *codes)
 int stage_classify(struct job *job)
 {
     const struct classify_config *config = &job->config->classify;
-    agree(job->world, strcmp(config->head, "sparse") != 0 || strcmp(config->input, "codes") == 0, EXIT_BAD_CONFIG,
+    agree(job->world, config->head != HEAD_SPARSE || config->input == INPUT_CODES, EXIT_BAD_CONFIG,
           "classify.head: sparse needs classify.input: codes, found %s\nsparse heads weigh the codes of concepts",
-          config->input);
+          config_choice("classify.input", (int)config->input));
     if (!job->dry_run && !job_may_write(job, "cbm.h5"))
         return EXIT_DONE;
     phase_start("classify");
     phase_enter(PHASE_READ);
-    struct classify t = { .job = job, .rebuild = strcmp(config->input, "reconstruction") == 0 };
+    struct classify t = { .job = job, .rebuild = config->input == INPUT_RECONSTRUCTION };
     struct classify_codes codes = classify_open(&t);
     phase_enter(PHASE_COMPUTE);
     if (job->dry_run)

@@ -137,7 +137,7 @@ struct head_search classify_fit(struct classify *t, struct head *head, float *lo
     if (model->standardise)
         fitting.scale = standardise(t, rows);
     struct head_search search = { .c = config->c, .score = NAN };
-    if (strcmp(config->search, "fixed") == 0) {
+    if (config->search == SEARCH_FIXED) {
         *head = head_create(job->run, t->features->classes, model->width);
         struct head_trial *trial = arena_array(job->run, struct head_trial, 1);
         trial->log10_c = log10(config->c);

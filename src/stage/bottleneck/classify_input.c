@@ -94,7 +94,7 @@ static void find_training_rows(struct classify *t)
     }
     agree(job->world, t->train_rows > 0, EXIT_BAD_DATA,
           "classify: no training rows\nthe split is decided by `cfn pack`");
-    agree(job->world, t->val_rows > 0 || strcmp(job->config->classify.search, "published") != 0, EXIT_BAD_DATA,
+    agree(job->world, t->val_rows > 0 || job->config->classify.search != SEARCH_PUBLISHED, EXIT_BAD_DATA,
           "classify: the search for C needs a validation split, and this corpus has none\n"
           "set classify.search: fixed and classify.c");
 }
@@ -103,7 +103,7 @@ static void weigh_classes(struct classify *t)
 {
     const struct features *f = t->features;
     struct job *job = t->job;
-    if (strcmp(job->config->classify.class_weight, "balanced") != 0)
+    if (job->config->classify.class_weight != CLASS_WEIGHT_BALANCED)
         return;
     int32_t *label = f->label ? arena_array(job->run, int32_t, t->train_rows) : NULL;
     int8_t *labels = f->labels ? arena_array(job->run, int8_t, t->train_rows * f->classes) : NULL;

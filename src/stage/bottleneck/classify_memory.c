@@ -20,7 +20,7 @@ double classify_memory(const struct classify *t)
     const struct classify_config *config = &t->job->config->classify;
     const double ranks = t->job->world->size, mine = (double)f->mine.count, train = ceil((double)t->train_rows / ranks);
     const double D = f->dim, M = t->M, C = f->classes, all = (double)f->rows * C;
-    const bool reduced = t->rebuild && 2 * (M + 1) <= D, sparse = strcmp(config->head, "sparse") == 0;
+    const bool reduced = t->rebuild && 2 * (M + 1) <= D, sparse = config->head == HEAD_SPARSE;
     const double width = !t->rebuild ? M : reduced ? M + 1 : D;
     struct head_rows *rows =
         head_rows_create(t->job->scratch, t->job->world, t->train_rows, f->classes, (int)width, f->multi_label);

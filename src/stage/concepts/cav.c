@@ -89,16 +89,10 @@ static void summarise(const struct cav_task *t, const struct cav_kept *k)
         log_info("cav: %lld neurons left out: their examples have no separating direction", (long long)k->degenerate);
 }
 
-static enum cav_method method_of(const char *name)
-{
-    static const char *const names[] = {
-        [CAV_SVM] = "svm", [CAV_LOGISTIC] = "logistic", [CAV_MEAN] = "mean", [CAV_PATTERN] = "pattern"
-    };
-    int method = CAV_SVM;
-    while (strcmp(names[method], name) != 0)
-        method++;
-    return (enum cav_method)method;
-}
+static const enum cav_method methods[] = { [SEPARATOR_SVM] = CAV_SVM,
+                                           [SEPARATOR_LOGISTIC] = CAV_LOGISTIC,
+                                           [SEPARATOR_MEAN] = CAV_MEAN,
+                                           [SEPARATOR_PATTERN] = CAV_PATTERN };
 
 /* No more examples than there are training rows. */
 static struct cav_spec spec_of(const struct job *job, int dim, int64_t train_rows)
@@ -112,7 +106,7 @@ static struct cav_spec spec_of(const struct job *job, int dim, int64_t train_row
                               .holdout = config->holdout,
                               .random = config->random,
                               .seed = job_seed(job),
-                              .method = method_of(config->method) };
+                              .method = methods[config->method] };
 }
 
 /* The vectors in the order of the file. */
@@ -133,7 +127,7 @@ int stage_cav(struct job *job)
     if (!job->dry_run && !job_may_write(job, "cav.h5"))
         return EXIT_DONE;
     phase_start("cav");
-    struct cav_task task = { .job = job, .decoder = strcmp(job->config->cav.source, "decoder") == 0 };
+    struct cav_task task = { .job = job, .decoder = job->config->cav.source == VECTORS_DECODER };
     phase_enter(PHASE_READ);
     task.features = features_load(job);
     find_training_rows(&task);

@@ -35,8 +35,8 @@ struct pursuit_spec decompose_spec(const struct job *job, int nonzeros)
     return (struct pursuit_spec){ .nonzeros = nonzeros,
                                   .intercept = c->intercept,
                                   .positive = c->positive,
-                                  .lasso = strcmp(c->method, "lasso") == 0,
-                                  .single = strcmp(c->precision, "single") == 0,
+                                  .lasso = c->method == DECOMPOSE_LASSO,
+                                  .single = c->precision == DECOMPOSE_SINGLE,
                                   .tolerance = c->tolerance,
                                   .lambda = c->lambda };
 }
@@ -145,7 +145,7 @@ static void walk(struct decompose_stage *s)
 static void search_nonzeros(struct decompose_stage *s)
 {
     const struct decompose_config *c = &s->job->config->decompose;
-    agree(s->job->world, strcmp(c->method, "omp") == 0 && !c->positive, EXIT_BAD_CONFIG,
+    agree(s->job->world, c->method == DECOMPOSE_OMP && !c->positive, EXIT_BAD_CONFIG,
           "decompose.search: validation goes along the path of decompose.method: omp without decompose.positive\n"
           "Set decompose.search: fixed, or change these.");
     s->longest = s->S;
@@ -288,7 +288,7 @@ int stage_decompose(struct job *job)
     setup(&s, job);
     double begin = timer_seconds();
     phase_enter(PHASE_COMPUTE);
-    if (!job->dry_run && strcmp(job->config->decompose.search, "validation") == 0)
+    if (!job->dry_run && job->config->decompose.search == DECOMPOSE_VALIDATION)
         search_nonzeros(&s);
     make_buffers(&s);
     struct pursuit_spec spec = decompose_spec(job, s.S);

@@ -46,9 +46,10 @@ static const struct objective *method_of(const struct select_config *k, const ch
         return objective_find("modular");
     if (strcmp(name, "feature_based") != 0)
         return objective_find(name);
-    return objective_find(strcmp(k->concave, "sqrt") == 0    ? "feature_sqrt"
-                          : strcmp(k->concave, "log1p") == 0 ? "feature_log1p"
-                                                             : "feature_sigmoid");
+    static const char *const functions[] = {
+        [CONCAVE_SQRT] = "feature_sqrt", [CONCAVE_LOG1P] = "feature_log1p", [CONCAVE_SIGMOID] = "feature_sigmoid"
+    };
+    return objective_find(functions[k->concave]);
 }
 
 static void add_term(struct job *job, struct select_plan *plan, const char *name, double weight)
@@ -92,7 +93,7 @@ static struct select_plan make_plan(struct job *job)
 {
     const struct select_config *k = &job->config->select;
     struct select_plan plan = { .shareable = strcmp(k->similarity, "precomputed") != 0 &&
-                                             strcmp(k->similarity, "features") != 0 && strcmp(k->pools, "none") == 0 };
+                                             strcmp(k->similarity, "features") != 0 && k->pools == POOLS_NONE };
     if (strcmp(k->objective, "mixture") == 0) {
         add_mixture(job, &plan, k->mixture);
     } else if (strcmp(k->objective, "labo") == 0) {
@@ -253,7 +254,7 @@ static int64_t run_selection(struct job *job, struct candidates *c, int64_t *ind
     select_vectors(job, c, shares_vectors(job, &plan, store));
     const double *response = NULL, *moment = NULL;
     int classes = 0;
-    bool pools = strcmp(k->pools, "class") == 0;
+    bool pools = k->pools == POOLS_CLASS;
     if (plan.scores || plan.moment || pools)
         select_statistics(job, c, plan.scores || pools ? &response : NULL, &classes, plan.moment ? &moment : NULL);
     const double *score = plan.scores ? select_information(job, response, c->count, classes) : NULL;

@@ -138,9 +138,9 @@ struct candidates *select_candidates(struct job *job)
     return c;
 }
 
-static void change_signs(float *x, int64_t count, const char *signs)
+static void change_signs(float *x, int64_t count, enum signs signs)
 {
-    bool clip = strcmp(signs, "clip") == 0;
+    bool clip = signs == SIGNS_CLIP;
     for (int64_t i = 0; i < count; i++)
         x[i] = clip ? fmaxf(x[i], 0) : fabsf(x[i]);
 }
@@ -191,7 +191,7 @@ void select_vectors(struct job *job, struct candidates *c, bool share)
               "%s: /cav row %lld holds NaN or Inf, expected finite numbers\nmake it again: cfn cav --force",
               store_path(cav), (long long)wrong);
         store_close(cav);
-        if (strcmp(k->signs, "keep") != 0)
+        if (k->signs != SIGNS_KEEP)
             change_signs(x, mine.count * dim, k->signs);
     }
     c->ground = (struct ground){ c->count, dim, x, mine, 0 };

@@ -65,7 +65,7 @@ double select_memory(struct job *job, const struct candidates *c, const struct s
     bytes += tree ? 4 * own * dim + node : fmax(node, matrix_bytes(plan, n, own, dim, 1 / ranks, store));
     if (strcmp(k->similarity, "precomputed") == 0)
         bytes += 4 * (double)c->total * (double)c->total;
-    if (plan->scores || plan->moment || strcmp(k->pools, "class") == 0)
+    if (plan->scores || plan->moment || k->pools == POOLS_CLASS)
         bytes += image_bytes(job, plan->moment);
     return bytes;
 }

@@ -108,7 +108,7 @@ static void read_manifest(struct pack *pack)
                                     .max_megapixels = c->max_megapixels,
                                     .short_side = config->image.short_side,
                                     .stored = !config->image.exif,
-                                    .encoded = strcmp(config->image.store, "pixels") != 0 };
+                                    .encoded = config->image.store != IMAGE_STORE_PIXELS };
     int64_t counts[SPLITS] = { 0 };
     for (int64_t i = 0; i < pack->manifest.rows; i++)
         counts[pack->manifest.split[i]]++;
@@ -214,7 +214,7 @@ static void reject(struct pack *pack)
             first = i;
     write_rejects(pack, bad);
 
-    bool skip = strcmp(config->on_bad, "skip") == 0;
+    bool skip = config->on_bad == ON_BAD_SKIP;
     bool stop = bad && (!skip || (double)bad > config->max_bad_fraction * (double)m->rows || bad == m->rows);
     agree(job->world, !stop || first < 0, EXIT_BAD_DATA,
           "pack: %lld of %lld images cannot be used%s; the first: %s: %s\n%s lists them all%s", (long long)bad,
@@ -241,7 +241,7 @@ static void reject(struct pack *pack)
 static void choose_store(struct pack *pack)
 {
     struct job *job = pack->job;
-    const char *wanted = job->config->image.store;
+    enum image_store wanted = job->config->image.store;
     const struct intake_facts *one = &pack->facts[pack->row[0]];
     int64_t other = -1;
     pack->channels = 1;
@@ -252,7 +252,7 @@ static void choose_store(struct pack *pack)
             other = i;
     }
     int64_t row_bytes = (int64_t)one->stored_height * one->stored_width * pack->channels;
-    bool pixels = strcmp(wanted, "pixels") == 0;
+    bool pixels = wanted == IMAGE_STORE_PIXELS;
     if (pixels && other >= 0) {
         const struct intake_facts *f = &pack->facts[pack->row[other]];
         agree(job->world, false, EXIT_BAD_DATA,
@@ -261,7 +261,7 @@ static void choose_store(struct pack *pack)
               manifest_place(job->run, &pack->manifest, pack->row[0]), one->stored_width, one->stored_height,
               manifest_place(job->run, &pack->manifest, pack->row[other]), f->stored_width, f->stored_height);
     }
-    if (strcmp(wanted, "auto") == 0)
+    if (wanted == IMAGE_STORE_AUTO)
         pixels = other < 0 && row_bytes * pack->good <= auto_pixel_bytes;
     pack->intake.encoded = !pixels;
     pack->offset = arena_array(job->run, int64_t, pack->good + 1);

@@ -101,17 +101,17 @@ static void choose_way(struct sae_stage *s)
 {
     int neurons[SWEEP_POINTS];
     const struct sae_options *options = all_options(s, neurons);
-    const char *asked = s->config->parallel;
+    enum dictionary_parallel asked = s->config->parallel;
     bool half = false;
     for (int p = 0; p < s->points; p++)
         half = half || options[p].half;
     require(
-        !half || strcmp(asked, "feature") != 0, EXIT_BAD_CONFIG,
+        !half || asked != PARALLEL_FEATURE, EXIT_BAD_CONFIG,
         "sae.parallel: feature needs sae.precision: fp32, found bf16\nproducts in bf16 are made with all neurons on "
         "every rank: leave sae.parallel at auto");
     const enum sae_way way =
-        strcmp(asked, "feature") == 0 ? SAE_BY_NEURONS
-        : strcmp(asked, "data") == 0 || half
+        asked == PARALLEL_FEATURE ? SAE_BY_NEURONS
+        : asked == PARALLEL_DATA || half
             ? SAE_BY_ROWS
             : sae_cheaper_way(options, s->features->dim, neurons, s->points, s->train.rows, s->job->world->size);
     for (int p = 0; p < s->points; p++)
@@ -127,7 +127,7 @@ static void say_traffic(const struct sae_stage *s)
         return;
     log_info("sae: a rank sends %s a step data-parallel, %s feature-parallel: %s-parallel (sae.parallel: %s)",
              text_bytes(arena, sae_traffic_all(&data)), text_bytes(arena, sae_traffic_all(&feature)),
-             way == SAE_BY_NEURONS ? "feature" : "data", s->config->parallel);
+             way == SAE_BY_NEURONS ? "feature" : "data", config_choice("sae.parallel", (int)s->config->parallel));
     log_info("sae: a rank sends %s a step: sums of %s %s, rows %s, choice of the largest %s",
              text_bytes(arena, sae_traffic_all(&t)), way == SAE_BY_NEURONS ? "reconstructions" : "gradients",
              text_bytes(arena, t.gradients + t.sums), text_bytes(arena, t.rows), text_bytes(arena, t.choice));

@@ -8,8 +8,15 @@ enum { RESIDENT_BYTES = 1 << 30 };
 
 static struct sae_options options_of(const struct sae_config *c, uint64_t seed)
 {
-    static const char *const names[] = { "relu", "topk", "batchtopk", "jumprelu", "matryoshka" };
-    static const char *const starts[] = { "published", "tied", "data" };
+    static const enum sae_variant variants[] = { [VARIANT_RELU] = SAE_RELU,
+                                                 [VARIANT_TOPK] = SAE_TOPK,
+                                                 [VARIANT_BATCHTOPK] = SAE_BATCHTOPK,
+                                                 [VARIANT_JUMPRELU] = SAE_JUMPRELU,
+                                                 [VARIANT_MATRYOSHKA] = SAE_MATRYOSHKA };
+    static const enum sae_start starts[] = {
+        [INIT_PUBLISHED] = SAE_START_PUBLISHED, [INIT_TIED] = SAE_START_TIED, [INIT_DATA] = SAE_START_DATA
+    };
+    const bool relu = c->variant == VARIANT_RELU;
     struct sae_options o = { .lr = c->lr,
                              .warmup = c->warmup,
                              .penalty_warmup = c->l1_warmup,
@@ -25,17 +32,12 @@ static struct sae_options options_of(const struct sae_config *c, uint64_t seed)
                              .leaves = c->shards,
                              .seed = seed,
                              .resident_bytes = RESIDENT_BYTES };
-    o.rule = (struct sae_rule){ .k = c->k, .prefixes = c->prefixes, .bandwidth = c->bandwidth };
-    for (int v = 0; v < (int)(sizeof names / sizeof *names); v++)
-        if (strcmp(c->variant, names[v]) == 0)
-            o.rule.variant = (enum sae_variant)v;
-    const bool relu = o.rule.variant == SAE_RELU;
-    o.penalty = o.rule.variant == SAE_JUMPRELU ? c->l0 : c->l1;
-    o.start = relu ? SAE_START_PUBLISHED : SAE_START_TIED;
-    for (int i = 0; i < (int)(sizeof starts / sizeof *starts); i++)
-        if (strcmp(c->init, starts[i]) == 0)
-            o.start = (enum sae_start)i;
-    o.median = strcmp(c->bias, "median") == 0 || (strcmp(c->bias, "auto") == 0 && !relu);
+    o.rule = (struct sae_rule){
+        .variant = variants[c->variant], .k = c->k, .prefixes = c->prefixes, .bandwidth = c->bandwidth
+    };
+    o.penalty = c->variant == VARIANT_JUMPRELU ? c->l0 : c->l1;
+    o.start = c->init != INIT_AUTO ? starts[c->init] : relu ? SAE_START_PUBLISHED : SAE_START_TIED;
+    o.median = c->bias == BIAS_MEDIAN || (c->bias == BIAS_AUTO && !relu);
     return o;
 }
 /* Settings that follow the data where the configuration leaves them open (docs/methods/sae.md, "Settings"): as

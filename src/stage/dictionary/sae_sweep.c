@@ -33,13 +33,13 @@ void sae_sweep_points(struct sae_stage *s)
     s->trainers = arena_array(job->run, struct sae_trainer *, s->points);
     bool asks = false;
     for (int p = 0; p < s->points; p++)
-        asks = asks || strcmp(asked[p].sae.precision, "bf16") == 0;
-    const bool half = half_everywhere(job->world, asks ? "bf16" : "fp32");
+        asks = asks || asked[p].sae.precision == PRECISION_BF16;
+    const bool half = half_everywhere(job->world, asks);
     for (int p = 0; p < s->points; p++) {
         struct sae_point *point = &s->point[p], *first = &s->point[0];
         *point = sae_point(&asked[p].sae, asked[p].text, s->features->dim, s->train.rows, job_seed(job));
         point->options.may_be_lost = s->points > 1;
-        point->options.half = half && strcmp(point->config->precision, "bf16") == 0;
+        point->options.half = half && point->config->precision == PRECISION_BF16;
         agree(job->world, point->config->k <= point->neurons || !sae_by_count(&point->options.rule), EXIT_BAD_CONFIG,
               "sae.k: expected at most the %d neurons there are, found %d%s%s\nLower sae.k, or raise sae.expansion.",
               point->neurons, point->config->k, s->points > 1 ? " in the training " : "", point->name);
@@ -85,17 +85,16 @@ static double last(const struct sae_stage *s, int p, int c)
     return sae_history(s->trainers[p])[(s->config->epochs - 1) * SAE_HISTORY + c];
 }
 
-static const char *const goals[] = { "knee", "fvu", "l0" }, *const goal_names[] = { "at the knee of FVU against L0",
-                                                                                    "of smallest FVU",
-                                                                                    "of smallest L0" };
+static const char *const goal_names[] = { [SAE_GOAL_KNEE] = "at the knee of FVU against L0",
+                                          [SAE_GOAL_FVU] = "of smallest FVU",
+                                          [SAE_GOAL_L0] = "of smallest L0" };
 
 static struct sae_criterion criterion_of(const struct sae_config *c)
 {
-    struct sae_criterion criterion = { SAE_GOAL_KNEE, c->sweep_max_dead, c->sweep_max_l0, c->sweep_max_fvu };
-    for (int g = 0; g < (int)(sizeof goals / sizeof *goals); g++)
-        if (strcmp(c->sweep_rule, goals[g]) == 0)
-            criterion.goal = (enum sae_goal)g;
-    return criterion;
+    static const enum sae_goal goals[] = {
+        [SWEEP_KNEE] = SAE_GOAL_KNEE, [SWEEP_FVU] = SAE_GOAL_FVU, [SWEEP_L0] = SAE_GOAL_L0
+    };
+    return (struct sae_criterion){ goals[c->sweep_rule], c->sweep_max_dead, c->sweep_max_l0, c->sweep_max_fvu };
 }
 
 static const char *limits_text(struct arena *arena, const struct sae_criterion *c)
@@ -154,7 +153,7 @@ void sae_sweep_choose(struct sae_stage *s)
         log_warn("sae: no training is within the limits (%s): chosen among all", limits);
     log_info("sae: kept training %d (%s) of %d with %s: the one %s (sae.sweep_rule: %s)", s->chosen + 1,
              s->point[s->chosen].name, within > 0 ? within : s->points, within > 0 ? limits : "any figures", s->why,
-             goals[criterion.goal]);
+             config_choice("sae.sweep_rule", (int)s->config->sweep_rule));
 }
 
 /* ---- the file ---- */
@@ -195,6 +194,6 @@ void sae_sweep_write(struct sae_stage *s, struct store *store)
         store_write_all(store, arena_printf(run, "/sweep/history/%s", columns[c]), curve);
     }
     store_set_i64(store, "/", "sweep_chosen", s->chosen);
-    store_set_text(store, "/", "sweep_rule", s->config->sweep_rule);
+    store_set_text(store, "/", "sweep_rule", config_choice("sae.sweep_rule", (int)s->config->sweep_rule));
     store_set_text(store, "/", "sweep_why", s->why);
 }

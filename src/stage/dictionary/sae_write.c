@@ -194,7 +194,7 @@ void sae_write(struct sae_stage *s)
     write_model(s, store);
     write_scores(s, store);
     sae_sweep_write(s, store);
-    store_set_text(store, "/", "variant", s->config->variant);
+    store_set_text(store, "/", "variant", config_choice("sae.variant", (int)s->config->variant));
     store_set_text(store, "/", "evaluated_on", s->eval.x == s->train.x ? "train" : "val");
     store_set_f64(store, "/", "fvu_val", s->fvu);
     store_set_f64(store, "/", "l0_val", s->l0);

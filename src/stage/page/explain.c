@@ -66,6 +66,10 @@ static void read_neurons(struct task *t)
     store_close(cav);
 }
 
+static const enum split split_of[] = {
+    [EXPLAIN_TEST] = SPLIT_TEST, [EXPLAIN_VAL] = SPLIT_VAL, [EXPLAIN_TRAIN] = SPLIT_TRAIN
+};
+
 static void open_inputs(struct task *t)
 {
     struct job *job = t->job;
@@ -77,7 +81,7 @@ static void open_inputs(struct task *t)
     t->M = extent(t->cbm, "/concept_weight", 1);
     t->S = extent(t->codes, "/atom", 1);
     t->T = job->config->explain.top;
-    t->split = split_find(job->config->explain.split);
+    t->split = split_of[job->config->explain.split];
     int64_t N = t->corpus->rows;
     store_expect(t->cbm, "/concept_weight", STORE_F32, 2, (int64_t[]){ t->C, t->M });
     store_expect(t->cbm, "/logits", STORE_F32, 2, (int64_t[]){ N, t->C });

@@ -54,7 +54,7 @@ static void measure(struct job *job, struct measured *m)
                                      .image_size = c->image.size,
                                      .batch = c->train.batch,
                                      .shards = 1,
-                                     .precision = network_precision(job->world, c->train.precision),
+                                     .precision = network_precision(job->world, c->train.precision == PRECISION_BF16),
                                      .seed = job_seed(job) };
     m->embed = m->kernels ? bench_kernels(job->world, job->run, &m->spec)
                           : bench_network(job->world, job->run, &m->spec, m->seconds);

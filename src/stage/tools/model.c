@@ -58,7 +58,7 @@ int stage_model(struct job *job)
                                  .shards = c->train.shards,
                                  .train = true,
                                  .checkpoint = c->train.checkpoint_activations,
-                                 .precision = network_precision(job->world, c->train.precision),
+                                 .precision = network_precision(job->world, c->train.precision == PRECISION_BF16),
                                  .seed = job_seed(job) };
     struct network *net = network_create(job->world, job->run, &spec);
     if (job->json) {
