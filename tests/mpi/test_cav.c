@@ -15,10 +15,12 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "cli/commands.h"
 #include "concept/cav.h"
 #include "config/config.h"
 #include "digest.h"
 #include "dist/world.h"
+#include "job/home.h"
 #include "math/blas.h"
 #include "math/vec.h"
 #include "stage/stage.h"
@@ -124,12 +126,10 @@ static void run_stages(struct result *r, int neurons)
                        .command_line = "test",
                        .dir = dir,
                        .data_dir = dir,
-                       .home = dir,
-                       .started = "2000-01-01T00:00:00Z",
                        .force = true };
-    job.stage = "cav";
+    home_set(&job, command_find("cav"));
     assert_int_equal(stage_cav(&job), EXIT_DONE);
-    job.stage = "select";
+    home_set(&job, command_find("select"));
     assert_int_equal(stage_select(&job), EXIT_DONE);
     struct store *cav = store_open(world, arena, path_join(arena, dir, "cav.h5"));
     struct store *selection = store_open(world, arena, path_join(arena, dir, "selection.h5"));
