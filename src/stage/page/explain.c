@@ -81,7 +81,7 @@ static void open_inputs(struct task *t)
     t->M = extent(t->cbm, "/concept_weight", 1);
     t->S = extent(t->codes, "/atom", 1);
     t->T = job->config->explain.top;
-    t->split = split_of[job->config->explain.split];
+    t->split = (int)split_of[job->config->explain.split];
     int64_t N = t->corpus->rows;
     store_expect(t->cbm, "/concept_weight", STORE_F32, 2, (int64_t[]){ t->C, t->M });
     store_expect(t->cbm, "/logits", STORE_F32, 2, (int64_t[]){ N, t->C });
