@@ -105,7 +105,7 @@ static void start_engines(struct job *job, bool banner)
     deadline_start(run->max_hours, *run->stop_file ? run->stop_file : NULL);
     if (!banner)
         return;
-    log_info("cfn %s %s (%s)", job->stage, version_number(), version_revision());
+    log_info("cfn %s %s (%s)", job->command->name, version_number(), version_revision());
     world_banner(job->world);
     log_info("%s, kernel %s; %s, %s", blas_library(), blas_kernel(), network_library(), network_isa());
     if (strcmp(blas_kernel(), "generic") == 0)

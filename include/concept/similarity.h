@@ -21,7 +21,7 @@ struct world;
 struct ground {
     int64_t n;            /* candidates, global */
     int dim;              /* D; n for a precomputed similarity */
-    const float *vectors; /* [mine.count x D] borrowed as long as the similarities lives */
+    const float *vectors; /* [mine.count x D] borrowed as long as the similarities live */
     struct span mine;     /* {0, n}: every rank holds all; otherwise similarities_span of each rank */
     int leaves;           /* V, a power of two; 0: as the number of rows suggests */
 };

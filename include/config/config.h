@@ -108,7 +108,7 @@ struct select_config {
     enum concave concave;
     const char *mixture;          /* "facility_location=1 mutual_information=0.5" */
     double parameter;             /* of the objective; 0 = its default */
-    double labo_alpha, labo_beta; /* weights of mutual information and similarities */
+    double labo_alpha, labo_beta; /* weights of mutual information and facility location */
     enum signs signs;
     double epsilon, fraction, beta;                /* stochastic, sample, approximate */
     int parts, arity;                              /* greedi, greedyml */

@@ -12,6 +12,7 @@
 #include "dist/progress.h"
 #include "dist/shard.h"
 #include "dist/world.h"
+#include "job/command.h"
 #include "store/store.h"
 
 struct job {
@@ -23,7 +24,6 @@ struct job {
     const char *dir;               /* run directory: <result_dir>/<data>/<backbone>/<trial> */
     const char *data_dir;          /* <result_dir>/<data>: corpus.h5 and audit.json live here */
     const struct command *command; /* that runs now */
-    const char *stage;             /* its name */
     const char *home;              /* its directory: data_dir for pack and audit, dir for the others */
     const char *started;           /* UTC */
     bool force, resume, dry_run, json;

@@ -121,8 +121,9 @@ static void gather_at_once(const struct world *world, char *out, const void *loc
         sizes[r] = (int)counts[r];
         places[r] = at;
     }
-    const void *from = local == out + places[world->rank] ? MPI_IN_PLACE : local;
-    dist_check(MPI_Allgatherv(from, sizes[world->rank], MPI_BYTE, out, sizes, places, MPI_BYTE, world_handle(world)),
+    const bool in_place = sizes[world->rank] > 0 && local == out + places[world->rank];
+    dist_check(MPI_Allgatherv(in_place ? MPI_IN_PLACE : local, sizes[world->rank], MPI_BYTE, out, sizes, places,
+                              MPI_BYTE, world_handle(world)),
                "MPI_Allgatherv");
 }
 

@@ -65,7 +65,6 @@ void home_set(struct job *job, const struct command *command)
     timer_utc(started, sizeof started);
     job->started = started;
     job->command = command;
-    job->stage = command->name;
     job->home = command->flags & COMMAND_DATA ? job->data_dir : job->dir;
 }
 
@@ -127,7 +126,7 @@ static const char *make_and_lock(struct job *job, bool wait)
     require(lock_count < LOCKS, EXIT_INTERNAL, "%s: more than %d locks", job->home, LOCKS);
     char holder[400] = "";
     for (int tries = 0;; tries++) {
-        int got = try_lock(job->home, job->stage, job->run, holder);
+        int got = try_lock(job->home, job->command->name, job->run, holder);
         if (got < 0)
             return arena_printf(job->run, "%s: cannot write here: %s", job->home, strerror(errno));
         if (got)

@@ -40,11 +40,11 @@ bool job_may_write(struct job *job, const char *name)
 {
     const char *path = job_path(job, name);
     if (check_free(job, path) && job->resume) {
-        log_info("%s: %s is there, nothing to do", job->stage, path);
+        log_info("%s: %s is there, nothing to do", job->command->name, path);
         return false;
     }
     if (job->dry_run) {
-        log_info("%s: would write %s", job->stage, path);
+        log_info("%s: would write %s", job->command->name, path);
         return false;
     }
     const char *why = "";
@@ -89,7 +89,7 @@ void job_check(struct job *job, const struct command *command)
         if (job->world->rank == 0)
             stat(path, &st);
         agree(job->world, home_has(job, path), EXIT_NO_INPUT, "%s: no such file\n`cfn run` makes it", path);
-        log_info("%s: reads %s (%s)", job->stage, path, text_bytes(job->run, (double)st.st_size));
+        log_info("%s: reads %s (%s)", job->command->name, path, text_bytes(job->run, (double)st.st_size));
     }
     if ((name = command_word(job->run, command->outputs, 0)))
         check_free(job, job_path(job, name));

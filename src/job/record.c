@@ -108,7 +108,7 @@ struct record record_make(struct job *job, const char *const *inputs, int count)
     char now[32];
     timer_utc(now, sizeof now);
     const struct world *world = job->world;
-    add(&r, "stage", job->stage);
+    add(&r, "stage", job->command->name);
     add(&r, "command_line", job->command_line);
     add(&r, "configuration", config_used(job->run, job->config));
     add(&r, "settings", command_settings(job->run, job->command, job->config));

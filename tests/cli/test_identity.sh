@@ -90,6 +90,7 @@ rm -f "$run"/{sae,cav,selection}.h5
 stops sae
 walk sae 30
 refused sae seed 7
+refused sae sae.sweep "neurons=32,48"
 goes_on sae --set sae.parallel=data
 stage sae --resume; say $? "sae"
 stops cav

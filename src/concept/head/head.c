@@ -1,5 +1,5 @@
 /* Logistic regression over ranks: objective and gradient leaf by leaf, and the
- * fit. The search for C is in cbm_search.c, metrics in score.c. */
+ * fit. The search for C is in head_search.c, metrics in score.c. */
 #include "concept/head.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
 /* Newton steps of a head: the Hessian over the fixed tree, block by block of
- * two classes, solved by Cholesky on one rank. The descent is in cbm.c. */
+ * two classes, solved by Cholesky on one rank. The descent is in head.c. */
 #include "concept/head_newton.h"
 
 #include <math.h>

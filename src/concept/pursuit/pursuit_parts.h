@@ -1,5 +1,5 @@
 /* What the solvers of concept/pursuit.h share: the prepared dictionary, the scratch
- * of a thread and its growing Cholesky factor. For src/concept/pursuit*.c only. */
+ * of a thread and its growing Cholesky factor. For pursuit*.c only. */
 #ifndef CONCEPT_PURSUIT_PURSUIT_PARTS_H
 #define CONCEPT_PURSUIT_PURSUIT_PARTS_H
 

@@ -1,5 +1,5 @@
 /* Greedy selection: which candidate to take next. Gains come from
- * coverage_goal.c, the same on every rank, so every rank decides alike without
+ * objective.c, the same on every rank, so every rank decides alike without
  * another message. The queues of lazy optimisers are in greedy_lazy.c, parts
  * and trees in greedy_parts.c. */
 #include "concept/greedy.h"

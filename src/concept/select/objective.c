@@ -1,6 +1,6 @@
 /* Objectives: gains of candidates and the state that picks leave, leaf by leaf
  * of the rows (the candidates' own rows for those marked `owner`). Reconstruction
- * lives in coverage_residual.c; which candidate to take is left to greedy.c. */
+ * lives in reconstruction.c; which candidate to take is left to greedy.c. */
 #include "concept/objective.h"
 
 #include <math.h>

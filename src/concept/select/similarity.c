@@ -1,6 +1,6 @@
 /* Similarities of candidates to rows, leaf by leaf: stored, or recomputed in
  * tiles of candidates whose vectors come from the ranks that hold them. What
- * is made of them is left to coverage_goal.c. Definitions: apricot 0.6.1. */
+ * is made of them is left to objective.c. Definitions: apricot 0.6.1. */
 #include "concept/similarity.h"
 
 #include <assert.h>

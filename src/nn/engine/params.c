@@ -149,7 +149,7 @@ static struct span own_elements(const struct network *net, const struct paramete
     int64_t first = own.first - p->offset, end = first + own.count;
     first = first < 0 ? 0 : first;
     end = end > p->count ? p->count : end;
-    return (struct span){ .first = first, .count = end - first };
+    return (struct span){ .first = first, .count = end > first ? end - first : 0 };
 }
 
 static void exchange_weights(const struct network *net)

@@ -109,5 +109,5 @@ void features_need_labels(struct job *job, const struct features *f, const char 
     agree(job->world, f->classes > 0, EXIT_BAD_DATA,
           "%s: %s needs labels, and embeddings.h5 was imported without\n"
           "import the representations again with --labels TABLE.csv (docs/encoders.md)",
-          job->stage, what);
+          job->command->name, what);
 }
