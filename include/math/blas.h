@@ -30,6 +30,8 @@ void blas_dgemm(char transa, char transb, int64_t m, int64_t n, int64_t k, doubl
                 const double *b, int64_t ldb, double beta, double *c, int64_t ldc);
 void blas_dgemm_alone(char transa, char transb, int64_t m, int64_t n, int64_t k, double alpha, const double *a,
                       int64_t lda, const double *b, int64_t ldb, double beta, double *c, int64_t ldc);
+/* gram [n x n] = x x^T of x [n x k], both triangles: the bits of blas_dgemm at half its work. */
+void blas_dgram(int64_t n, int64_t k, const double *x, int64_t ldx, double *gram, int64_t ldg);
 /* y = alpha * op(a) x + beta * y; a [m x n]. */
 void blas_sgemv(char trans, int64_t m, int64_t n, float alpha, const float *a, int64_t lda, const float *x, float beta,
                 float *y);

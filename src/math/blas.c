@@ -239,6 +239,16 @@ void blas_dgemm_alone(char transa, char transb, int64_t m, int64_t n, int64_t k,
                  c, ldc, 1, NULL, &rntm);
 }
 
+void blas_dgram(int64_t n, int64_t k, const double *x, int64_t ldx, double *gram, int64_t ldg)
+{
+    rntm_t rntm = how(0);
+    double one = 1, zero = 0;
+    bli_dsyrk_ex(BLIS_LOWER, BLIS_NO_TRANSPOSE, n, k, &one, in_f64(x), ldx, 1, &zero, gram, ldg, 1, NULL, &rntm);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < i; j++)
+            gram[j * ldg + i] = gram[i * ldg + j];
+}
+
 /* m and n are those of a as it is stored. */
 void blas_sgemv(char trans, int64_t m, int64_t n, float alpha, const float *a, int64_t lda, const float *x, float beta,
                 float *y)

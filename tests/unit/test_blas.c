@@ -128,6 +128,24 @@ static void check_pieces(int k, char ta, char tb)
     test_free(whole), test_free(part), test_free(swhole), test_free(spart);
 }
 
+/* A product with its own transpose, one triangle computed, has the bits of the whole one. */
+static void check_gram(int n, int k)
+{
+    const int ld = n + 3;
+    const struct operand x = operand((int64_t)n * k, 7);
+    double *whole = test_calloc((size_t)(n * ld), sizeof *whole), *gram = test_calloc((size_t)(n * ld), sizeof *gram);
+    for (int64_t i = 0; i < (int64_t)n * ld; i++)
+        whole[i] = gram[i] = NAN;
+    blas_dgemm('N', 'T', n, n, k, 1, x.d, k, x.d, k, 0, whole, ld);
+    blas_dgram(n, k, x.d, k, gram, ld);
+    for (int i = 0; i < n; i++) {
+        assert_memory_equal(gram + i * ld, whole + i * ld, (size_t)n * sizeof *gram);
+        assert_true(isnan(gram[i * ld + n]));
+    }
+    drop(x);
+    test_free(whole), test_free(gram);
+}
+
 /* Beyond every block of the kernels: m, n and k are each cut. */
 static void check_wide(void)
 {
@@ -153,6 +171,10 @@ static void bits_do_not_depend_on_the_shape(void **state)
         for (int t = 0; t < 4; t++)
             check_pieces(depths[d], t & 1 ? 'T' : 'N', t & 2 ? 'T' : 'N');
     check_wide();
+    check_gram(1, 1);
+    check_gram(67, 5);
+    check_gram(200, 1023);
+    check_gram(411, 1300);
 }
 
 /* What this program answers to "bits" under BLIS_ARCH_TYPE=kernels, which must be those it then runs. */

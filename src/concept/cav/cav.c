@@ -15,22 +15,20 @@
 #include "math/blas.h"
 #include "math/vec.h"
 
-struct projection {
-    float value;
-    bool positive;
-};
+/* An example along one direction: the sortable bits of its projection, then whether it is a positive. */
+typedef uint64_t projection;
 
 struct cav_work {
-    double *x;                /* [n x D] */
-    double *gram;             /* [n x n] */
-    double *coef;             /* [n] */
-    double *w;                /* [D] */
-    float *projected;         /* [R x n] */
-    float *along;             /* [n] */
-    struct projection *order; /* [n] training part along one direction */
-    int *pick;                /* [n] training part first, then held-out part */
-    bool *positive;           /* [n] */
-    int64_t *shuffle;         /* [n] */
+    double *x;         /* [n x D] */
+    double *gram;      /* [n x n] */
+    double *coef;      /* [n] */
+    double *w;         /* [D] */
+    float *projected;  /* [R x n] */
+    float *along;      /* [n] */
+    projection *order; /* [2][n] training part along one direction, and room to sort it */
+    int *pick;         /* [n] training part first, then held-out part */
+    bool *positive;    /* [n] */
+    int64_t *shuffle;  /* [n] */
     void *svm;
 };
 
@@ -55,7 +53,7 @@ struct cav_work *cav_work_create(struct arena *arena, const struct cav_spec *spe
     work->w = arena_array(arena, double, spec->dim);
     work->projected = arena_take_raw(arena, (size_t)n * (size_t)spec->random, sizeof *work->projected);
     work->along = arena_array(arena, float, n);
-    work->order = arena_array(arena, struct projection, n);
+    work->order = arena_array(arena, projection, 2 * n);
     work->pick = arena_array(arena, int, n);
     work->positive = arena_array(arena, bool, n);
     work->shuffle = arena_array(arena, int64_t, n);
@@ -124,30 +122,60 @@ static double held_out_accuracy(const struct cav_work *work, int n, int train, d
     return balanced(right, count);
 }
 
-static int by_value(const void *a, const void *b)
+/* Floats in their order are unsigned numbers in theirs when negative ones have all bits turned, others the sign. */
+static projection project(float value, bool positive)
 {
-    float x = ((const struct projection *)a)->value, y = ((const struct projection *)b)->value;
-    return (x > y) - (x < y);
+    uint32_t bits;
+    value += 0.0f; /* -0 is 0 */
+    memcpy(&bits, &value, sizeof bits);
+    bits ^= bits >> 31 ? UINT32_MAX : 1u << 31;
+    return (projection)bits << 1 | positive;
+}
+
+static float projected_value(projection p)
+{
+    uint32_t bits = (uint32_t)(p >> 1);
+    float value;
+    bits ^= bits >> 31 ? 1u << 31 : UINT32_MAX;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Ascending by value, a byte at a time; `room` holds n more. Four passes, so that the result is in `order`. */
+static void sort_projections(projection *order, projection *room, int n)
+{
+    for (int shift = 1; shift < 33; shift += 8) {
+        int start[257] = { 0 };
+        for (int i = 0; i < n; i++)
+            start[(order[i] >> shift & 255) + 1]++;
+        for (int b = 0; b < 255; b++)
+            start[b + 1] += start[b];
+        for (int i = 0; i < n; i++)
+            room[start[order[i] >> shift & 255]++] = order[i];
+        projection *turn = order;
+        order = room;
+        room = turn;
+    }
 }
 
 /* The threshold between two neighbours, and the side that is called positive where `turn` leaves it open, with the best
  * accuracy on the training part; the lowest threshold wins a tie. */
-static double best_threshold(struct projection *order, int train, bool turn, bool *above)
+static double best_threshold(projection *order, int train, bool turn, bool *above)
 {
     int count[2] = { 0 }, below[2] = { 0 };
     for (int i = 0; i < train; i++)
-        count[order[i].positive]++;
-    qsort(order, (size_t)train, sizeof *order, by_value);
+        count[order[i] & 1]++;
+    sort_projections(order, order + train, train);
     double best = -1, threshold = 0;
     for (int i = 0; i + 1 < train; i++) {
-        below[order[i].positive]++;
-        if (order[i].value == order[i + 1].value)
+        below[order[i] & 1]++;
+        if (order[i] >> 1 == order[i + 1] >> 1)
             continue;
         double above_is_positive = balanced((int[2]){ below[0], count[1] - below[1] }, count);
         double accuracy = turn ? fmax(above_is_positive, 1 - above_is_positive) : above_is_positive;
         if (accuracy > best) {
             best = accuracy;
-            threshold = 0.5 * ((double)order[i].value + (double)order[i + 1].value);
+            threshold = 0.5 * ((double)projected_value(order[i]) + (double)projected_value(order[i + 1]));
             *above = !turn || above_is_positive >= 0.5;
         }
     }
@@ -158,7 +186,7 @@ static double best_threshold(struct projection *order, int train, bool turn, boo
 static double direction_accuracy(const struct cav_work *work, const float *projected, int n, int train, bool turn)
 {
     for (int i = 0; i < train; i++)
-        work->order[i] = (struct projection){ projected[work->pick[i]], work->positive[work->pick[i]] };
+        work->order[i] = project(projected[work->pick[i]], work->positive[work->pick[i]]);
     bool above = true;
     double threshold = best_threshold(work->order, train, turn, &above);
     int right[2] = { 0 }, count[2] = { 0 };
@@ -217,7 +245,7 @@ bool cav_fit(float *cav, struct cav_score *score, const float *x, int positives,
         work->x[i] = (double)x[i];
     mark_classes(work, positives, n);
     /* In double: a Gram matrix rounded to float is no longer the one scikit-learn solves. */
-    blas_dgemm('N', 'T', n, n, dim, 1, work->x, dim, work->x, dim, 0, work->gram, n);
+    blas_dgram(n, dim, work->x, dim, work->gram, n);
 
     int train = split_examples(work->pick, work->shuffle, positives, negatives, neuron, spec);
     double bias = cav_coefficients(work->coef, spec->method, work->gram, n, work->pick, work->positive, train, spec->c,
@@ -245,7 +273,7 @@ bool cav_rate(float *cav, struct cav_score *score, const float *x, int positives
         projected[i] = (float)vec_dot(cav, x + (int64_t)i * dim, dim);
     double accuracy = direction_accuracy(work, projected, n, train, false);
     for (int i = 0; i < n; i++)
-        work->order[i] = (struct projection){ projected[i], work->positive[i] };
+        work->order[i] = project(projected[i], work->positive[i]);
     score->bias = (float)-best_threshold(work->order, n, false, &above);
     score->accuracy = (float)accuracy;
     score->pvalue = (float)against_random(work, x, n, train, directions, spec, accuracy);
