@@ -109,9 +109,9 @@ int world_threads(struct world *world, int threads)
     struct binding *ranks = arena_array(dist_scratch(), struct binding, world->node_size);
     own.cores = allowed_cores();
     gather_node(node, ranks);
-    const char *wish = getenv("OMP_NUM_THREADS");
-    if (threads <= 0 && wish)
-        threads = (int)strtol(wish, NULL, 10);
+    const char *asked = getenv("OMP_NUM_THREADS");
+    if (threads <= 0 && asked)
+        threads = (int)strtol(asked, NULL, 10);
     if (threads <= 0)
         threads = (int)(share_of(ranks, world->node_size, world->node_rank) + 1e-6);
     own.threads = world->threads = threads > 0 ? threads : 1;

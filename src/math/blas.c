@@ -91,13 +91,13 @@ static void name_kernels(int arch)
 }
 
 /* What the user has chosen: BLIS wants a number, which may be given as a name here. */
-static void translate_wish(const char *wish)
+static void translate_name(const char *asked)
 {
-    if (wish[strspn(wish, "0123456789")] == '\0')
+    if (asked[strspn(asked, "0123456789")] == '\0')
         return;
-    const int arch = number_of(wish);
+    const int arch = number_of(asked);
     require(arch >= 0, EXIT_USAGE,
-            "BLIS_ARCH_TYPE=%s: %s has no kernels of that name, expected skx, haswell, zen3, ...", wish,
+            "BLIS_ARCH_TYPE=%s: %s has no kernels of that name, expected skx, haswell, zen3, ...", asked,
             blas_library());
     name_kernels(arch);
 }
@@ -111,9 +111,9 @@ static void choose_kernels(void)
         return;
     chosen = true;
     check_release();
-    const char *wish = getenv("BLIS_ARCH_TYPE");
-    if (wish) {
-        translate_wish(wish);
+    const char *asked = getenv("BLIS_ARCH_TYPE");
+    if (asked) {
+        translate_name(asked);
         return;
     }
     int arch = arch_by_level();
