@@ -129,6 +129,7 @@ static int run_command(struct job *job, const struct command *command)
 
 static int run_in_world(const struct options *o, struct arena *arena, int argc, char **argv)
 {
+    deadline_listen();
     char *line = join_arguments(arena, argc, argv);
     struct world *world = world_start(&argc, &argv);
     log_setup(world->rank, LOG_NORMAL);

@@ -7,8 +7,10 @@
 
 struct world;
 
-/* max_hours <= 0: no limit. stop_file may be NULL. Installs the signal handlers; a
- * second SIGTERM ends the rank at once. Call it again to start anew. */
+/* From here on SIGUSR1 and SIGTERM ask to stop instead of ending the rank; a second SIGTERM ends it at once. Called
+ * before MPI is started: a signal meanwhile is not lost. Called again, it forgets what has come. Local. */
+void deadline_listen(void);
+/* max_hours <= 0: no limit. stop_file may be NULL. Call it again to start anew. Local. */
 void deadline_start(double max_hours, const char *stop_file);
 void deadline_set_clock(double (*clock_seconds)(void)); /* for tests; NULL restores */
 /* True on all ranks alike when any rank has been told to stop, or when the next

@@ -16,6 +16,7 @@
 /* What one rank tells its node. */
 struct binding {
     cpu_set_t cores; /* allowed; of hyperthreads the first */
+    int cpus;        /* allowed, hyperthreads counted */
     int threads;
 };
 
@@ -23,6 +24,7 @@ struct binding {
 struct node_report {
     char host[256];
     int ranks, cores, online, threads;
+    int cpus_least;     /* CPUs of the rank that has the fewest, hyperthreads counted */
     double share_least; /* cores of the rank that has the fewest, shared cores counted in parts */
     int over;           /* ranks with more threads than cores */
     double memory_bytes;
@@ -45,18 +47,35 @@ static size_t first_sibling(size_t cpu)
     return first < CPU_SETSIZE ? first : cpu;
 }
 
-static cpu_set_t allowed_cores(void)
+/* Adds the processors of OpenMP's places: with OMP_PROC_BIND its library has bound this thread to the first of them
+ * before main, so that the thread's own mask is not what the process was given. */
+static void add_places(cpu_set_t *cpus)
 {
-    cpu_set_t cpus, cores;
-    CPU_ZERO(&cores);
+    static int ids[CPU_SETSIZE];
+    for (int place = 0; place < omp_get_num_places(); place++) {
+        int count = omp_get_place_num_procs(place);
+        if (count > CPU_SETSIZE)
+            continue;
+        omp_get_place_proc_ids(place, ids);
+        for (int i = 0; i < count; i++)
+            if (ids[i] >= 0 && ids[i] < CPU_SETSIZE)
+                CPU_SET((size_t)ids[i], cpus);
+    }
+}
+
+static void find_cores(struct binding *binding)
+{
+    cpu_set_t cpus;
+    CPU_ZERO(&binding->cores);
     if (sched_getaffinity(0, sizeof cpus, &cpus) != 0) {
         CPU_ZERO(&cpus);
         CPU_SET(0, &cpus);
     }
+    add_places(&cpus);
     for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
         if (CPU_ISSET(cpu, &cpus))
-            CPU_SET(first_sibling(cpu), &cores);
-    return cores;
+            CPU_SET(first_sibling(cpu), &binding->cores);
+    binding->cpus = CPU_COUNT(&cpus);
 }
 
 /* Cores a container may use of those it sees; a large number without a limit. */
@@ -107,7 +126,7 @@ int world_threads(struct world *world, int threads)
     enum phase before = comm_begin();
     MPI_Comm node = split_node(world);
     struct binding *ranks = arena_array(dist_scratch(), struct binding, world->node_size);
-    own.cores = allowed_cores();
+    find_cores(&own);
     gather_node(node, ranks);
     const char *asked = getenv("OMP_NUM_THREADS");
     if (threads <= 0 && asked)
@@ -132,7 +151,7 @@ static struct node_report report_node(const struct world *world)
     gather_node(node, ranks);
     MPI_Comm_free(&node);
 
-    struct node_report report = { .ranks = world->node_size, .share_least = 1e9 };
+    struct node_report report = { .ranks = world->node_size, .share_least = 1e9, .cpus_least = ranks[0].cpus };
     snprintf(report.host, sizeof report.host, "%s", world->host);
     cpu_set_t all;
     CPU_ZERO(&all);
@@ -142,6 +161,7 @@ static struct node_report report_node(const struct world *world)
         report.threads += ranks[r].threads;
         report.share_least = share < report.share_least ? share : report.share_least;
         report.over += ranks[r].threads > share + 1e-6;
+        report.cpus_least = ranks[r].cpus < report.cpus_least ? ranks[r].cpus : report.cpus_least;
     }
     report.cores = CPU_COUNT(&all);
     report.online = (int)sysconf(_SC_NPROCESSORS_ONLN);
@@ -150,6 +170,20 @@ static struct node_report report_node(const struct world *world)
         report.memory_bytes = (double)info.totalram * (double)info.mem_unit;
     arena_release(dist_scratch(), mark);
     return report;
+}
+
+/* What SLURM has set aside for the job and nobody uses. */
+static void say_slurm(const struct node_report *node)
+{
+    const char *text = getenv("SLURM_CPUS_PER_TASK");
+    int asked = text ? (int)strtol(text, NULL, 10) : 0;
+    if (asked > node->cpus_least)
+        log_warn("node %s: the job asks for %d CPUs per task, a rank may use %d; export SRUN_CPUS_PER_TASK=%d, or srun "
+                 "--cpus-per-task=%d",
+                 node->host, asked, node->cpus_least, asked, asked);
+    else if (node->threads < node->cores)
+        log_warn("node %s: %d threads on %d cores of the job, the others are idle; set threads: 0", node->host,
+                 node->threads, node->cores);
 }
 
 static void say_node(const struct node_report *node)
@@ -165,7 +199,9 @@ static void say_node(const struct node_report *node)
         log_warn("node %s: %d rank%s more threads than allowed cores: %d threads on %d cores; set threads: 0, or start"
                  " with more cores per rank (srun --cpus-per-task, mpirun --map-by slot:PE=n)",
                  node->host, node->over, node->over == 1 ? " has" : "s have", node->threads, node->cores);
-    else if (node->cores * 2 <= node->online && !getenv("SLURM_JOB_ID"))
+    else if (getenv("SLURM_JOB_ID"))
+        say_slurm(node);
+    else if (node->cores * 2 <= node->online)
         log_warn("node %s: bound to %d of %d CPUs; use more ranks, or mpirun --bind-to none", node->host, node->cores,
                  node->online);
     arena_release(dist_scratch(), mark);

@@ -35,7 +35,7 @@ static void on_signal(int number)
     signalled = 1;
 }
 
-void deadline_start(double max_hours, const char *stop_file)
+void deadline_listen(void)
 {
     struct sigaction action;
     memset(&action, 0, sizeof action);
@@ -45,6 +45,10 @@ void deadline_start(double max_hours, const char *stop_file)
     action.sa_flags = (int)(SA_RESTART | SA_RESETHAND); /* a second SIGTERM ends this rank at once */
     sigaction(SIGTERM, &action, NULL);
     signalled = 0;
+}
+
+void deadline_start(double max_hours, const char *stop_file)
+{
     state.reached = 0;
     state.start = now();
     state.looked = -1e300;
