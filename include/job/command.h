@@ -8,11 +8,12 @@ struct arena;
 struct job;
 
 enum command_flag {
-    COMMAND_STAGE = 1,   /* a stage of `cfn run`: takes a configuration, locks and logs in its directory */
-    COMMAND_DATA = 2,    /* its directory is the one of the data set: the corpus is shared by all runs on it */
-    COMMAND_RUN = 4,     /* all stages: takes a configuration */
-    COMMAND_LONE = 8,    /* needs neither MPI nor a configuration */
-    COMMAND_NETWORK = 16 /* trains or runs the backbone: nothing to do where representations were imported */
+    COMMAND_STAGE = 1,    /* a stage of `cfn run`: takes a configuration, locks and logs in its directory */
+    COMMAND_DATA = 2,     /* its directory is the one of the data set: the corpus is shared by all runs on it */
+    COMMAND_RUN = 4,      /* all stages: takes a configuration */
+    COMMAND_LONE = 8,     /* needs neither MPI nor a configuration */
+    COMMAND_NETWORK = 16, /* trains or runs the backbone: nothing to do where representations were imported */
+    COMMAND_ASIDE = 32    /* no other stage waits for what it writes */
 };
 
 struct command {
@@ -24,7 +25,6 @@ struct command {
     const char *own_flags; /* with a value: "--batch=train.batch --seconds=": short for a key, or passed on in argv */
     const char *usage;     /* of helpers: lines of help on their own flags, where none is short for a key; NULL: none */
     const char *outputs;   /* of stages, below its directory, separated by blanks; the first one is written last */
-    const char *inputs;    /* of stages: files of the run it reads, separated by blanks */
     const char *keys;      /* of stages: sections and single keys its outputs depend on, separated by blanks */
     unsigned flags;
 };

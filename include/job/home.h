@@ -16,7 +16,9 @@ void home_paths(struct job *job, const struct command *command, struct arena *ar
 void home_paths_of(struct job *job, struct arena *arena);
 /* Are there representations at this path that `cfn import` wrote? *encoder: what computed them. Collective. */
 bool home_imported(struct job *job, const char *path, const char **encoder);
-/* Makes `command` the job's stage: job->stage, home, started. Local. */
+/* The same of an open file. Local. */
+bool home_is_import(struct job *job, struct store *store, const char **encoder);
+/* Makes `command` the job's stage: its home, when it started, no input opened yet. Local. */
 void home_set(struct job *job, const struct command *command);
 /* Makes job->home and locks it for this job; another job that holds it ends this one with EXIT_CANNOT_CREATE, or is
  * waited for with `wait`. Collective. Nothing happens in a dry run. */
@@ -27,8 +29,8 @@ void home_describe(struct job *job);
 /* Does this file exist? Rank 0 looks. Collective. */
 bool home_has(struct job *job, const char *path);
 
-/* In a dry run: names the inputs, or ends with EXIT_NO_INPUT when one is missing, and with EXIT_CANNOT_CREATE when the
- * output exists and neither force nor resume was given. Collective. */
+/* In a dry run: ends with EXIT_CANNOT_CREATE when the output exists and neither force nor resume was given. Collective.
+ */
 void job_check(struct job *job, const struct command *command);
 
 #endif

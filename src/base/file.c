@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/log.h"
 #include "base/output.h"
 
 char *path_join(struct arena *arena, const char *dir, const char *name)
@@ -73,6 +74,7 @@ static bool read_all(int fd, char *data, size_t size)
 
 char *file_read(struct arena *arena, const char *path, size_t limit_bytes, size_t *length, const char **why)
 {
+    log_verbose("opens %s", path);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang us */
     if (fd < 0) {
         because(arena, why, path, "cannot open", errno);

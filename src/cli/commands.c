@@ -8,8 +8,8 @@
 
 /* clang-format off */
 #define STAGE(text, doc_, function_) .name = text, .doc = doc_, .function = function_, .flags = COMMAND_STAGE
-#define SHARED(text, doc_, function_) .name = text, .doc = doc_, .function = function_, \
-    .flags = COMMAND_STAGE | COMMAND_DATA
+#define SHARED(text, doc_, function_, more) .name = text, .doc = doc_, .function = function_, \
+    .flags = COMMAND_STAGE | COMMAND_DATA | (more)
 #define PREPROCESS_KEYS "image.resize image.interpolation image.mean image.std"
 #define SHAPE_FLAGS "--batch=train.batch --size=image.size --shards=train.shards --precision=train.precision"
 #define NETWORK(text, doc_, function_) .name = text, .doc = doc_, .function = function_, \
@@ -27,33 +27,28 @@ static const char import_usage[] =
     "  --encoder NAME      what computed them, for the page and the records; else the backbone's name\n";
 
 static const struct command commands[] = {
-    { SHARED("pack", "decodes, checks, splits and labels an image folder: corpus.h5", stage_pack),
+    { SHARED("pack", "decodes, checks, splits and labels an image folder: corpus.h5", stage_pack, 0),
       .outputs = "corpus.h5", .keys = "data root pack image.store image.short_side image.exif" },
-    { SHARED("audit", "says what is wrong with a corpus or its splits", stage_audit),
-      .outputs = "audit.json", .inputs = "corpus.h5", .keys = "data image.size" },
+    { SHARED("audit", "says what is wrong with a corpus or its splits", stage_audit, COMMAND_ASIDE),
+      .outputs = "audit.json", .keys = "data image.size" },
     { NETWORK("train", "trains the backbone, data-parallel", stage_train),
-      .outputs = "backbone.h5", .inputs = "corpus.h5",
-      .keys = "data backbone trial seed image.size " PREPROCESS_KEYS " train" },
+      .outputs = "backbone.h5", .keys = "data backbone trial seed image.size " PREPROCESS_KEYS " train" },
     { NETWORK("embed", "representations of all images", stage_embed),
-      .outputs = "embeddings.h5", .inputs = "corpus.h5 backbone.h5",
-      .keys = "data backbone image.size " PREPROCESS_KEYS " embed" },
+      .outputs = "embeddings.h5", .keys = "data backbone image.size " PREPROCESS_KEYS " embed" },
     { STAGE("sae", "trains the sparse autoencoder whose neurons become concepts", stage_sae),
-      .outputs = "sae.h5", .inputs = "embeddings.h5", .keys = "trial seed sae" },
+      .outputs = "sae.h5", .keys = "trial seed sae" },
     { STAGE("name", "top images, contact sheets and names of neurons", stage_name),
-      .outputs = "names.json sheets", .inputs = "sae.h5 embeddings.h5 corpus.h5", .keys = "name" },
+      .outputs = "names.json sheets", .keys = "name" },
     { STAGE("cav", "one concept activation vector per neuron", stage_cav),
-      .outputs = "cav.h5", .inputs = "embeddings.h5 sae.h5", .keys = "trial seed cav" },
+      .outputs = "cav.h5", .keys = "trial seed cav" },
     { STAGE("select", "greedy submodular choice of concepts", stage_select),
-      .outputs = "selection.h5", .inputs = "cav.h5", .keys = "trial seed select",
-      .switches = "--compare" },
+      .outputs = "selection.h5", .keys = "trial seed select", .switches = "--compare" },
     { STAGE("decompose", "every representation as a sparse sum of concepts", stage_decompose),
-      .outputs = "codes.h5", .inputs = "embeddings.h5 cav.h5 selection.h5", .keys = "decompose" },
+      .outputs = "codes.h5", .keys = "decompose" },
     { STAGE("classify", "fits the concept-bottleneck head and measures it beside its controls", stage_classify),
-      .outputs = "cbm.h5 metrics.json", .inputs = "embeddings.h5 cav.h5 selection.h5 codes.h5",
-      .keys = "trial seed classify" },
+      .outputs = "cbm.h5 metrics.json", .keys = "trial seed classify" },
     { STAGE("explain", "explains every prediction, and writes the report page", stage_explain),
-      .outputs = "explanations.h5 report", .keys = "explain",
-      .inputs = "corpus.h5 embeddings.h5 sae.h5 names.json cav.h5 selection.h5 codes.h5 cbm.h5" },
+      .outputs = "explanations.h5 report", .keys = "explain" },
     { .name = "run", .doc = "all of the above in order; skips what is done and still valid", .function = stage_run,
       .flags = COMMAND_RUN },
 

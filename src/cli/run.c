@@ -31,13 +31,13 @@ static struct pipeline all_stages(void)
     return p;
 }
 
-/* Does stage s read something that stage r writes? */
-static bool reads_from(struct arena *arena, const struct command *s, const struct command *r)
+/* Is one of the files, a line each, an output of stage r? */
+static bool reads_from(struct arena *arena, const char *files, const struct command *r)
 {
-    const char *input, *output;
-    for (int i = 0; (input = command_word(arena, s->inputs, i)); i++)
-        for (int o = 0; (output = command_word(arena, r->outputs, o)); o++)
-            if (strcmp(input, output) == 0)
+    const char *output;
+    for (int o = 0; (output = command_word(arena, r->outputs, o)); o++)
+        for (const char *at = files; *at; at += strcspn(at, "\n"), at += *at == '\n')
+            if (strcspn(at, "\n") == strlen(output) && text_starts(at, output))
                 return true;
     return false;
 }
@@ -52,23 +52,22 @@ static bool is_done(struct job *job, const struct pipeline *p, int s, const char
         *why = arena_printf(job->run, "%s was imported: kept", command_word(job->run, p->stage[s]->outputs, 0));
         return true;
     }
+    const char *files = record_files(job, p->stage[s]);
     for (int r = 0; r < s; r++)
-        if (p->is_made[r] && reads_from(job->run, p->stage[s], p->stage[r])) {
+        if (p->is_made[r] && files && reads_from(job->run, files, p->stage[r])) {
             *why = arena_printf(job->run, "%s is made again", command_word(job->run, p->stage[r]->outputs, 0));
             return false;
         }
     return record_is_valid(job, p->stage[s], why);
 }
 
-/* Can a dry run ask stage s itself? Only when all it reads is there, and stays. Collective. */
+/* Can a dry run ask stage s itself? Only when all it reads is there, and stays. What it reads is what it read when it
+ * ran; before, whatever earlier stages write. Collective. */
 static bool can_ask(struct job *job, const struct pipeline *p, int s)
 {
-    const char *input;
+    const char *files = record_files(job, p->stage[s]);
     for (int r = 0; r < s; r++)
-        if (p->is_made[r] && reads_from(job->run, p->stage[s], p->stage[r]))
-            return false;
-    for (int i = 0; (input = command_word(job->run, p->stage[s]->inputs, i)); i++)
-        if (!home_has(job, job_path(job, input)))
+        if (p->is_made[r] && (files ? reads_from(job->run, files, p->stage[r]) : !(p->stage[r]->flags & COMMAND_ASIDE)))
             return false;
     return true;
 }
@@ -84,13 +83,14 @@ static const char *not_needed(const struct pipeline *p, const struct command *st
         return NULL;
     if (!p->pictures)
         return "embeddings.h5 was imported without images: not needed";
-    return stage->inputs ? NULL : "corpus.h5 is the one embeddings.h5 was imported with: kept";
+    return strcmp(stage->outputs, "corpus.h5") == 0 ? "corpus.h5 is the one embeddings.h5 was imported with: kept"
+                                                    : NULL;
 }
 
 /* Were the representations imported, and is what they were made from still there as it was? Collective. */
 static void look_for_import(struct job *job, struct pipeline *p)
 {
-    const char *encoder, *changed;
+    const char *encoder;
     home_set(job, command_find("sae"));
     p->imported = home_imported(job, job_path(job, "embeddings.h5"), &encoder);
     if (!p->imported)
@@ -98,12 +98,12 @@ static void look_for_import(struct job *job, struct pipeline *p)
     struct store *store = job_open(job, "embeddings.h5", "import");
     p->pictures = store_has(store, "/corpus_row");
     store_close(store);
-    changed = record_changed_input(job, "embeddings.h5");
     agree(
-        job->world, !changed || strcmp(changed, "corpus.h5") != 0, EXIT_BAD_DATA,
+        job->world, !record_changed_input(job, "embeddings.h5", "corpus.h5"), EXIT_BAD_DATA,
         "%s: its rows are those of another corpus.h5\nimport the representations again: cfn import ... --as embeddings "
         "--force",
         job_path(job, "embeddings.h5"));
+    const char *changed = record_changed_input(job, "embeddings.h5", NULL);
     if (changed && job->world->rank == 0)
         log_warn("%s has changed since embeddings.h5 was imported from it; import it again to use it as it is now",
                  changed);

@@ -48,14 +48,20 @@ void home_paths(struct job *job, const struct command *command, struct arena *ar
 
 bool home_imported(struct job *job, const char *path, const char **encoder)
 {
-    const char *stage = "";
     if (!home_has(job, path))
         return false;
     struct store *store = store_open(job->world, job->run, path);
+    bool imported = home_is_import(job, store, encoder);
+    store_close(store);
+    return imported;
+}
+
+bool home_is_import(struct job *job, struct store *store, const char **encoder)
+{
+    const char *stage = "";
     bool imported = store_get_text(store, "/run", "stage", &stage) && strcmp(stage, "import") == 0;
     if (imported && !store_get_text(store, "/", "encoder", encoder))
         *encoder = job->config->run.backbone;
-    store_close(store);
     return imported;
 }
 
@@ -65,6 +71,7 @@ void home_set(struct job *job, const struct command *command)
     timer_utc(started, sizeof started);
     job->started = started;
     job->command = command;
+    job->inputs.count = job->absent.count = 0;
     job->home = command->flags & COMMAND_DATA ? job->data_dir : job->dir;
 }
 

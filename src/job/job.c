@@ -20,11 +20,49 @@ const char *job_path(struct job *job, const char *name)
     return path_join(job->run, shared ? job->data_dir : job->home ? job->home : job->dir, name);
 }
 
-struct store *job_open(struct job *job, const char *name, const char *made_by)
+/* Adds a name unless it is there. Returns whether it is new. */
+static bool note(struct job_files *files, const char *name)
+{
+    for (int i = 0; i < files->count; i++)
+        if (strcmp(files->name[i], name) == 0)
+            return false;
+    require(files->count < JOB_FILES, EXIT_INTERNAL, "%s: more than %d inputs", name, JOB_FILES);
+    files->name[files->count++] = name;
+    return true;
+}
+
+/* A dry run names what it reads. */
+static const char *note_input(struct job *job, const char *name, const char *path)
+{
+    struct stat st;
+    if (note(&job->inputs, name) && job->dry_run && job->world->rank == 0 && stat(path, &st) == 0)
+        log_info("%s: reads %s (%s)", job->command->name, path, text_bytes(job->run, (double)st.st_size));
+    return path;
+}
+
+const char *job_input(struct job *job, const char *name, const char *made_by)
 {
     const char *path = job_path(job, name);
     agree(job->world, home_has(job, path), EXIT_NO_INPUT, "%s: no such file\n`cfn %s` makes it", path, made_by);
-    return store_open(job->world, job->run, path);
+    return note_input(job, name, path);
+}
+
+const char *job_input_file(struct job *job, const char *path)
+{
+    return note_input(job, strchr(path, '/') ? path : arena_printf(job->run, "./%s", path), path);
+}
+
+bool job_has_input(struct job *job, const char *name)
+{
+    bool there = home_has(job, job_path(job, name));
+    if (!there)
+        note(&job->absent, name);
+    return there;
+}
+
+struct store *job_open(struct job *job, const char *name, const char *made_by)
+{
+    return store_open(job->world, job->run, job_input(job, name, made_by));
 }
 
 /* Ends with EXIT_CANNOT_CREATE when an output exists and nobody said what to do about it. Returns whether it exists. */
@@ -62,37 +100,19 @@ struct store *job_create(struct job *job, const char *name, const struct layout 
                         job->force || job->replace);
 }
 
-void job_publish(struct job *job, struct store *store, const char *const *inputs, int count)
+void job_publish(struct job *job, struct store *store)
 {
-    struct record r = record_make(job, inputs, count);
+    struct record r = record_make(job);
     for (int n = 0; n < r.count; n++)
         store_note(store, r.name[n], r.value[n]);
     store_publish(store);
 }
 
-/* May this input be missing? The images, where representations were imported without. */
-static bool is_optional(struct job *job, const char *name)
-{
-    const char *encoder;
-    return strcmp(name, "corpus.h5") == 0 && !home_has(job, job_path(job, name)) &&
-           home_imported(job, job_path(job, "embeddings.h5"), &encoder);
-}
-
 void job_check(struct job *job, const struct command *command)
 {
-    const char *name;
-    for (int i = 0; (name = command_word(job->run, command->inputs, i)); i++) {
-        if (is_optional(job, name))
-            continue;
-        const char *path = job_path(job, name);
-        struct stat st = { 0 };
-        if (job->world->rank == 0)
-            stat(path, &st);
-        agree(job->world, home_has(job, path), EXIT_NO_INPUT, "%s: no such file\n`cfn run` makes it", path);
-        log_info("%s: reads %s (%s)", job->command->name, path, text_bytes(job->run, (double)st.st_size));
-    }
-    if ((name = command_word(job->run, command->outputs, 0)))
-        check_free(job, job_path(job, name));
+    const char *output = command_word(job->run, command->outputs, 0);
+    if (output)
+        check_free(job, job_path(job, output));
 }
 
 double job_memory(struct job *job, double more)
@@ -109,11 +129,7 @@ static void record_plain_output(struct job *job)
     const char *output = command ? command_word(job->run, command->outputs, 0) : NULL;
     if (!output || text_ends(output, ".h5") || !home_has(job, job_path(job, output)))
         return;
-    const char *inputs[8];
-    int count = 0;
-    while (count < 8 && (inputs[count] = command_word(job->run, command->inputs, count)))
-        count++;
-    record_write(job, output, inputs, count);
+    record_write(job, output);
 }
 
 int job_done(struct job *job)

@@ -55,18 +55,26 @@ static const char *checksum(struct job *job, const char *path)
     return sum;
 }
 
-/* Inputs are names of this run, or paths outside it. */
+/* Inputs are names of this run, or with a slash paths outside it. */
 static const char *input_path(struct job *job, const char *name)
 {
     return strchr(name, '/') ? name : job_path(job, name);
 }
 
-/* "name checksum" lines. */
-static char *input_lines(struct job *job, const char *const *inputs, int count)
+/* "checksum  name" lines. */
+static char *input_lines(struct job *job, const struct job_files *inputs)
 {
     struct text out = text_new(job->run);
-    for (int i = 0; i < count; i++)
-        text_add(&out, "%s  %s\n", checksum(job, input_path(job, inputs[i])), inputs[i]);
+    for (int i = 0; i < inputs->count; i++)
+        text_add(&out, "%s  %s\n", checksum(job, input_path(job, inputs->name[i])), inputs->name[i]);
+    return out.data;
+}
+
+static char *name_lines(struct arena *arena, const struct job_files *files)
+{
+    struct text out = text_new(arena);
+    for (int i = 0; i < files->count; i++)
+        text_add(&out, "%s\n", files->name[i]);
     return out.data;
 }
 
@@ -102,7 +110,7 @@ static const char *job_id(void)
     return id ? id : "none";
 }
 
-struct record record_make(struct job *job, const char *const *inputs, int count)
+struct record record_make(struct job *job)
 {
     struct record r = { 0 };
     char now[32];
@@ -112,7 +120,9 @@ struct record record_make(struct job *job, const char *const *inputs, int count)
     add(&r, "command_line", job->command_line);
     add(&r, "configuration", config_used(job->run, job->config));
     add(&r, "settings", command_settings(job->run, job->command, job->config));
-    add(&r, "inputs", input_lines(job, inputs, count));
+    add(&r, "inputs", input_lines(job, &job->inputs));
+    if (job->absent.count > 0)
+        add(&r, "absent", name_lines(job->run, &job->absent));
     add(&r, "version", version_number());
     add(&r, "revision", version_revision());
     add(&r, "compiler", version_compiler());
@@ -142,9 +152,9 @@ const char *job_identity(struct job *job)
 }
 
 /* One "[name]" block per note: values may have several lines. */
-void record_write(struct job *job, const char *output, const char *const *inputs, int count)
+void record_write(struct job *job, const char *output)
 {
-    struct record r = record_make(job, inputs, count);
+    struct record r = record_make(job);
     struct text out = text_new(job->run);
     for (int n = 0; n < r.count; n++)
         text_add(&out, "[%s]\n%s%s", r.name[n], r.value[n], text_ends(r.value[n], "\n") ? "" : "\n");
@@ -218,43 +228,89 @@ static const char *difference(struct arena *arena, const struct config *config, 
     return "";
 }
 
+/* The next line of a note, without its end; NULL after the last. *at starts at the text, or NULL for none. */
+static char *next_line(struct arena *arena, const char **at)
+{
+    if (!*at || !**at)
+        return NULL;
+    const char *line = *at;
+    size_t length = strcspn(line, "\n");
+    *at += length + (line[length] == '\n');
+    return arena_printf(arena, "%.*s", (int)length, line);
+}
+
+/* Cuts a line of "inputs" behind its checksum and returns the name. */
+static const char *cut_input(char *line)
+{
+    size_t sum = strcspn(line, " ");
+    char *name = line + sum + strspn(line + sum, " ");
+    line[sum] = '\0';
+    return name;
+}
+
 /* The first recorded input whose file is another one today, or NULL. Images and tables that were packed may be gone:
  * that changes nothing about what was made of them. Collective. */
-static const char *changed_input(struct job *job, const char *lines)
+static const char *changed_input(struct job *job, const char *lines, const char *only)
 {
-    for (const char *at = lines; *at;) {
-        size_t length = strcspn(at, "\n"), sum = strcspn(at, " ");
-        if (sum + 2 < length) {
-            char *name = arena_printf(job->run, "%.*s", (int)(length - sum - 2), at + sum + 2);
-            const char *now = checksum(job, input_path(job, name));
-            bool is_gone = strchr(name, '/') && strcmp(now, "missing") == 0;
-            if (!is_gone && (strlen(now) != sum || strncmp(now, at, sum) != 0))
-                return name;
-        }
-        at += length + (at[length] == '\n');
+    char *sum;
+    while ((sum = next_line(job->run, &lines))) {
+        const char *name = cut_input(sum);
+        if (only && strcmp(name, only) != 0)
+            continue;
+        const char *now = checksum(job, input_path(job, name));
+        bool is_gone = strchr(name, '/') && strcmp(now, "missing") == 0;
+        if (!is_gone && strcmp(now, sum) != 0)
+            return name;
     }
     return NULL;
 }
 
-const char *record_changed_input(struct job *job, const char *output)
+const char *record_changed_input(struct job *job, const char *output, const char *only)
 {
     static const char *const name = "inputs";
     const char *lines;
     read_notes(job, output, &name, &lines, 1);
-    return lines ? changed_input(job, lines) : NULL;
+    return changed_input(job, lines, only);
+}
+
+const char *record_files(struct job *job, const struct command *command)
+{
+    static const char *const names[] = { "inputs", "absent" };
+    const char *notes[2], *output = command_word(job->run, command->outputs, 0);
+    char *line;
+    if (!output || !home_has(job, job_path(job, output)))
+        return NULL;
+    read_notes(job, output, names, notes, 2);
+    if (!notes[0])
+        return NULL;
+    struct text files = text_new(job->run);
+    while ((line = next_line(job->run, &notes[0])))
+        text_add(&files, "%s\n", cut_input(line));
+    text_add(&files, "%s", notes[1] ? notes[1] : "");
+    return files.data;
+}
+
+/* The first input that was looked for in vain and is there now, or NULL. Collective. */
+static const char *new_input(struct job *job, const char *absent)
+{
+    const char *name;
+    while ((name = next_line(job->run, &absent)))
+        if (home_has(job, job_path(job, name)))
+            return name;
+    return NULL;
 }
 
 bool record_is_valid(struct job *job, const struct command *command, const char **why)
 {
-    static const char *const names[] = { "settings", "inputs" };
-    const char *notes[2], *output;
+    static const char *const names[] = { "settings", "inputs", "absent" };
+    const char *notes[3], *output, *input;
     for (int o = 0; (output = command_word(job->run, command->outputs, o)); o++)
         if (!home_has(job, job_path(job, output))) {
             *why = arena_printf(job->run, "no %s yet", output);
             return false;
         }
     output = command_word(job->run, command->outputs, 0);
-    read_notes(job, output, names, notes, 2);
+    read_notes(job, output, names, notes, 3);
     *why = "not known how it was made";
     if (!notes[0] || !notes[1])
         return false;
@@ -262,8 +318,11 @@ bool record_is_valid(struct job *job, const struct command *command, const char 
     *why = difference(job->run, job->config, notes[0], now);
     if (**why)
         return false;
-    const char *input = changed_input(job, notes[1]);
-    *why = input ? arena_printf(job->run, "%s has changed", input) : "";
+    *why = "";
+    if ((input = changed_input(job, notes[1], NULL)))
+        *why = arena_printf(job->run, "%s has changed", input);
+    else if ((input = new_input(job, notes[2])))
+        *why = arena_printf(job->run, "%s is there now", input);
     return !input;
 }
 

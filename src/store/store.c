@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "dist/handle.h"
 #include "dist/progress.h"
@@ -247,6 +248,7 @@ struct store *store_open(struct world *world, struct arena *arena, const char *p
     const enum phase before = phase_enter(PHASE_READ);
     struct store *store = store_new(world, arena, path);
     struct failure failure = { 0 };
+    log_verbose("opens %s", path);
     if (world->rank == 0)
         open_serially(store, &failure);
     catalogue_share(store, &failure);

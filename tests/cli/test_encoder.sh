@@ -75,6 +75,12 @@ grep -q "org/Model &lt;1&gt;" $page && grep -q "img00" $page && grep -q "came wi
 say $? "the page shows ids in place of images, the linear probe in place of the network"
 good "metrics, head and codes are what they say" $python "$support/check_head.py" out/bare/enc1/1
 good "the linear probe is the best one there is" $python "$support/encoder.py" probe out/bare/enc1/1
+$python -c "
+import h5py
+run = h5py.File('out/bare/enc1/1/explanations.h5')['run'].attrs
+names = [line.split('  ')[1] for line in run['inputs'].splitlines()]
+assert 'embeddings.h5' in names and 'corpus.h5' not in names and 'absent' not in run, names"
+say $? "explain records no corpus.h5 where there is none"
 form=0
 for file in "columns.npy --ids ids.txt" "f64.safetensors --ids ids.csv" "f.h5 --ids ids.npy" "two.h5 --dataset b --ids ids.npy"; do
     form=$((form + 1))

@@ -53,7 +53,7 @@ static struct layout *layout_of(struct job *job, const struct parameter *list, i
 }
 
 void backbone_write(struct job *job, struct network *net, const struct preprocess *view, const struct history *history,
-                    double best_val, int best_epoch, bool multi_label, const char *const *inputs, int count)
+                    double best_val, int best_epoch, bool multi_label)
 {
     const struct parameter *list;
     int parameters = network_parameters(net, &list), datasets;
@@ -76,7 +76,7 @@ void backbone_write(struct job *job, struct network *net, const struct preproces
     preprocess_write(job, store, view);
     store_set_f64(store, "/", "best_val", best_val);
     store_set_i64(store, "/", "best_epoch", best_epoch);
-    job_publish(job, store, inputs, count);
+    job_publish(job, store);
 }
 
 /* True when the file holds this parameter with this shape. */

@@ -14,7 +14,7 @@ struct history {
 
 /* Writes weights, buffers, what the network sees of images, and history as backbone.h5 and publishes it. Collective. */
 void backbone_write(struct job *job, struct network *net, const struct preprocess *view, const struct history *history,
-                    double best_val, int best_epoch, bool multi_label, const char *const *inputs, int count);
+                    double best_val, int best_epoch, bool multi_label);
 
 /* Fills the network from `store` by parameter name. A missing or misshapen parameter ends the job with
  * EXIT_BAD_DATA, except, with `new_head`, the last layer's: it keeps its initial values. Collective. */

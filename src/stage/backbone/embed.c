@@ -105,7 +105,6 @@ static int dry_run(struct job *job, const struct corpus *corpus, const struct lo
 
 int stage_embed(struct job *job)
 {
-    static const char *const inputs[] = { "corpus.h5", "backbone.h5" };
     if (!job->dry_run && !job_may_write(job, "embeddings.h5"))
         return EXIT_DONE;
     phase_start("embed");
@@ -130,7 +129,7 @@ int stage_embed(struct job *job)
         store_write_all(out, "/label", corpus->label);
     store_write_all(out, "/split", corpus->split);
     store_close(store);
-    job_publish(job, out, inputs, 2);
+    job_publish(job, out);
     double seconds = timer_seconds() - begin;
     phase_count("images", (double)corpus->rows / job->world->size);
     log_info("embed: %lld images in %.1f s (%.0f img/s)", (long long)corpus->rows, seconds,

@@ -71,11 +71,10 @@ static struct store *create(struct job *job, const char *out, const struct layou
 
 static void publish(struct job *job, struct store *store, const char *file, const char *format, const char *sha256)
 {
-    const char *input = strchr(file, '/') ? file : arena_printf(job->run, "./%s", file);
     store_set_text(store, "/", "source", base_name(file));
     store_set_text(store, "/", "source_format", format);
     store_set_text(store, "/", "source_sha256", sha256);
-    job_publish(job, store, &input, 1);
+    job_publish(job, store);
 }
 
 /* The parameters that the file has: all, or all but the head. */
@@ -187,6 +186,7 @@ static int import_array(struct job *job, const char *file, const char *out)
     struct tensor array = { 0 };
     char sha256[65] = "";
     enum exit_code code = EXIT_DONE;
+    job_input_file(job, file);
     const char *problem = job->world->rank == 0 ? read_array(job, file, &array, sha256, &code) : NULL;
     agree(job->world, !problem, code, "%s", problem ? problem : "");
     const uint8_t *data = array.data;

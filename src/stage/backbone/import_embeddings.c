@@ -190,19 +190,14 @@ static void publish(const struct task *t, struct store *out)
 {
     struct job *job = t->job;
     const struct matrix *m = t->matrix;
-    const char *inputs[IMPORT_INPUTS + 1], *slash = strrchr(t->file, '/');
-    int count = 0;
-    /* The corpus first: a run asks whether it is still the same. */
-    for (int i = 0; i < t->rows->input_count; i++)
-        inputs[count++] = t->rows->inputs[i];
-    inputs[count++] = slash ? t->file : arena_printf(job->run, "./%s", t->file);
+    const char *slash = strrchr(t->file, '/');
     store_set_text(out, "/", "encoder", t->encoder);
     store_set_text(out, "/", "source", slash ? slash + 1 : t->file);
     store_set_text(out, "/", "source_format", m->format);
     store_set_text(out, "/", "source_type", m->type);
     store_set_text(out, "/", "source_dataset", m->name);
     store_set_i64(out, "/", "source_rows", m->rows);
-    job_publish(job, out, inputs, count);
+    job_publish(job, out);
 }
 
 static void say(const struct task *t)
@@ -251,7 +246,7 @@ int import_embeddings(struct job *job)
     home_set(job, job->command);
     phase_start("import");
     phase_enter(PHASE_READ);
-    t.matrix = matrix_open(job->world, job->run, t.file, t.dataset);
+    t.matrix = matrix_open(job->world, job->run, job_input_file(job, t.file), t.dataset);
     agree(job->world, t.matrix->dim <= DIM_LIMIT, EXIT_BAD_DATA, "%s: %lld values a row, at most %d are expected",
           t.file, (long long)t.matrix->dim, DIM_LIMIT);
     struct import_request request = { t.file, t.matrix->rows, argument(job, "--labels"), argument(job, "--ids") };

@@ -93,6 +93,7 @@ static struct reference read_table(struct job *job, const char *path)
     struct manifest m = { 0 };
     struct manifest_problem problem = { .arena = job->run, .code = EXIT_BAD_DATA };
     bool ok = true;
+    job_input_file(job, path);
     if (job->world->rank == 0)
         ok = file_exists(path) ? manifest_from_table(job->run, &m, &request, &problem)
                                : manifest_fail(&problem, EXIT_NO_INPUT, "%s: no such file", path);
@@ -322,12 +323,6 @@ static void keep_ids(struct job *job, struct import_rows *out, const char *const
     world_broadcast(job->world, &out->id_bytes, sizeof out->id_bytes, 0);
 }
 
-static void add_input(struct job *job, struct import_rows *out, const char *path)
-{
-    out->inputs[out->input_count++] =
-        strchr(path, '/') || strcmp(path, "corpus.h5") == 0 ? path : arena_printf(job->run, "./%s", path);
-}
-
 /* ids of the representations on rank 0; NULL without --ids. */
 static const char *const *ids_of(struct job *job, const struct import_request *request)
 {
@@ -336,6 +331,7 @@ static const char *const *ids_of(struct job *job, const struct import_request *r
     if (!request->ids)
         return NULL;
     bool there = true;
+    job_input_file(job, request->ids);
     if (job->world->rank == 0 && (there = file_exists(request->ids)))
         ids = read_ids(job->run, request->ids, &count, &why);
     agree(job->world, there, EXIT_NO_INPUT, "%s: no such file", request->ids);
@@ -372,11 +368,5 @@ struct import_rows *import_rows_find(struct job *job, const struct import_reques
     out->known = taken(job->run, &r.corpus, out->place, out->rows);
     out->pictures = corpus;
     keep_ids(job, out, r.id, r.name || request->ids);
-    if (corpus)
-        add_input(job, out, "corpus.h5");
-    if (request->labels)
-        add_input(job, out, request->labels);
-    if (request->ids)
-        add_input(job, out, request->ids);
     return out;
 }

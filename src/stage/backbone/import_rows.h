@@ -12,17 +12,14 @@ struct import_request {
     const char *labels, *ids; /* paths; NULL: not given */
 };
 
-enum { IMPORT_INPUTS = 4 };
 struct import_rows {
-    int64_t rows;                      /* taken, in the order of the corpus or table */
-    const int64_t *source;             /* [rows] row of the representations */
-    const int64_t *place;              /* [rows] row of the corpus or table */
-    struct corpus known;               /* of the rows taken; classes 0: without labels */
-    const char *const *id;             /* [rows], rank 0; NULL: rows have no ids, and on other ranks */
-    int64_t id_bytes;                  /* of the longest; 0: rows have no ids */
-    bool pictures;                     /* places are rows of corpus.h5 */
-    const char *inputs[IMPORT_INPUTS]; /* files of the record, after the representations */
-    int input_count;
+    int64_t rows;          /* taken, in the order of the corpus or table */
+    const int64_t *source; /* [rows] row of the representations */
+    const int64_t *place;  /* [rows] row of the corpus or table */
+    struct corpus known;   /* of the rows taken; classes 0: without labels */
+    const char *const *id; /* [rows], rank 0; NULL: rows have no ids, and on other ranks */
+    int64_t id_bytes;      /* of the longest; 0: rows have no ids */
+    bool pictures;         /* places are rows of corpus.h5 */
 };
 
 /* Rows described by request->labels, else by the data set's corpus.h5, else by nothing; found by the ids of

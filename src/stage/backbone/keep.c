@@ -47,7 +47,9 @@ int train_keep(struct job *job)
     agree(job->world, *weights, EXIT_BAD_CONFIG,
           "train.epochs: 0 keeps the model of train.weights, which is empty\nName its file, or give epochs.");
     struct store *store = job_open(job, "corpus.h5", "pack");
-    struct store *model = weights_is_foreign(weights) ? NULL : store_open(job->world, job->run, weights);
+    struct store *model = NULL;
+    if (!weights_is_foreign(weights))
+        model = store_open(job->world, job->run, job_input_file(job, weights));
     struct corpus *corpus = corpus_load(store, job->run);
     struct preprocess view = model ? preprocess_of_model(job, model, true) : preprocess_configured(job);
     struct loader *loader = (job->dry_run ? loader_plan : loader_open)(store, job->run, &view, job_seed(job));
@@ -65,8 +67,7 @@ int train_keep(struct job *job)
     double accuracy = evaluate_accuracy(e, net, SPLIT_VAL), none[1] = { 0 };
     store_close(store);
     struct history history = { .epochs = 0, .loss = none, .train_accuracy = none, .val_accuracy = none };
-    const char *inputs[] = { "corpus.h5", strchr(weights, '/') ? weights : arena_printf(job->run, "./%s", weights) };
-    backbone_write(job, net, &view, &history, accuracy, 0, corpus->multi_label, inputs, 2);
+    backbone_write(job, net, &view, &history, accuracy, 0, corpus->multi_label);
     log_info("train: 0 epochs: the model of %s is kept, validation accuracy %.4f", weights, accuracy);
     return job_done(job);
 }

@@ -124,10 +124,9 @@ void preprocess_compare(struct job *job, struct store *model, const struct prepr
 
 struct preprocess preprocess_of_run(struct job *job)
 {
-    const char *path = job_path(job, "embeddings.h5");
-    if (!home_has(job, path))
+    if (!job_has_input(job, "embeddings.h5"))
         return preprocess_configured(job);
-    struct store *store = store_open(job->world, job->run, path);
+    struct store *store = job_open(job, "embeddings.h5", "embed");
     struct preprocess view = preprocess_of_model(job, store, false);
     store_close(store);
     return view;

@@ -288,7 +288,7 @@ static struct network *make_network(struct trainer *t)
     if (*weights && weights_is_foreign(weights)) {
         backbone_import(t->job, net, weights, spec.backbone, spec.image_size);
     } else if (*weights) {
-        struct store *start = store_open(t->job->world, t->job->run, weights);
+        struct store *start = store_open(t->job->world, t->job->run, job_input_file(t->job, weights));
         preprocess_compare(t->job, start, &t->view);
         backbone_read(net, start, true);
         store_close(start);
@@ -348,14 +348,12 @@ static int dry_run(const struct trainer *t)
 
 static void write_backbone(struct trainer *t)
 {
-    const char *start = t->config->weights; /* a path, as inputs outside the run have a slash */
-    const char *inputs[] = { "corpus.h5", strchr(start, '/') ? start : arena_printf(t->job->run, "./%s", start) };
     memcpy(network_weights(t->net, NULL), t->best_weights, (size_t)t->weights_count * sizeof(float));
     memcpy(network_buffers(t->net, NULL), t->best_buffers, (size_t)t->buffers_count * sizeof(float));
     network_changed(t->net);
     t->history.epochs = t->config->epochs;
     backbone_write(t->job, t->net, &t->view, &t->history, t->progress[BEST], (int)t->progress[BEST_EPOCH],
-                   t->corpus->multi_label, inputs, *start ? 2 : 1);
+                   t->corpus->multi_label);
     checkpoint_clear(t->job->world, job_path(t->job, "checkpoints"), "train");
 }
 

@@ -72,7 +72,7 @@ struct weights *weights_open(struct job *job, const char *path, const char *back
           backbone, zoo_built(job->run));
     struct weights *w = arena_array(job->run, struct weights, 1);
     w->arena = arena_create("weights", (size_t)1 << 20);
-    w->path = path;
+    w->path = job_input_file(job, path);
     w->list = weights_parameters(w->arena, backbone, image_size, 0, &w->count);
     w->sources = arena_array(w->arena, struct weight_source, w->count);
     enum exit_code code = EXIT_DONE;

@@ -19,10 +19,10 @@ struct weights {
     struct weight_source *sources; /* [count] rank 0 only */
 };
 
-/* Reads `path` on rank 0 and finds every parameter of `backbone` in it, by the prefix (NULL: any) and naming that fit
- * best; only the head may be absent. Ends all ranks
- * with EXIT_NO_INPUT when the file cannot be read, and with EXIT_BAD_DATA when it is damaged, is a published file with
- * another checksum, or has missing, misshapen or surplus tensors. The caller ends it with weights_close. Collective. */
+/* Reads `path`, an input of the job, on rank 0 and finds every parameter of `backbone` in it, by the prefix (NULL: any)
+ * and naming that fit best; only the head may be absent. Ends all ranks with EXIT_NO_INPUT when the file cannot be
+ * read, and with EXIT_BAD_DATA when it is damaged, is a published file with another checksum, or has missing, misshapen
+ * or surplus tensors. The caller ends it with weights_close. Collective. */
 struct weights *weights_open(struct job *job, const char *path, const char *backbone, int image_size,
                              const char *prefix);
 /* out [list[parameter].count] on every rank. A value that is not finite ends the job with EXIT_BAD_DATA. Collective. */

@@ -143,6 +143,6 @@ void cbm_write(struct job *job, const struct features *f, const struct cbm *cbm)
     store_set_f64(out, "/", "temperature", cbm->temperature);
     store_set_text(out, "/", "head", config_choice("classify.head", (int)job->config->classify.head));
     store_set_texts(out, "/", "class_names", f->class_names, C);
-    job_publish(job, out, (const char *const[]){ "embeddings.h5", "cav.h5", "selection.h5", "codes.h5" }, 4);
+    job_publish(job, out);
     phase_enter(before);
 }

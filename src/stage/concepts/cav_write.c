@@ -84,7 +84,7 @@ void cav_write(struct cav_task *t, const struct cav_kept *k)
     store_set_i64(out, "/", "left_out_few_examples", k->few);
     store_set_i64(out, "/", "left_out_no_direction", k->degenerate);
     store_set_i64(out, "/", "min_examples", CAV_MIN_EXAMPLES);
-    job_publish(job, out, (const char *const[]){ "embeddings.h5", "sae.h5" }, 2);
+    job_publish(job, out);
     checkpoint_clear(job->world, job_path(job, "checkpoints"), "cav");
     phase_enter(before);
 }

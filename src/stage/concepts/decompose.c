@@ -280,7 +280,6 @@ static int dry_run(const struct decompose_stage *s)
 
 int stage_decompose(struct job *job)
 {
-    static const char *const inputs[] = { "embeddings.h5", "cav.h5", "selection.h5" };
     struct decompose_stage s = { 0 };
     if (!job->dry_run && !job_may_write(job, "codes.h5"))
         return EXIT_DONE;
@@ -301,7 +300,7 @@ int stage_decompose(struct job *job)
     if (s.longest > 0)
         store_write_all(store, "/validation_fvu", s.path);
     phase_enter(PHASE_WRITE);
-    job_publish(job, store, inputs, 3);
+    job_publish(job, store);
     phase_count("images", (double)s.features->rows / job->world->size);
     say(&s, timer_seconds() - begin);
     return job_done(job);

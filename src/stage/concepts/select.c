@@ -36,7 +36,7 @@ static void write_selection(struct job *job, const int64_t *index, const double 
     store_set_text(out, "/", "similarity", config->similarity);
     store_set_text(out, "/", "optimizer", config->optimizer);
     store_set_i64(out, "/", "candidates", c->count);
-    job_publish(job, out, c->inputs, c->input_count);
+    job_publish(job, out);
     phase_enter(before);
 }
 

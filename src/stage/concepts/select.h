@@ -5,14 +5,11 @@
 #include "concept/objective.h"
 #include "stage/stage.h"
 
-enum { SELECT_INPUTS = 6 };
 struct candidates {
     int64_t total, count; /* rows of /cav; those that may be chosen */
     int dim;
-    int64_t *row;                      /* [count] of /cav, increasing */
-    struct ground ground;              /* their vectors, once select_vectors was called */
-    const char *inputs[SELECT_INPUTS]; /* files read, for the record */
-    int input_count;
+    int64_t *row;         /* [count] of /cav, increasing */
+    struct ground ground; /* their vectors, once select_vectors was called */
 };
 
 /* Reads what the filters ask for and applies them. Ends the job when nobody passes. Owned by job->run. Collective. */

@@ -13,15 +13,6 @@
 #include "stage/concepts/select.h"
 #include "stage/features.h"
 
-static void remember(struct candidates *c, const char *name)
-{
-    for (int i = 0; i < c->input_count; i++)
-        if (strcmp(c->inputs[i], name) == 0)
-            return;
-    require(c->input_count < SELECT_INPUTS, EXIT_INTERNAL, "select: more than %d inputs", SELECT_INPUTS);
-    c->inputs[c->input_count++] = name;
-}
-
 /* keep [total]: rows with low <= value <= high stay. NaN fails. */
 static int64_t keep_range(bool *keep, const float *value, const int32_t *at, int64_t total, double low, double high)
 {
@@ -60,13 +51,12 @@ static void filter_neurons(struct job *job, struct candidates *c, bool *keep, co
         keep_range(keep, column(job, sae, "/monosemanticity", neurons), neuron, c->total, k->min_monosemanticity, 1);
     }
     store_close(sae);
-    remember(c, "sae.h5");
 }
 
 /* names.json: a neuron whose name has no rating, or a lower one, is out. Rank 0 reads. */
 static void filter_ratings(struct job *job, struct candidates *c, bool *keep, const int32_t *neuron)
 {
-    const char *path = job_path(job, "names.json"), *why = "";
+    const char *path = job_input(job, "names.json", "name"), *why = "";
     int64_t rated = 0;
     if (job->world->rank == 0) {
         const struct json *root = json_read(job->scratch, path, &why),
@@ -88,7 +78,6 @@ static void filter_ratings(struct job *job, struct candidates *c, bool *keep, co
     agree(job->world, rated > 0, EXIT_BAD_DATA, "%s: no ratings, which select.min_rating asks for\nset it to 0 %s",
           path, why ? why : "");
     world_broadcast(job->world, keep, (size_t)c->total * sizeof *keep, 0);
-    remember(c, "names.json");
 }
 
 static void filter(struct job *job, struct candidates *c, struct store *cav, bool *keep)
@@ -123,7 +112,6 @@ struct candidates *select_candidates(struct job *job)
     store_dims(cav, "/cav", dims);
     c->total = dims[0];
     c->dim = (int)dims[1];
-    remember(c, "cav.h5");
     bool *keep = arena_array(job->run, bool, c->total + 1);
     filter(job, c, cav, keep);
     store_close(cav);
@@ -151,7 +139,7 @@ static void read_matrix(struct job *job, struct candidates *c, float *out)
     const char *path = job->config->select.similarity_file;
     agree(job->world, *path, EXIT_BAD_CONFIG,
           "select.similarity_file: empty, expected a file for similarity: precomputed\nwith /similarity (A,A) f32");
-    struct store *store = store_open(job->world, job->run, path);
+    struct store *store = store_open(job->world, job->run, job_input_file(job, path));
     store_expect(store, "/similarity", STORE_F32, 2, (int64_t[]){ c->total, c->total });
     float *all = arena_take_raw(job->run, (size_t)(c->total * c->total), sizeof *all);
     store_read_all(store, "/similarity", all);
@@ -240,7 +228,6 @@ void select_statistics(struct job *job, struct candidates *c, const double **res
                        const double **moment)
 {
     const struct features *f = features_load(job);
-    remember(c, "embeddings.h5");
     if (response)
         features_need_labels(job, f, "this objective, or choice by class,");
     agree(job->world, f->dim == c->dim, EXIT_BAD_DATA,
@@ -306,6 +293,7 @@ const double *select_numbers(struct job *job, const char *key, const char *path,
 {
     const char *why = "";
     size_t length = 0;
+    job_input_file(job, path);
     char *text = job->world->rank == 0 ? file_read(job->run, path, (size_t)1 << 28, &length, &why) : NULL;
     agree(job->world, text || job->world->rank != 0, EXIT_NO_INPUT, "select.%s: %s: %s", key, path, why);
     text = world_broadcast_text(job->world, job->run, text, 0);

@@ -54,10 +54,14 @@ static void *read_column(struct audit *audit, struct store *store, const char *n
 
 int stage_audit(struct job *job)
 {
-    if (!job_may_write(job, "audit.json"))
+    if (!job_may_write(job, "audit.json") && !job->dry_run)
         return EXIT_DONE;
     phase_start("audit");
     struct store *store = job_open(job, "corpus.h5", "pack");
+    if (job->dry_run) {
+        store_close(store);
+        return EXIT_DONE;
+    }
     struct audit *audit = arena_array(job->run, struct audit, 1);
     audit->job = job;
     audit->corpus = corpus_load(store, job->run);

@@ -32,21 +32,19 @@ static int count_threads(void)
     return threads < PACK_WORKERS ? threads : PACK_WORKERS;
 }
 
-/* Tables below root that the manifest may have been read from: their checksums are recorded, so that `cfn run` packs
- * again when one has changed. */
-static int find_tables(struct job *job, const char *tables[4])
+/* Tables below root that the manifest may have been read from are inputs: `cfn run` packs again when one has changed.
+ */
+static void note_tables(struct job *job)
 {
     const char *const names[] = { job->config->pack.labels, "class2images_train.p", "class2images_val.p",
                                   "class2images_test.p" };
-    int count = 0;
     for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
         const char *path = path_join(job->run, job->config->run.root, names[n]);
         char there = job->world->rank == 0 && *names[n] && file_exists(path);
         world_broadcast(job->world, &there, 1, 0);
         if (there)
-            tables[count++] = path;
+            job_input_file(job, path);
     }
-    return count;
 }
 
 int stage_pack(struct job *job)
@@ -70,9 +68,8 @@ int stage_pack(struct job *job)
     reject(pack);
     choose_store(pack);
     struct store *store = pack_write(pack);
-    const char *tables[4];
-    int count = find_tables(job, tables);
-    job_publish(job, store, tables, count);
+    note_tables(job);
+    job_publish(job, store);
     for (int w = 0; w < pack->workers; w++) {
         arena_destroy(pack->scratch[w]);
         arena_destroy(pack->keep[w]);

@@ -42,7 +42,7 @@ static void read_sweep(struct sae_summary *s, struct store *store, struct arena 
 
 const struct sae_summary *sae_summary_load(struct job *job)
 {
-    if (!home_has(job, job_path(job, "sae.h5")))
+    if (!job_has_input(job, "sae.h5"))
         return NULL;
     struct store *store = job_open(job, "sae.h5", "sae");
     struct sae_summary *s = arena_array(job->run, struct sae_summary, 1);

@@ -182,7 +182,6 @@ static void write_scores(struct sae_stage *s, struct store *store)
 
 void sae_write(struct sae_stage *s)
 {
-    static const char *const inputs[] = { "embeddings.h5" };
     struct job *job = s->job;
     int64_t entries, before = entries_before(s, &entries);
     enum phase phase = phase_enter(PHASE_WRITE);
@@ -200,7 +199,7 @@ void sae_write(struct sae_stage *s)
     store_set_f64(store, "/", "l0_val", s->l0);
     store_set_f64(store, "/", "dead", s->dead);
     store_set_f64(store, "/", "dense", s->dense);
-    job_publish(job, store, inputs, 1);
+    job_publish(job, store);
     checkpoint_clear(job->world, job_path(job, "checkpoints"), "sae");
     phase_enter(phase);
 }

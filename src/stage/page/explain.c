@@ -223,17 +223,18 @@ static void explain_all(struct task *t, struct store *out)
 
 /* ---- the page ---- */
 
+/* On rank 0; NULL on the others. */
 static const struct json *read_json(struct job *job, const char *name, const char *made_by)
 {
-    const char *path = job_path(job, name), *why = "";
-    bool there = home_has(job, path);
-    agree(job->world, there || !made_by, EXIT_NO_INPUT, "%s: no such file\n`cfn %s` makes it", path,
-          made_by ? made_by : "");
-    const struct json *tree = NULL;
-    if (there && job->world->rank == 0)
-        tree = json_read(job->run, path, &why);
-    agree(job->world, tree || !there || job->world->rank != 0, EXIT_BAD_DATA, "%s: %s", path, why);
+    const char *path = job_input(job, name, made_by), *why = "";
+    const struct json *tree = job->world->rank == 0 ? json_read(job->run, path, &why) : NULL;
+    agree(job->world, tree || job->world->rank != 0, EXIT_BAD_DATA, "%s: %s", path, why);
     return tree;
+}
+
+static const struct json *read_optional(struct job *job, const char *name, const char *made_by)
+{
+    return job_has_input(job, name) ? read_json(job, name, made_by) : NULL;
 }
 
 static struct page_concept *describe_concepts(struct task *t, const struct json *names)
@@ -248,17 +249,23 @@ static struct page_concept *describe_concepts(struct task *t, const struct json 
     return list;
 }
 
+/* What the page shows beside the contributions. */
+static void open_page(struct task *t, struct page *page)
+{
+    struct job *job = t->job;
+    page->names = read_json(job, "names.json", "name");
+    page->metrics = read_optional(job, "metrics.json", "classify");
+    page->audit = t->gallery->pixels ? read_optional(job, "audit.json", "audit") : NULL;
+    page->sae = job_open(job, "sae.h5", "sae");
+    page->autoencoder = sae_summary_load(job);
+    bool own = !t->gallery->encoder && job_has_input(job, "backbone.h5");
+    page->backbone = own ? job_open(job, "backbone.h5", "train") : NULL;
+}
+
 /* Everything of the page that is read collectively. */
 static void fill_page(struct task *t, struct page *page)
 {
     struct job *job = t->job;
-    page->names = read_json(job, "names.json", "name");
-    page->metrics = read_json(job, "metrics.json", NULL);
-    page->audit = t->gallery->pixels ? read_json(job, "audit.json", NULL) : NULL;
-    page->autoencoder = sae_summary_load(job);
-    page->sae = job_open(job, "sae.h5", "sae");
-    bool own = !t->gallery->encoder && home_has(job, job_path(job, "backbone.h5"));
-    page->backbone = own ? job_open(job, "backbone.h5", "train") : NULL;
     page->neurons = extent(page->sae, "/top/index", 0);
     page->T = extent(page->sae, "/top/index", 1);
     int64_t dims[2] = { page->neurons, page->T }, tops = dims[0] * dims[1], logits = t->corpus->rows * t->C;
@@ -306,28 +313,28 @@ static void check_neurons(const struct task *t, const struct page *page)
 }
 
 /* Returns the page's path. Collective. */
-static const char *write_page(struct task *t)
+static const char *write_page(struct task *t, struct page *page)
 {
     struct job *job = t->job;
-    struct page page = { .job = job,
-                         .arena = job->run,
-                         .gallery = t->gallery,
-                         .corpus = t->corpus,
-                         .split = t->split,
-                         .classes = t->C,
-                         .concepts = t->M,
-                         .atoms = t->S,
-                         .weight = t->weight,
-                         .effect = t->effect,
-                         .codes = t->codes,
-                         .cbm = t->cbm };
-    fill_page(t, &page);
-    check_neurons(t, &page);
+    page->job = job;
+    page->arena = job->run;
+    page->gallery = t->gallery;
+    page->corpus = t->corpus;
+    page->split = t->split;
+    page->classes = t->C;
+    page->concepts = t->M;
+    page->atoms = t->S;
+    page->weight = t->weight;
+    page->effect = t->effect;
+    page->codes = t->codes;
+    page->cbm = t->cbm;
+    fill_page(t, page);
+    check_neurons(t, page);
     const char *dir = job_path(job, "report"), *path = path_join(job->run, dir, "index.html"), *why = "";
     bool ok = true;
     if (job->world->rank == 0) {
         size_t length = 0;
-        char *html = page_make(&page, &length);
+        char *html = page_make(page, &length);
         ok = path_make_dirs(job->run, dir, &why) && file_write(job->run, path, html, length, &why);
         phase_count("page_bytes", (double)length);
     }
@@ -357,14 +364,14 @@ static struct store *create(struct task *t)
 
 int stage_explain(struct job *job)
 {
-    static const char *const inputs[] = { "corpus.h5",    "sae.h5",   "names.json", "cav.h5",
-                                          "selection.h5", "codes.h5", "cbm.h5" };
     if (!job->dry_run && !job_may_write(job, "explanations.h5"))
         return EXIT_DONE;
     phase_start("explain");
     phase_enter(PHASE_READ);
     struct task task = { .job = job };
+    struct page page = { .job = job };
     open_inputs(&task);
+    open_page(&task, &page);
     if (job->dry_run) {
         log_info("explain: %lld images, %d classes, %d of %d concepts each; would write %s and report/index.html",
                  (long long)task.corpus->rows, task.C, task.T, task.M, job_path(job, "explanations.h5"));
@@ -374,10 +381,10 @@ int stage_explain(struct job *job)
     phase_enter(PHASE_COMPUTE);
     explain_all(&task, out);
     phase_enter(PHASE_WRITE);
-    const char *page = write_page(&task);
-    job_publish(job, out, inputs, sizeof inputs / sizeof *inputs);
+    const char *path = write_page(&task, &page);
+    job_publish(job, out);
     phase_count("images", (double)task.corpus->rows / job->world->size);
     log_info("explain: %lld images explained by up to %d concepts per class", (long long)task.corpus->rows, task.T);
-    log_info("explain: page %s", page);
+    log_info("explain: page %s", path);
     return job_done(job);
 }

@@ -25,13 +25,15 @@ static const int64_t *read_pictures(struct job *job, struct store *embeddings, i
 struct gallery *gallery_open(struct job *job)
 {
     struct gallery *g = arena_array(job->run, struct gallery, 1);
-    if (!home_imported(job, job_path(job, "embeddings.h5"), &g->encoder)) {
+    g->described = job_has_input(job, "embeddings.h5") ? job_open(job, "embeddings.h5", "import") : NULL;
+    if (!g->described || !home_is_import(job, g->described, &g->encoder)) {
+        if (g->described)
+            store_close(g->described);
         g->pixels = job_open(job, "corpus.h5", "pack");
         g->corpus = corpus_load(g->pixels, job->run);
         g->described = g->pixels;
         return g;
     }
-    g->described = job_open(job, "embeddings.h5", "import");
     g->corpus = corpus_load_any(g->described, job->run);
     if (store_has(g->described, "/corpus_row")) {
         g->pixels = job_open(job, "corpus.h5", "pack");
