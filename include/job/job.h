@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/phase.h"
 #include "base/text.h"
 #include "config/config.h"
 #include "dist/progress.h"
@@ -71,6 +72,8 @@ struct store *job_create(struct job *job, const char *name, const struct layout 
                          const struct extent *sizes, size_t extents);
 /* Provenance (/run) with the checksum of each input that was opened, then publish. Collective. */
 void job_publish(struct job *job, struct store *store);
+/* Starts the clock of the stage. Local. */
+void job_start(const struct job *job);
 /* Ends a stage: phase table, perf.json, gathered warnings. Returns EXIT_DONE. */
 int job_done(struct job *job);
 

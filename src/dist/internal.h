@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
+#include "base/phase.h"
 #include "dist/handle.h"
-#include "dist/progress.h"
 #include "dist/world.h"
 
 /* Ends the job with MPI's own words when `status` is an error of `call`. */

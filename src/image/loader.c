@@ -8,7 +8,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
-#include "dist/progress.h"
+#include "base/phase.h"
 #include "image/augment.h"
 #include "image/codec.h"
 #include "image/decode.h"

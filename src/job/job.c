@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/usage.h"
 #include "job/home.h"
+#include "job/perf.h"
 #include "job/record.h"
 
 uint64_t job_seed(const struct job *job)
@@ -132,6 +133,11 @@ static void record_plain_output(struct job *job)
     record_write(job, output);
 }
 
+void job_start(const struct job *job)
+{
+    perf_start(job->command->name);
+}
+
 int job_done(struct job *job)
 {
     if (!job->dry_run)
@@ -139,6 +145,6 @@ int job_done(struct job *job)
     world_warnings(job->world);
     if (job->dry_run)
         return EXIT_DONE;
-    phase_report(job->world, job->scratch, job_path(job, "perf.json"));
+    perf_report(job->world, job->scratch, job_path(job, "perf.json"));
     return EXIT_DONE;
 }

@@ -10,8 +10,8 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/phase.h"
 #include "base/text.h"
-#include "dist/progress.h"
 #include "dist/world.h"
 #include "store/checkpoint_file.h"
 

@@ -8,7 +8,7 @@
 #include <xxhash.h>
 
 #include "base/arena.h"
-#include "dist/progress.h"
+#include "base/phase.h"
 #include "dist/shard.h"
 #include "dist/world.h"
 #include "store/internal.h"

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/phase.h"
 #include "base/text.h"
-#include "dist/progress.h"
 #include "dist/world.h"
 #include "store/matrix_parts.h"
 

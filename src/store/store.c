@@ -14,9 +14,9 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/phase.h"
 #include "base/text.h"
 #include "dist/handle.h"
-#include "dist/progress.h"
 #include "dist/world.h"
 #include "store/internal.h"
 

@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/phase.h"
 #include "concept/head/head_scale.h"
 #include "concept/head_loss.h"
 #include "concept/head_newton.h"
-#include "dist/progress.h"
 #include "dist/tree.h"
 #include "dist/world.h"
 #include "math/blas.h"

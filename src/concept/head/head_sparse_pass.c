@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/phase.h"
 #include "concept/head_loss.h"
-#include "dist/progress.h"
 #include "dist/tree.h"
 #include "math/blas.h"
 #include "math/vec.h"

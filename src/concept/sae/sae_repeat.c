@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/phase.h"
 #include "concept/sae/sae_state.h"
 #include "concept/sae_score.h"
-#include "dist/progress.h"
 #include "dist/world.h"
 #include "math/assign.h"
 #include "math/blas.h"

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/phase.h"
 #include "base/rng.h"
 #include "concept/sae/sae_state.h"
-#include "dist/progress.h"
 #include "dist/world.h"
 #include "math/vec.h"
 

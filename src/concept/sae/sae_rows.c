@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "dist/progress.h"
+#include "base/phase.h"
 #include "dist/world.h"
 
 /* The batch whose rows are there. */

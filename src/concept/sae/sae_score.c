@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/phase.h"
 #include "concept/sae/sae_state.h"
-#include "dist/progress.h"
 #include "dist/world.h"
 #include "math/blas.h"
 #include "math/vec.h"

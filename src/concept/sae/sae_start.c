@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/phase.h"
 #include "base/rng.h"
 #include "concept/sae/sae_state.h"
-#include "dist/progress.h"
 #include "math/vec.h"
 
 enum { ROUNDS = 100, DATA_ROWS = 3, DATA_NOISE = 4 }; /* rows of RNG_SAE_INIT beside those of sae_init */

@@ -6,9 +6,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/phase.h"
 #include "concept/sae/sae_feature.h"
 #include "concept/sae/sae_top.h"
-#include "dist/progress.h"
 #include "dist/world.h"
 #include "math/adam.h"
 #include "math/vec.h"

@@ -6,10 +6,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/phase.h"
 #include "base/rng.h"
 #include "concept/sae/sae_feature.h"
 #include "concept/sae/sae_state.h"
-#include "dist/progress.h"
 #include "dist/world.h"
 
 int64_t sae_total_steps(const struct sae_trainer *t)

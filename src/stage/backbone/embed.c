@@ -107,7 +107,7 @@ int stage_embed(struct job *job)
 {
     if (!job->dry_run && !job_may_write(job, "embeddings.h5"))
         return EXIT_DONE;
-    phase_start("embed");
+    job_start(job);
     struct store *store = job_open(job, "corpus.h5", "pack"), *backbone = job_open(job, "backbone.h5", "train");
     struct corpus *corpus = corpus_load(store, job->run);
     check_backbone(job, backbone, corpus);

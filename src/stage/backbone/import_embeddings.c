@@ -244,7 +244,7 @@ int import_embeddings(struct job *job)
     read_arguments(&t);
     home_paths_of(job, job->run);
     home_set(job, job->command);
-    phase_start("import");
+    job_start(job);
     phase_enter(PHASE_READ);
     t.matrix = matrix_open(job->world, job->run, job_input_file(job, t.file), t.dataset);
     agree(job->world, t.matrix->dim <= DIM_LIMIT, EXIT_BAD_DATA, "%s: %lld values a row, at most %d are expected",

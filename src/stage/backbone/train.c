@@ -362,7 +362,7 @@ int stage_train(struct job *job)
     struct trainer t = { 0 };
     if (!job->dry_run && !job_may_write(job, "backbone.h5"))
         return EXIT_DONE;
-    phase_start("train");
+    job_start(job);
     if (job->config->train.epochs == 0)
         return train_keep(job);
     setup(&t, job);

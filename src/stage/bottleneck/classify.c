@@ -286,7 +286,7 @@ int stage_classify(struct job *job)
           config_choice("classify.input", (int)config->input));
     if (!job->dry_run && !job_may_write(job, "cbm.h5"))
         return EXIT_DONE;
-    phase_start("classify");
+    job_start(job);
     phase_enter(PHASE_READ);
     struct classify t = { .job = job, .rebuild = config->input == INPUT_RECONSTRUCTION };
     struct classify_codes codes = classify_open(&t);

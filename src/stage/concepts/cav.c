@@ -126,7 +126,7 @@ int stage_cav(struct job *job)
 {
     if (!job->dry_run && !job_may_write(job, "cav.h5"))
         return EXIT_DONE;
-    phase_start("cav");
+    job_start(job);
     struct cav_task task = { .job = job, .decoder = job->config->cav.source == VECTORS_DECODER };
     phase_enter(PHASE_READ);
     task.features = features_load(job);

@@ -283,7 +283,7 @@ int stage_decompose(struct job *job)
     struct decompose_stage s = { 0 };
     if (!job->dry_run && !job_may_write(job, "codes.h5"))
         return EXIT_DONE;
-    phase_start("decompose");
+    job_start(job);
     setup(&s, job);
     double begin = timer_seconds();
     phase_enter(PHASE_COMPUTE);

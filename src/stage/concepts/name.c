@@ -233,7 +233,7 @@ int stage_name(struct job *job)
           endpoint ? endpoint : "");
     if (!job->dry_run && !job_may_write(job, "names.json"))
         return EXIT_DONE;
-    phase_start("name");
+    job_start(job);
     struct name_task task = { .job = job };
     phase_enter(PHASE_READ);
     open_inputs(&task);

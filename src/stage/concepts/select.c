@@ -289,7 +289,7 @@ int stage_select(struct job *job)
     agree(job->world, job->argc == 0, EXIT_USAGE, "select --compare: expected two selections after it");
     if (!job->dry_run && !job_may_write(job, "selection.h5"))
         return EXIT_DONE;
-    phase_start("select");
+    job_start(job);
     phase_enter(PHASE_READ);
     struct candidates *candidates = select_candidates(job);
     phase_enter(PHASE_COMPUTE);

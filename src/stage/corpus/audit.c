@@ -56,7 +56,7 @@ int stage_audit(struct job *job)
 {
     if (!job_may_write(job, "audit.json") && !job->dry_run)
         return EXIT_DONE;
-    phase_start("audit");
+    job_start(job);
     struct store *store = job_open(job, "corpus.h5", "pack");
     if (job->dry_run) {
         store_close(store);

@@ -52,7 +52,7 @@ int stage_pack(struct job *job)
     bool write = job_may_write(job, "corpus.h5");
     if (!write && !job->dry_run)
         return EXIT_DONE;
-    phase_start("pack");
+    job_start(job);
     struct pack *pack = arena_array(job->run, struct pack, 1);
     pack->job = job;
     read_manifest(pack);

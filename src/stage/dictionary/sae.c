@@ -331,7 +331,7 @@ int stage_sae(struct job *job)
     struct sae_stage s = { 0 };
     if (!job->dry_run && !job_may_write(job, "sae.h5"))
         return EXIT_DONE;
-    phase_start("sae");
+    job_start(job);
     setup(&s, job);
     choose_way(&s);
     if (job->dry_run)

@@ -366,7 +366,7 @@ int stage_explain(struct job *job)
 {
     if (!job->dry_run && !job_may_write(job, "explanations.h5"))
         return EXIT_DONE;
-    phase_start("explain");
+    job_start(job);
     phase_enter(PHASE_READ);
     struct task task = { .job = job };
     struct page page = { .job = job };

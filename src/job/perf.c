@@ -1,8 +1,10 @@
-/* Where the time of a stage went: a clock that is always in one phase, a table
- * over all ranks at the end, notes a user can act on, and perf.json. */
-#include "dist/progress.h"
+/* Where the time of a stage went: what the clocks of all ranks say as a table, notes a user can act on, and perf.json.
+ */
+#include "job/perf.h"
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,97 +12,36 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/phase.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "base/usage.h"
-#include "dist/internal.h"
-
-enum { COUNTS = 32, NAME_BYTES = 48 };
+#include "dist/progress.h"
+#include "dist/world.h"
 
 static const struct {
     const char *name;
     bool compute; /* counts for imbalance */
 } PHASE[PHASES] = {
-    [PHASE_READ] = { "read", false },
-    [PHASE_DECODE] = { "decode", true },
-    [PHASE_FORWARD] = { "forward", true },
-    [PHASE_BACKWARD] = { "backward", true },
-    [PHASE_OPTIMISER] = { "optimiser", true },
-    [PHASE_COMM] = { "communication, exposed", false },
-    [PHASE_COMM_HIDDEN] = { "communication, hidden", false },
-    [PHASE_WRITE] = { "write", false },
-    [PHASE_CHECKPOINT] = { "checkpoint", false },
-    [PHASE_EVALUATE] = { "evaluation", true },
-    [PHASE_WAIT] = { "waiting for input", false },
-    [PHASE_COMPUTE] = { "compute", true },
+    [PHASE_READ] = { "read", false },          [PHASE_DECODE] = { "decode", true },
+    [PHASE_FORWARD] = { "forward", true },     [PHASE_BACKWARD] = { "backward", true },
+    [PHASE_OPTIMISER] = { "optimiser", true }, [PHASE_COMM] = { "communication, exposed", false },
+    [PHASE_WRITE] = { "write", false },        [PHASE_CHECKPOINT] = { "checkpoint", false },
+    [PHASE_EVALUATE] = { "evaluation", true }, [PHASE_COMPUTE] = { "compute", true },
     [PHASE_OTHER] = { "other", false },
-};
-
-struct count {
-    char name[NAME_BYTES];
-    double amount;
 };
 
 static struct {
     char stage[64];
-    double (*clock)(void);
-    double start, since;
-    double seconds[PHASES];
     int64_t bytes, calls; /* of communication before the stage */
-    struct count counts[COUNTS];
-    int count;
 } state;
 
-static _Thread_local enum phase current = PHASE_OTHER;
-static _Thread_local bool is_clocked; /* other threads have no part in the table */
-
-static double now(void)
-{
-    return state.clock ? state.clock() : timer_seconds();
-}
-
-void phase_set_clock(double (*clock_seconds)(void))
-{
-    state.clock = clock_seconds;
-}
-
-void phase_start(const char *stage)
+void perf_start(const char *stage)
 {
     snprintf(state.stage, sizeof state.stage, "%s", stage);
-    memset(state.seconds, 0, sizeof state.seconds);
-    state.count = 0;
     state.bytes = world_bytes_sent();
     state.calls = world_calls();
-    state.start = state.since = now();
-    current = PHASE_OTHER;
-    is_clocked = true;
-}
-
-enum phase phase_enter(enum phase phase)
-{
-    enum phase before = current;
-    if (!is_clocked || phase == before)
-        return before;
-    double time = now();
-    state.seconds[before] += time - state.since;
-    state.since = time;
-    current = phase;
-    return before;
-}
-
-void phase_count(const char *name, double amount)
-{
-    int i = 0;
-    while (i < state.count && strncmp(state.counts[i].name, name, NAME_BYTES - 1) != 0)
-        i++;
-    if (i == COUNTS)
-        return;
-    if (i == state.count) {
-        state.count++;
-        state.counts[i] = (struct count){ .amount = 0.0 };
-        snprintf(state.counts[i].name, NAME_BYTES, "%s", name);
-    }
-    state.counts[i].amount += amount;
+    phase_start();
 }
 
 /* One quantity over all ranks. */
@@ -113,20 +54,19 @@ enum { ROW_WALL = PHASES, ROW_COMPUTE, ROW_PEAK, ROW_BYTES, ROW_CALLS, ROWS };
 
 struct summary {
     struct spread row[ROWS];
-    struct count counts[COUNTS];
-    int count;
+    struct phase_counts counts;
     int ranks;
 };
 
 /* Min, mean and max over ranks of all rows. Collective. */
-static void gather_rows(const struct world *world, struct summary *sum)
+static void gather_rows(const struct world *world, struct summary *sum, const struct phase_times *times)
 {
     double mine[ROWS], least[ROWS], most[ROWS];
-    memcpy(mine, state.seconds, sizeof state.seconds);
-    mine[ROW_WALL] = state.since - state.start;
+    memcpy(mine, times->seconds, sizeof times->seconds);
+    mine[ROW_WALL] = times->wall;
     mine[ROW_COMPUTE] = 0.0;
     for (int p = 0; p < PHASES; p++)
-        mine[ROW_COMPUTE] += PHASE[p].compute ? state.seconds[p] : 0.0;
+        mine[ROW_COMPUTE] += PHASE[p].compute ? times->seconds[p] : 0.0;
     mine[ROW_PEAK] = usage_peak_bytes();
     mine[ROW_BYTES] = (double)(world_bytes_sent() - state.bytes);
     mine[ROW_CALLS] = (double)(world_calls() - state.calls);
@@ -141,25 +81,19 @@ static void gather_rows(const struct world *world, struct summary *sum)
 }
 
 /* Counts may have other names on other ranks (one without rows counts nothing): added up by name on rank 0. */
-static void gather_counts(const struct world *world, struct summary *sum)
+static void gather_counts(const struct world *world, struct arena *arena, struct summary *sum,
+                          const struct phase_counts *counts)
 {
-    struct text mine = text_new(dist_scratch());
-    for (int i = 0; i < state.count; i++)
-        text_add(&mine, "%s\t%.17g\n", state.counts[i].name, state.counts[i].amount);
-    char *all = world_gather_text(world, dist_scratch(), mine.data), *rest = NULL;
+    struct text mine = text_new(arena);
+    for (int i = 0; i < counts->count; i++)
+        text_add(&mine, "%s\t%.17g\n", counts->list[i].name, counts->list[i].amount);
+    char *all = world_gather_text(world, arena, mine.data), *rest = NULL;
     for (char *line = all ? strtok_r(all, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest)) {
         char *tab = strchr(line, '\t');
         if (!tab)
             continue;
         *tab = '\0';
-        int i = 0;
-        while (i < sum->count && strcmp(sum->counts[i].name, line) != 0)
-            i++;
-        if (i == COUNTS)
-            continue;
-        if (i == sum->count)
-            snprintf(sum->counts[sum->count++].name, NAME_BYTES, "%s", line);
-        sum->counts[i].amount += strtod(tab + 1, NULL);
+        phase_counts_add(&sum->counts, line, strtod(tab + 1, NULL));
     }
 }
 
@@ -171,7 +105,7 @@ static double share(const struct summary *sum, double seconds)
 /* Bytes all ranks sent per second of communication. */
 static double comm_rate(const struct summary *sum)
 {
-    double seconds = sum->row[PHASE_COMM].mean + sum->row[PHASE_COMM_HIDDEN].mean;
+    double seconds = sum->row[PHASE_COMM].mean;
     return seconds > 0.0 ? sum->row[ROW_BYTES].mean * sum->ranks / seconds : 0.0;
 }
 
@@ -182,6 +116,12 @@ static double imbalance(const struct summary *sum)
     return share(sum, compute.mean) > 0.05 ? compute.most / compute.mean - 1.0 : 0.0;
 }
 
+/* Time in which a network waits for its images; 0 in stages without one, where reading is the work. */
+static double input_seconds(const struct summary *sum)
+{
+    return sum->row[PHASE_FORWARD].mean > 0.0 ? sum->row[PHASE_READ].mean + sum->row[PHASE_DECODE].mean : 0.0;
+}
+
 /* What a user can act on; the thresholds are promises of the manual. notes [4]; returns how many. */
 static int make_notes(const struct summary *sum, struct arena *arena, const char **notes)
 {
@@ -189,7 +129,7 @@ static int make_notes(const struct summary *sum, struct arena *arena, const char
     int count = 0;
     if (sum->row[ROW_WALL].mean < SHORT_SECONDS)
         return 0;
-    double comm = share(sum, sum->row[PHASE_COMM].mean), wait = share(sum, sum->row[PHASE_WAIT].mean);
+    double comm = share(sum, sum->row[PHASE_COMM].mean), wait = share(sum, input_seconds(sum));
     double saving = share(sum, sum->row[PHASE_CHECKPOINT].mean), uneven = imbalance(sum);
     if (comm > 0.15)
         notes[count++] = arena_printf(arena,
@@ -231,9 +171,9 @@ static void print_rows(const struct summary *sum)
 static void print_counts(const struct summary *sum, struct arena *arena)
 {
     double wall = sum->row[ROW_WALL].most > 0.0 ? sum->row[ROW_WALL].most : 1.0;
-    for (int i = 0; i < sum->count; i++) {
-        const char *name = sum->counts[i].name;
-        double amount = sum->counts[i].amount;
+    for (int i = 0; i < sum->counts.count; i++) {
+        const char *name = sum->counts.list[i].name;
+        double amount = sum->counts.list[i].amount;
         if (text_ends(name, "_bytes"))
             log_info("  %-22s %s (%s/s)", name, text_bytes(arena, amount), text_bytes(arena, amount / wall));
         else if (text_ends(name, "_flops"))
@@ -269,8 +209,8 @@ static json_t *summary_json(const struct summary *sum, const char *const *notes,
     for (int p = 0; p < PHASES; p++)
         if (sum->row[p].most > 0.0)
             json_object_set_new(phases, PHASE[p].name, spread_json(sum->row[p]));
-    for (int i = 0; i < sum->count; i++)
-        json_object_set_new(counts, sum->counts[i].name, json_real(sum->counts[i].amount));
+    for (int i = 0; i < sum->counts.count; i++)
+        json_object_set_new(counts, sum->counts.list[i].name, json_real(sum->counts.list[i].amount));
     for (int i = 0; i < note_count; i++)
         json_array_append_new(texts, json_string(notes[i]));
     return json_pack("{s:s,s:i,s:o,s:o,s:f,s:f,s:f,s:f,s:o,s:o}", "end_utc", utc, "ranks", sum->ranks, "wall_seconds",
@@ -299,25 +239,21 @@ static void merge_json(json_t *stage, struct arena *arena, const char *path)
     json_decref(all);
 }
 
-void phase_report(struct world *world, struct arena *scratch, const char *perf_path)
+void perf_report(struct world *world, struct arena *scratch, const char *path)
 {
     enum { NOTES = 4 };
     const char *notes[NOTES];
     progress_end();
-    double end = now();
-    state.seconds[current] += end - state.since;
-    state.since = end;
-    struct arena_mark mark = arena_mark(scratch), own_mark = arena_mark(dist_scratch());
+    const struct phase_times *times = phase_stop(); /* the report itself is not part of the stage */
+    struct arena_mark mark = arena_mark(scratch);
     struct summary *sum = arena_array(scratch, struct summary, 1);
-    is_clocked = false; /* the report itself is not part of the stage */
-    gather_rows(world, sum);
-    gather_counts(world, sum);
+    gather_rows(world, sum, times);
+    gather_counts(world, scratch, sum, &times->counts);
     if (world->rank == 0) {
         int count = make_notes(sum, scratch, notes);
         print_table(sum, notes, count, scratch);
-        if (perf_path)
-            merge_json(summary_json(sum, notes, count), scratch, perf_path);
+        if (path)
+            merge_json(summary_json(sum, notes, count), scratch, path);
     }
-    arena_release(dist_scratch(), own_mark);
     arena_release(scratch, mark);
 }
