@@ -13,28 +13,8 @@
 #include "nn/network.h"
 
 struct arena;
+struct op_kind; /* what a node does: a row of src/nn/op */
 
-enum node_kind {
-    NODE_INPUT,
-    NODE_CONV,
-    NODE_NORM,
-    NODE_MAXPOOL,
-    NODE_AVGPOOL,
-    NODE_LINEAR,
-    NODE_CONCAT,
-    NODE_DENSE_NORM,
-    NODE_PATCHES,
-    NODE_TOKENS,
-    NODE_ATTENTION,
-    NODE_PICK,
-    NODE_LAYERNORM,
-    NODE_GELU,
-    NODE_ADD,
-    NODE_SCALED_ADD,
-    NODE_DEPTHWISE,
-    NODE_WINDOWS,
-    NODE_KINDS
-};
 enum { NONE = -1 };
 
 /* Initial values of a linear layer: torchvision's builders set them each in their own way. */
@@ -53,24 +33,24 @@ struct shape {
 };
 
 struct node {
-    enum node_kind kind;
+    const struct op_kind *kind;
     const char *name; /* torchvision's module, "layer1.0.conv1" */
     int input;        /* node, or NONE */
-    int residual;     /* NODE_NORM: node added before the relu, or NONE; NODE_ADD, NODE_SCALED_ADD: node added */
-    bool relu;        /* NODE_NORM */
+    int residual;     /* node added (of a normalisation: before the relu), or NONE */
+    bool relu;
     struct shape in, out;
-    int kernel, stride, pad; /* NODE_LINEAR: kernel > 0 tells that the inputs are a window, of a convolution's weight */
-    int heads;               /* NODE_ATTENTION */
+    int kernel, stride, pad; /* of a linear layer, kernel > 0: the inputs are a window, of a convolution's weight */
+    int heads;               /* of attention */
     char joint;              /* between the node's name and its parameters' */
-    enum initial initial;    /* NODE_LINEAR */
-    double epsilon;          /* NODE_LAYERNORM */
-    double drop;             /* NODE_SCALED_ADD: probability that training leaves the branch of an image out */
+    enum initial initial;    /* of a linear layer */
+    double epsilon;          /* of a layer norm */
+    double drop;             /* probability that training leaves the branch of an image out */
     int weight, bias;        /* parameter numbers, or NONE */
     int mean, variance;      /* running statistics: parameter numbers, or NONE */
     int place;               /* key of the parameter order; creation order unless a builder says otherwise */
-    const int *segments;     /* NODE_CONCAT: nodes whose outputs follow one another in channels */
+    const int *segments;     /* of a concat: nodes whose outputs follow one another in channels */
     int segment_count;
-    bool halve; /* NODE_DENSE_NORM: means over 2x2 pixels are handed on, odd rows and columns dropped */
+    bool halve; /* of a dense norm: means over 2x2 pixels are handed on, odd rows and columns dropped */
     int block;  /* see graph_block */
 };
 

@@ -1,8 +1,8 @@
 /* Inside the engine: a network's nodes made ready to run. Only src/nn includes this.
  *
  * An op is a node prepared for one shape of shard: its primitives, the layout of
- * its output, and where output and gradients lie. What an op does is a row of a
- * table indexed by the kind of its node; a new kind of layer is one more row. */
+ * its output, and where output and gradients lie. What it does is in the row of
+ * its node's kind (op_kind.h). */
 #ifndef NN_ENGINE_H
 #define NN_ENGINE_H
 
@@ -14,38 +14,21 @@
 #include "nn/graph.h"
 #include "nn/network.h"
 #include "nn/onednn.h"
-
-struct op;
-
-struct op_kind {
-    const char *name;
-    void (*create)(struct network *net, struct op *op);   /* primitives and op->layout */
-    void (*forward)(struct network *net, struct op *op);  /* all shards of this rank */
-    void (*backward)(struct network *net, struct op *op); /* op->grad -> op->diff and parameter gradients */
-    void (*infer)(struct network *net, struct op *op);
-    /* A streamed op (below): makes the output of one shard; takes the gradient of one shard. */
-    void (*stream)(struct network *net, struct op *op, int shard);
-    void (*stream_back)(struct network *net, struct op *op, int shard);
-    void (*recompute)(struct network *net, struct op *op); /* forward a second time in a step; NULL: forward itself */
-    bool reads_input;                                      /* backward looks at the input again */
-    bool gradient_in_place;                                /* diff may be the memory of grad[0] */
-    bool is_data; /* the output depends on the images alone: nobody wants its gradient */
-};
-extern const struct op_kind op_kinds[NODE_KINDS];
+#include "nn/op_kind.h"
 
 enum { GRADS_MAX = 4 };
 enum op_pass { PASS_FORWARD, PASS_BACKWARD, PASS_INFER, PASSES };
 
 struct op {
     const struct node *node;
-    const struct op_kind *kind;
-    const struct dn_layout *layout; /* of one shard's output */
-    struct view view;               /* the same for our kernels */
-    enum value_type type;           /* of the output, and of its gradients */
-    int64_t stride;                 /* bytes from one shard to the next */
-    char *out;                      /* [shards of this rank x stride]; placed by the plan */
-    bool streamed;                  /* training: stride 0, see below */
-    bool kept;                      /* training: the output outlives the forward pass */
+    const struct dn_layout *layout;        /* of one shard's output */
+    const struct dn_layout *weight_layout; /* where the primitive wants the weights in a layout of its own; or NULL */
+    struct view view;                      /* the same for our kernels */
+    enum value_type type;                  /* of the output, and of its gradients */
+    int64_t stride;                        /* bytes from one shard to the next */
+    char *out;                             /* [shards of this rank x stride]; placed by the plan */
+    bool streamed;                         /* training: stride 0, see below */
+    bool kept;                             /* training: the output outlives the forward pass */
 
     /* An output that is given up after the forward pass and recomputed, at another place, in the backward pass. */
     bool recompute;
@@ -69,10 +52,10 @@ struct op {
 
     struct norm *norm;
     struct segment *segment;     /* of an output that concats list */
-    struct concat_group *groups; /* NODE_CONCAT: [view.groups] */
-    bool *fresh;                 /* NODE_DENSE_NORM: [segments] its gradient is the first to arrive there */
-    int folded;                  /* inference: the normalisation done by this convolution, or NONE */
-    bool skip;                   /* inference: done by the convolution before */
+    struct concat_group *groups; /* of a concat: [view.groups] */
+    bool *fresh;                 /* of a dense norm: [segments] its gradient is the first to arrive there */
+    struct op *worker;           /* inference: whose primitive does this op's work: its own, or see norms_fold */
+    struct op *folded;           /* inference: the normalisation that this convolution does, or NULL */
     void *ready[2];              /* inference: weights in the primitive's layout, and bias */
 
     double seconds[PASSES]; /* spent here so far */
@@ -174,7 +157,7 @@ static inline const void *op_source(struct network *net, const struct op *op, in
 {
     struct op *input = &net->ops[op->node->input];
     if (input->streamed)
-        input->kind->stream(net, input, shard);
+        input->node->kind->stream(net, input, shard);
     return op_out(input, shard);
 }
 /* While training, weights live in the engine's layout; for inference plain ones are read where they are. */
@@ -188,8 +171,13 @@ static inline const float *plain_parameter(const struct network *net, int parame
 }
 
 /* src/nn/engine/params.c */
-void params_create(struct network *net);    /* slots from the ops' layouts, flat buffers */
-void params_init(struct network *net);      /* initial weights, as torchvision from scratch */
+void params_create(struct network *net); /* slots from the ops' layouts, flat buffers */
+void params_init(struct network *net);   /* initial weights, as torchvision from scratch; collective */
+/* What rows fill their parameters with; a draw is keyed by its parameter and element. Values of deviation `deviation`
+ * that are `cut` or more from 0 are drawn again; HUGE_VAL: none. */
+void init_constant(const struct network *net, int parameter, float value);
+void init_uniform(const struct network *net, int parameter, double bound); /* in +-bound */
+void init_normal(const struct network *net, int parameter, double deviation, double cut);
 void params_to_engine(struct network *net); /* network_changed for training */
 void params_to_plain(struct network *net);
 /* Gradient of one parameter of this rank's shard: where to write it, and folding it once written. */
@@ -221,66 +209,19 @@ void exec_forward(struct network *net, const float *images);
 void exec_backward(struct network *net);
 void exec_infer(struct network *net, const float *images);
 
-/* src/nn/op_*.c: rows of the table. */
-void conv_create(struct network *net, struct op *op);
-void conv_forward(struct network *net, struct op *op);
-void conv_backward(struct network *net, struct op *op);
-void conv_infer(struct network *net, struct op *op);
-void conv_ready(struct network *net, struct op *op); /* inference: weights with the normalisation folded in */
-void norm_create(struct network *net, struct op *op);
-void norm_forward(struct network *net, struct op *op);
-void norm_recompute(struct network *net, struct op *op); /* with the coefficients of norm_forward */
-/* Several of the same shape, each of which may add one before it: of a piece of an image all, then of the next. */
-void norms_recompute(struct network *net, struct op **list, int count);
-void norm_backward(struct network *net, struct op *op);
-void norm_stream(struct network *net, struct op *op, int shard);
-void norm_stream_back(struct network *net, struct op *op, int shard);
-void norm_infer(struct network *net, struct op *op);
-void norm_ready(struct network *net, struct op *op); /* inference: coefficients from running statistics */
+/* The one fusion of two kinds: in inference a normalisation of what only a convolution makes, and only it reads, is
+ * folded into the convolution's weights (conv_ready), and done when its own turn comes (norm_infer). */
+extern const struct op_kind conv_kind;
+void norms_fold(struct network *net);
 /* Gradients of weights and biases of all normalisations, after gradient_sum: they are sums over the global batch. */
 void norm_gradients(struct network *net);
-void maxpool_create(struct network *net, struct op *op);
-void maxpool_forward(struct network *net, struct op *op);
-void maxpool_backward(struct network *net, struct op *op);
-void avgpool_create(struct network *net, struct op *op);
-void avgpool_forward(struct network *net, struct op *op);
-void avgpool_backward(struct network *net, struct op *op);
-void linear_create(struct network *net, struct op *op);
-void linear_forward(struct network *net, struct op *op);
-void linear_backward(struct network *net, struct op *op);
-void linear_infer(struct network *net, struct op *op);
-void linear_ready(struct network *net, struct op *op); /* inference: weights in the primitive's layout */
-/* src/nn/op/op_tokens.c: of vision transformers */
-void patches_create(struct network *net, struct op *op);
-void patches_forward(struct network *net, struct op *op);
-void tokens_create(struct network *net, struct op *op);
-void tokens_run(struct network *net, struct op *op);
-void tokens_run_back(struct network *net, struct op *op);
-void attend_create(struct network *net, struct op *op);
-void attend_forward(struct network *net, struct op *op);
-void attend_backward(struct network *net, struct op *op);
-void pick_create(struct network *net, struct op *op);
-void pick_forward(struct network *net, struct op *op);
-void pick_backward(struct network *net, struct op *op);
-void layernorm_create(struct network *net, struct op *op);
-void layernorm_run(struct network *net, struct op *op);
-void layernorm_run_back(struct network *net, struct op *op);
-void gelu_create(struct network *net, struct op *op);
-void gelu_run(struct network *net, struct op *op);
-void gelu_run_back(struct network *net, struct op *op);
-void depthwise_create(struct network *net, struct op *op);
-void depthwise_run(struct network *net, struct op *op);
-void depthwise_run_back(struct network *net, struct op *op);
-void windows_create(struct network *net, struct op *op);
-void windows_run(struct network *net, struct op *op);
-void windows_run_back(struct network *net, struct op *op);
-void add_create(struct network *net, struct op *op);
-void add_run(struct network *net, struct op *op);
-void add_run_back(struct network *net, struct op *op);
-void input_create(struct network *net, struct op *op);
 
 /* What normalisations share. (src/nn/op/op_norm.c) */
-bool norm_streams(const struct network *net, const struct op *op); /* training, and one convolution alone reads it */
+void norm_declare(struct graph *graph, struct node *node);
+void norm_init(const struct network *net, const struct node *node);
+double norm_flops(const struct graph *graph, const struct node *node, bool train);
+void norm_ready(struct network *net, struct op *op);               /* inference: coefficients from running statistics */
+bool norm_streams(const struct network *net, const struct op *op); /* training, and its one reader can stream */
 struct norm *norm_new(struct network *net, int64_t channels, int64_t pixels);
 /* Group `group` of image `image` (of all shards): where it lies and whose coefficients it takes. */
 struct norm_place {
@@ -300,16 +241,6 @@ void norm_scales(struct network *net, const struct op *op);         /* gamma / d
 void norm_update_running(struct network *net, const struct op *op); /* from `total`; collective */
 void norm_debt(const struct norm *norm, int64_t i, int64_t channels, double *slope, double *shift);
 void norm_shard_gradients(struct network *net, const struct op *op);
-/* Concatenations and the normalisations that read them. (src/nn/op/op_concat.c, op_dense_norm.c) */
-void concat_create(struct network *net, struct op *op);
-void concat_forward(struct network *net, struct op *op);
-void concat_backward(struct network *net, struct op *op);
-void dense_norm_create(struct network *net, struct op *op);
-void dense_norm_forward(struct network *net, struct op *op);
-void dense_norm_backward(struct network *net, struct op *op);
-void dense_norm_infer(struct network *net, struct op *op);
-void dense_norm_stream(struct network *net, struct op *op, int shard);
-void dense_norm_stream_back(struct network *net, struct op *op, int shard);
 
 /* Loss of logits over the global batch; writes their gradient. Collective. (src/nn/op/op_loss.c) */
 double loss_forward(struct network *net, const struct network_batch *batch, int64_t *correct);

@@ -157,20 +157,9 @@ static void clear_times(struct network *net)
         memset(net->ops[i].seconds, 0, sizeof net->ops[i].seconds);
 }
 
-/* The node that the time of node `i` belongs to. */
-static int worker(const struct network *net, int i)
+static const char *kernel_of(const struct op *op, int pass)
 {
-    const struct op *op = &net->ops[i];
-    return op->node->kind == NODE_NORM && op->folded != NONE ? op->folded : i;
-}
-
-static const char *kernel_of(const struct op *op, enum dn_pass pass)
-{
-    return op->conv        ? dn_conv_kernel(op->conv, pass)
-           : op->linear    ? dn_linear_kernel(op->linear, pass)
-           : op->pool      ? dn_pool_kernel(op->pool, pass)
-           : op->attention ? attention_kernel(op->attention, pass)
-                           : NULL;
+    return op->node->kind->kernel ? op->node->kind->kernel(op, pass) : NULL;
 }
 
 static void collect_kernels(struct bench_result *r, const struct network *net, struct arena *arena)
@@ -182,9 +171,9 @@ static void collect_kernels(struct bench_result *r, const struct network *net, s
     r->nodes = arena_array(arena, struct bench_node, r->count);
     for (int i = 0; i < r->count; i++) {
         r->nodes[i].name = arena_strdup(arena, net->graph->nodes[i].name);
-        r->nodes[i].kind = net->ops[i].kind->name;
+        r->nodes[i].kind = net->graph->nodes[i].kind->name;
         for (int pass = 0; pass < DN_PASSES; pass++) {
-            const char *kernel = kernel_of(&net->ops[i], (enum dn_pass)pass);
+            const char *kernel = kernel_of(&net->ops[i], pass);
             r->nodes[i].kernels[pass] = kernel ? arena_strdup(arena, kernel) : NULL;
         }
     }
@@ -196,7 +185,7 @@ static void collect_times(struct bench_result *r, const struct network *net)
     bool train = net->spec.train;
     for (int i = 0; i < r->count; i++) {
         const struct op *op = &net->ops[i];
-        struct bench_node *at = &r->nodes[worker(net, i)];
+        struct bench_node *at = &r->nodes[op->worker - net->ops]; /* whom its time belongs to */
         r->nodes[i].flops = net->spec.batch * node_flops(net->graph, i, train);
         at->forward += op->seconds[train ? PASS_FORWARD : PASS_INFER] / steps;
         at->backward += op->seconds[PASS_BACKWARD] / steps;

@@ -61,7 +61,7 @@ const char *network_slow_node(const struct network *net, struct arena *arena)
     return arena_printf(arena,
                         "%s runs %.0f times slower per operation than other nodes of its kind (%s) and takes %.0f %% "
                         "of the time: `cfn bench-model %s --kernels` names kernels",
-                        net->graph->nodes[found].name, ratio, net->ops[found].kind->name, 100.0 * most / all,
+                        net->graph->nodes[found].name, ratio, net->graph->nodes[found].kind->name, 100.0 * most / all,
                         net->spec.backbone);
 }
 
@@ -80,11 +80,7 @@ static void describe_node(const struct network *net, struct arena *arena, struct
     const struct op *op = &net->ops[number];
     const struct node *n = op->node;
     const char *shape = arena_printf(arena, "%dx%dx%d", n->out.channels, n->out.height, n->out.width);
-    const char *what = op->kind->name;
-    if (n->kind == NODE_CONV)
-        what = arena_printf(arena, "%s %dx%d/%d", what, n->kernel, n->kernel, n->stride);
-    else if (n->kind == NODE_NORM)
-        what = arena_printf(arena, "%s%s%s", what, n->residual == NONE ? "" : " + add", n->relu ? " + relu" : "");
+    const char *what = n->kind->describe ? n->kind->describe(n, arena) : n->kind->name;
     text_add(text, "%-24s %-24s %-14s %12lld %12.1f %12.1f %10.2f\n", n->name, what, shape,
              (long long)node_parameters(net, n), node_flops(net->graph, number, false) / 1e6,
              node_flops(net->graph, number, true) / 1e6, (double)(shape_floats(&n->out) * value_bytes(op->type)) / 1e6);

@@ -43,43 +43,23 @@ static void check_spec(struct world *world, struct arena *arena, const struct ne
           world->size, s->shards, world->size);
 }
 
-/* Inference: a normalisation of what only a convolution makes, and only it reads, is folded into its weights. */
-static void fold_norms(struct network *net)
-{
-    const struct graph *graph = net->graph;
-    int *readers = arena_array(net->arena, int, graph->count);
-    for (int i = 0; i < graph->count; i++) {
-        if (graph->nodes[i].input != NONE)
-            readers[graph->nodes[i].input]++;
-        if (graph->nodes[i].residual != NONE)
-            readers[graph->nodes[i].residual]++;
-    }
-    for (int i = 0; i < graph->count && !net->spec.train; i++) {
-        int input = graph->nodes[i].input;
-        if (graph->nodes[i].kind == NODE_NORM && graph->nodes[input].kind == NODE_CONV && readers[input] == 1) {
-            net->ops[i].folded = input;
-            net->ops[input].folded = i;
-        }
-    }
-}
-
 static void create_ops(struct network *net)
 {
     struct graph *graph = net->graph;
     net->ops = arena_array(net->arena, struct op, graph->count);
     for (int i = 0; i < graph->count; i++) {
         net->ops[i].node = &graph->nodes[i];
-        net->ops[i].kind = &op_kinds[graph->nodes[i].kind];
-        net->ops[i].folded = NONE;
+        net->ops[i].worker = &net->ops[i];
     }
-    fold_norms(net);
+    if (!net->spec.train)
+        norms_fold(net);
     for (int i = 0; i < graph->count; i++) {
         struct op *op = &net->ops[i];
-        op->kind->create(net, op);
+        op->node->kind->create(net, op);
         op->view = dn_view(op->layout);
         op->type = dn_type(op->layout);
         int64_t bytes = dn_values(op->layout) * value_bytes(op->type);
-        op->stride = op->node->kind == NODE_INPUT ? bytes : (bytes + ALIGN - 1) / ALIGN * ALIGN;
+        op->stride = op->node->kind->is_borrowed ? bytes : (bytes + ALIGN - 1) / ALIGN * ALIGN;
         if (op->streamed) {
             net->stream_bytes = op->stride > net->stream_bytes ? op->stride : net->stream_bytes;
             op->stride = 0;
@@ -208,12 +188,8 @@ void network_changed(struct network *net)
     }
     for (int i = 0; i < net->graph->count; i++) {
         struct op *op = &net->ops[i];
-        if (op->node->kind == NODE_CONV)
-            conv_ready(net, op);
-        else if (op->node->kind == NODE_LINEAR)
-            linear_ready(net, op);
-        else if (op->norm && op->folded == NONE)
-            norm_ready(net, op);
+        if (op->node->kind->ready)
+            op->node->kind->ready(net, op);
     }
 }
 

@@ -41,7 +41,7 @@ static void node_slots(struct network *net, const struct op *op)
     const struct node *node = op->node;
     if (node->weight == NONE)
         return;
-    slot_create(net, node->weight, op->conv ? dn_conv_weights(op->conv) : NULL);
+    slot_create(net, node->weight, op->weight_layout);
     int64_t width = net->slots[node->weight].floats;
     if (node->bias != NONE) {
         slot_create(net, node->bias, NULL);
@@ -77,13 +77,6 @@ void params_create(struct network *net)
         return;
     }
     net->stack = arena_array(net->arena, float, net->stack_stride); /* weights being folded */
-    for (int i = 0; i < graph->count; i++) {
-        struct op *op = &net->ops[i];
-        if (!op->conv)
-            continue;
-        op->ready[0] = arena_take(net->arena, (size_t)dn_conv_ready_bytes(op->conv), 1);
-        op->ready[1] = arena_array(net->arena, float, op->node->out.channels);
-    }
 }
 
 static void copy_in(struct network *net, float *engine, const float *plain)
@@ -158,27 +151,15 @@ static void exchange_weights(const struct network *net)
     world_allgather_rows(net->world, net->weights, net->weights + own.first, own.count, sizeof(float));
 }
 
-static void fill(float *out, int64_t count, float value)
+void init_constant(const struct network *net, int number, float value)
 {
-    for (int64_t i = 0; i < count; i++)
+    const struct parameter *p = &net->graph->parameters[number];
+    float *out = (p->is_buffer ? net->buffers : net->weights) + p->offset;
+    for (int64_t i = 0; i < p->count; i++)
         out[i] = value;
 }
 
-/* Convolutions: normal, deviation sqrt(2 / (outputs * window)) (He et al., 2015, fan-out), or by inputs. */
-static void init_conv(const struct network *net, int number)
-{
-    const struct parameter *p = &net->graph->parameters[number];
-    struct rng rng = { net->spec.seed, RNG_INIT, 0 };
-    int64_t fan = net->graph->by_inputs ? p->dims[1] : p->dims[0];
-    double deviation = sqrt(2.0 / (double)(fan * p->dims[2] * p->dims[3]));
-    struct span own = own_elements(net, p);
-    float *out = net->weights + p->offset;
-#pragma omp parallel for schedule(static)
-    for (int64_t i = own.first; i < own.first + own.count; i++)
-        out[i] = (float)(deviation * rng_normal(&rng, (uint64_t)number, (uint64_t)i));
-}
-
-static void init_uniform(const struct network *net, int number, double bound)
+void init_uniform(const struct network *net, int number, double bound)
 {
     const struct parameter *p = &net->graph->parameters[number];
     struct rng rng = { net->spec.seed, RNG_INIT, 0 };
@@ -188,8 +169,8 @@ static void init_uniform(const struct network *net, int number, double bound)
         net->weights[p->offset + i] = (float)rng_range(&rng, (uint64_t)number, (uint64_t)i, -bound, bound);
 }
 
-/* Values further out than `cut` are drawn again: the next draws of the element are of other rows. */
-static void init_normal(const struct network *net, int number, double deviation, double cut)
+/* What is drawn again is the same element of other rows. */
+void init_normal(const struct network *net, int number, double deviation, double cut)
 {
     enum { ROWS = 1 << 20 }; /* above the number of parameters */
     const struct parameter *p = &net->graph->parameters[number];
@@ -204,54 +185,12 @@ static void init_normal(const struct network *net, int number, double deviation,
     }
 }
 
-static void init_linear(const struct network *net, const struct node *node)
-{
-    const struct parameter *list = net->graph->parameters;
-    double inputs = node->in.channels, outputs = node->out.channels, usual = 1.0 / sqrt(inputs);
-    if (node->initial == INITIAL_XAVIER || node->initial == INITIAL_BALANCED)
-        init_uniform(net, node->weight, sqrt(6.0 / (inputs + outputs)));
-    else if (node->initial == INITIAL_NORMAL)
-        init_normal(net, node->weight, usual, 2.0);
-    else if (node->initial == INITIAL_SMALL)
-        init_normal(net, node->weight, 0.02, 2.0);
-    else if (node->initial == INITIAL_ZERO)
-        fill(net->weights + list[node->weight].offset, list[node->weight].count, 0.0f);
-    else
-        init_uniform(net, node->weight, usual);
-    if (node->initial == INITIAL_USUAL && !net->graph->by_inputs)
-        init_uniform(net, node->bias, usual);
-    else if (node->initial == INITIAL_XAVIER)
-        init_normal(net, node->bias, 1e-6, HUGE_VAL);
-    else
-        fill(net->weights + list[node->bias].offset, list[node->bias].count, 0.0f);
-}
-
 void params_init(struct network *net)
 {
-    const struct parameter *list = net->graph->parameters;
     for (int i = 0; i < net->graph->count; i++) {
         const struct node *node = &net->graph->nodes[i];
-        if (node->kind == NODE_CONV) {
-            init_conv(net, node->weight);
-        } else if (node->kind == NODE_LINEAR) {
-            init_linear(net, node);
-        } else if (node->kind == NODE_DEPTHWISE) {
-            init_normal(net, node->weight, 0.02, 2.0);
-            fill(net->weights + list[node->bias].offset, list[node->bias].count, 0.0f);
-        } else if (node->kind == NODE_TOKENS) {
-            init_normal(net, node->weight, 0.02, HUGE_VAL);
-            fill(net->weights + list[node->bias].offset, list[node->bias].count, 0.0f);
-        } else if (node->kind == NODE_LAYERNORM) {
-            fill(net->weights + list[node->weight].offset, list[node->weight].count, 1.0f);
-            fill(net->weights + list[node->bias].offset, list[node->bias].count, 0.0f);
-        } else if (node->kind == NODE_SCALED_ADD) {
-            fill(net->weights + list[node->weight].offset, list[node->weight].count, 1e-6f);
-        } else if (node->kind == NODE_NORM || node->kind == NODE_DENSE_NORM) {
-            fill(net->weights + list[node->weight].offset, list[node->weight].count, 1.0f);
-            fill(net->weights + list[node->bias].offset, list[node->bias].count, 0.0f);
-            fill(net->buffers + list[node->mean].offset, list[node->mean].count, 0.0f);
-            fill(net->buffers + list[node->variance].offset, list[node->variance].count, 1.0f);
-        }
+        if (node->kind->init)
+            node->kind->init(net, node);
     }
     exchange_weights(net);
 }

@@ -52,12 +52,11 @@ static void use(struct plan *plan, int storage, int time)
         plan->storage[storage].last = time;
 }
 
-/* The output of `node` is read: what a concat lists. */
+/* The output of `node` is read, or what it lists. */
 static void use_output(const struct network *net, struct plan *plan, int node, int time)
 {
     const struct node *n = net->ops[node].node;
-    if (n->kind != NODE_CONCAT)
-        use(plan, plan->out[node], time);
+    use(plan, plan->out[node], time);
     for (int k = 0; k < n->segment_count; k++)
         use(plan, plan->out[n->segments[k]], time);
 }
@@ -120,8 +119,8 @@ static void hand_out(struct network *net, struct plan *plan)
         struct op *op = &net->ops[i];
         op->out = op->lives[0] = place_of(net, plan, plan->out[i]);
         op->lives[1] = place_of(net, plan, plan->recompute[i]);
-        op->kept =
-            i == 0 || (plan->out[i] != NONE && !op->streamed && plan->storage[plan->out[i]].last >= net->graph->count);
+        op->kept = op->node->kind->is_borrowed ||
+                   (plan->out[i] != NONE && !op->streamed && plan->storage[plan->out[i]].last >= net->graph->count);
         op->indices = place_of(net, plan, plan->indices[i]);
         op->diff = place_of(net, plan, plan->diff[i]);
         for (int k = 0; k < op->grads; k++)
@@ -131,11 +130,11 @@ static void hand_out(struct network *net, struct plan *plan)
         net->weights = (float *)(void *)net->values;
 }
 
-/* Adds what lies in memory for `value`: the parts of a concat; for a streamed output also what it is made from. */
+/* Adds what lies in memory for `value`: what a view lists; for a streamed output also what it is made from. */
 static int add_reads(const struct network *net, struct read list[READS_MAX], int count, struct read read)
 {
     const struct op *op = &net->ops[read.value];
-    if (op->node->kind != NODE_CONCAT) {
+    if (!op->node->kind->is_view) {
         require(count < READS_MAX, EXIT_INTERNAL, "%s: more than %d values are read", op->node->name, READS_MAX);
         list[count++] = read;
     }
@@ -151,14 +150,14 @@ int op_reads(const struct network *net, int i, struct read list[READS_MAX])
     const struct op *op = &net->ops[i];
     const struct node *node = op->node;
     int count = 0;
-    if (node->kind == NODE_CONCAT) /* statistics, and what normalisations owe */
+    if (node->kind->is_view)
         return add_reads(net, list, 0, (struct read){ i, true, true });
     if (node->input != NONE)
-        count = add_reads(net, list, count, (struct read){ node->input, true, op->kind->reads_input });
+        count = add_reads(net, list, count, (struct read){ node->input, true, node->kind->reads_input });
     if (node->residual != NONE)
         count = add_reads(net, list, count, (struct read){ node->residual, true, false });
     /* Where the relu after an addition was open is read off the output. */
-    if (node->kind == NODE_NORM && node->residual != NONE && node->relu)
+    if (node->residual != NONE && node->relu)
         count = add_reads(net, list, count, (struct read){ i, false, true });
     return count;
 }
@@ -181,7 +180,7 @@ static bool adds_in_place(const struct network *net, int i)
     int readers = 0;
     for (int k = 0; k < graph->count; k++)
         readers += (graph->nodes[k].input == node->residual) + (graph->nodes[k].residual == node->residual);
-    return node->kind == NODE_NORM && node->residual != NONE && readers == 1 && net->ops[node->residual].recompute &&
+    return node->kind->adds_in_place && node->residual != NONE && readers == 1 && net->ops[node->residual].recompute &&
            net->ops[node->residual].recompute_before == net->ops[i].recompute_before;
 }
 
@@ -196,11 +195,11 @@ static void live_outputs(struct network *net, struct plan *plan)
     }
     for (int i = 0; i < n; i++) {
         const struct op *op = &net->ops[i];
-        if (op->node->kind == NODE_INPUT)
+        if (op->node->kind->is_borrowed)
             continue;
         if (op->streamed)
             plan->out[i] = plan->stream;
-        else if (op->node->kind != NODE_CONCAT)
+        else if (!op->node->kind->is_view)
             plan->out[i] = add(plan, output_bytes(net, i), i);
         if (op->recompute)
             plan->recompute[i] = adds_in_place(net, i) ? plan->recompute[op->node->residual]
@@ -229,10 +228,10 @@ static void give(struct network *net, struct plan *plan, int node, int storage)
     plan->grad[node][op->grads++] = storage;
 }
 
-/* A normalisation adds to the gradients of the segments that it reads: one storage each, made for the first. */
-static void give_segments(struct network *net, struct plan *plan, int norm, int time)
+/* Node `reader` adds to the gradients of the segments that it reads: one storage each, made for the first. */
+static void give_segments(struct network *net, struct plan *plan, int reader, int time)
 {
-    const struct op *op = &net->ops[norm];
+    const struct op *op = &net->ops[reader];
     const struct node *concat = net->ops[op->node->input].node;
     for (int k = 0; k < concat->segment_count; k++) {
         int part = concat->segments[k];
@@ -248,7 +247,7 @@ static void give_segments(struct network *net, struct plan *plan, int norm, int 
 static void give_through(struct network *net, struct plan *plan, int streamed, int time)
 {
     int input = net->ops[streamed].node->input;
-    if (net->ops[streamed].node->kind == NODE_DENSE_NORM)
+    if (net->ops[streamed].node->kind->adds_to_segments)
         give_segments(net, plan, streamed, time);
     else
         give(net, plan, input, add(plan, output_bytes(net, input), time));
@@ -260,9 +259,9 @@ static void give_through(struct network *net, struct plan *plan, int streamed, i
 static bool works_in_place(const struct network *net, int i)
 {
     const struct node *node = net->ops[i].node;
-    if (!net->ops[i].kind->gradient_in_place || node->residual == NONE)
-        return net->ops[i].kind->gradient_in_place;
-    return node->kind == NODE_ADD && net->graph->nodes[node->input].kind == NODE_LINEAR;
+    if (!node->kind->gradient_in_place || node->residual == NONE)
+        return node->kind->gradient_in_place;
+    return node->kind->passes_gradient && net->graph->nodes[node->input].kind->keeps_gradient;
 }
 
 /* Each reader of a value hands back a gradient. An op in place works on its own and passes the same memory on: to what
@@ -276,20 +275,20 @@ static void live_gradients(struct network *net, struct plan *plan)
         int time = 2 * n - i;
         for (int k = 0; k < net->ops[i].grads; k++)
             use(plan, plan->grad[i][k], time);
-        if (net->ops[i].grads == 0 || net->ops[i].kind->is_data || node->kind == NODE_CONCAT)
+        if (net->ops[i].grads == 0 || node->kind->is_data || node->kind->is_view)
             continue;
-        if (node->kind == NODE_DENSE_NORM) {
+        if (node->kind->adds_to_segments) {
             if (!net->ops[i].streamed)
                 give_segments(net, plan, i, time);
             continue;
         }
-        if (node->kind == NODE_NORM && net->ops[i].streamed) {
+        if (net->ops[i].streamed) {
             plan->diff[i] = plan->grad[node->input][0]; /* since its convolution ran */
             use(plan, plan->diff[i], time);
             continue;
         }
         bool in_place = works_in_place(net, i);
-        bool wanted = !net->ops[node->input].kind->is_data;
+        bool wanted = !net->ops[node->input].node->kind->is_data;
         if (wanted && in_place)
             plan->diff[i] = plan->grad[i][0];
         else if (wanted && net->ops[node->input].streamed)
@@ -317,8 +316,7 @@ void plan_training(struct network *net)
 /* The node whose output `i` really reads: a folded convolution reads for its normalisation. */
 static int reads(const struct network *net, int i)
 {
-    const struct op *op = &net->ops[i];
-    return op->node->kind == NODE_NORM && op->folded != NONE ? net->ops[op->folded].node->input : op->node->input;
+    return net->ops[i].worker->node->input;
 }
 
 static void read_by(const struct network *net, int *last, int node, int reader)
@@ -329,11 +327,10 @@ static void read_by(const struct network *net, int *last, int node, int reader)
         last[n->segments[k]] = reader;
 }
 
-/* A folded convolution writes for its normalisation, a concat lists what others wrote. */
+/* A folded convolution writes for its normalisation, a view lists what others wrote. */
 static bool nothing_of_its_own(const struct network *net, int i)
 {
-    const struct op *op = &net->ops[i];
-    return op->node->kind == NODE_CONCAT || (op->node->kind == NODE_CONV && op->folded != NONE);
+    return net->ops[i].node->kind->is_view || net->ops[i].folded;
 }
 
 void plan_inference(struct network *net)
@@ -353,7 +350,7 @@ void plan_inference(struct network *net)
         if (nothing_of_its_own(net, i))
             continue;
         int around = op->node->residual;
-        bool in_place = around != NONE && op->folded != NONE && last[around] == i && reads(net, i) != around &&
+        bool in_place = around != NONE && op->worker != op && last[around] == i && reads(net, i) != around &&
                         plan.out[around] != NONE && around != net->graph->features;
         plan.out[i] = in_place ? plan.out[around] : add(&plan, output_bytes(net, i), i);
         use(&plan, plan.out[i], last[i]);

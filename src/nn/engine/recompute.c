@@ -4,6 +4,7 @@
  * pass over memory, and the widest and cheapest of these outputs. With checkpointed
  * activations (Chen et al., Training deep nets with sublinear memory cost, 2016):
  * all that only the own block of nodes reads. */
+#include <assert.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -28,8 +29,8 @@ static void find_inner(const struct network *net, bool *inner)
     int last = last_block(net);
     for (int i = 0; i < net->graph->count; i++) {
         const struct op *op = &net->ops[i];
-        inner[i] = op->node->block > 0 && op->node->block < last && !op->kind->is_data && !op->streamed &&
-                   op->node->kind != NODE_CONCAT;
+        inner[i] = op->node->block > 0 && op->node->block < last && !op->node->kind->is_data && !op->streamed &&
+                   !op->node->kind->is_view;
         int count = op_reads(net, i, reads);
         for (int r = 0; r < count; r++)
             if (net->ops[reads[r].value].node->block != op->node->block)
@@ -51,12 +52,22 @@ static void blocks_before(const struct network *net, int *before)
 
 enum { SUMS_AT_ONCE = 4, CHEAP = 64, CHEAP_BLOCKS = 2 }; /* CHEAP: multiply-adds a value */
 
-static bool feeds_a_sum(const struct network *net, int conv)
+static bool is_sum(const struct network *net, int i)
 {
-    for (int i = conv + 1; i < net->graph->count; i++)
-        if (net->graph->nodes[i].input == conv)
-            return net->graph->nodes[i].kind == NODE_NORM && !net->ops[i].streamed;
+    return net->graph->nodes[i].kind->recompute_all && !net->ops[i].streamed;
+}
+
+static bool feeds_a_sum(const struct network *net, int node)
+{
+    for (int i = node + 1; i < net->graph->count; i++)
+        if (net->graph->nodes[i].input == node)
+            return is_sum(net, i);
     return false;
+}
+
+static bool is_cheap(const struct network *net, int i)
+{
+    return node_flops(net->graph, i, false) <= 2.0 * CHEAP * (double)shape_floats(&net->graph->nodes[i].out);
 }
 
 /* inner[i]: elementwise, from what is kept; and of the first blocks, whose turn comes last, the 1x1 convolutions from
@@ -64,11 +75,8 @@ static bool feeds_a_sum(const struct network *net, int conv)
 static void find_sums(const struct network *net, bool *inner)
 {
     for (int i = 0; i < net->graph->count; i++) {
-        const struct node *node = net->ops[i].node;
-        inner[i] = node->kind == NODE_NORM && !net->ops[i].streamed;
-        if (node->kind == NODE_CONV && node->block <= CHEAP_BLOCKS &&
-            node->in.channels * node->kernel * node->kernel <= CHEAP)
-            inner[i] = feeds_a_sum(net, i);
+        bool first = net->ops[i].node->block <= CHEAP_BLOCKS;
+        inner[i] = is_sum(net, i) || (first && is_cheap(net, i) && feeds_a_sum(net, i));
     }
 }
 
@@ -151,15 +159,17 @@ void recompute_run(struct network *net, int before)
         if (!op->recompute || op->recompute_before != before)
             continue;
         op->out = op->lives[1];
-        bool alone = net->spec.checkpoint || op->node->kind == NODE_CONV;
-        if (!alone)
+        const struct op_kind *kind = op->node->kind;
+        if (!net->spec.checkpoint && kind->recompute_all) {
             net->turn[count++] = op;
-        else
-            exec_timed(op->kind->recompute ? op->kind->recompute : op->kind->forward, net, op, PASS_BACKWARD);
+            assert(net->turn[0]->node->kind == kind);
+        } else {
+            exec_timed(kind->recompute ? kind->recompute : kind->forward, net, op, PASS_BACKWARD);
+        }
     }
     if (count == 0)
         return;
     double begin = timer_seconds();
-    norms_recompute(net, net->turn, count);
+    net->turn[0]->node->kind->recompute_all(net, net->turn, count);
     net->turn[count - 1]->seconds[PASS_BACKWARD] += timer_seconds() - begin;
 }

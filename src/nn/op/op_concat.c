@@ -29,7 +29,7 @@ static void segment_create(struct network *net, const struct op *concat, struct 
         segment->norm->scale[i] = 1.0f;
 }
 
-void concat_create(struct network *net, struct op *op)
+static void concat_create(struct network *net, struct op *op)
 {
     const struct shape *s = &op->node->out;
     op->type = part_of(net, op, 0)->type;
@@ -69,7 +69,7 @@ static void segment_statistics(struct network *net, struct op *part)
     norm_moments(norm, channels);
 }
 
-void concat_forward(struct network *net, struct op *op)
+static void concat_forward(struct network *net, struct op *op)
 {
     for (int k = 0; k < op->node->segment_count; k++) {
         struct op *part = part_of(net, op, k);
@@ -107,11 +107,36 @@ static void pay(struct network *net, struct op *part)
     }
 }
 
-void concat_backward(struct network *net, struct op *op)
+static void concat_backward(struct network *net, struct op *op)
 {
     for (int k = 0; k < op->node->segment_count; k++) {
         struct op *part = part_of(net, op, k);
         if (part->segment->owner == op)
             pay(net, part);
     }
+}
+
+static const struct op_kind concat_kind = { .name = "concatenation",
+                                            .create = concat_create,
+                                            .forward = concat_forward,
+                                            .backward = concat_backward,
+                                            .is_view = true };
+
+int graph_concat(struct graph *graph, const char *name, const int *parts, int count)
+{
+    int number = graph_append(graph, &concat_kind, name, parts[count - 1]);
+    struct node *node = &graph->nodes[number];
+    int *segments = arena_array(graph->arena, int, count);
+    node->segments = segments;
+    node->segment_count = count;
+    node->out.channels = 0;
+    for (int k = 0; k < count; k++) {
+        const struct shape *part = &graph->nodes[parts[k]].out;
+        require(part->height == node->out.height && part->width == node->out.width, EXIT_INTERNAL,
+                "%s: %s joins %s, whose pixels differ", graph->family, name, graph->nodes[parts[k]].name);
+        segments[k] = parts[k];
+        node->out.channels += part->channels;
+    }
+    node->in = node->out;
+    return number;
 }

@@ -10,7 +10,7 @@
 #include "nn/engine.h"
 #include "nn/kernels_dense.h"
 
-void dense_norm_create(struct network *net, struct op *op)
+static void dense_norm_create(struct network *net, struct op *op)
 {
     const struct op *concat = &net->ops[op->node->input];
     const struct shape *s = &op->node->out;
@@ -91,12 +91,12 @@ static void apply_shard(struct network *net, const struct op *op, int shard)
     }
 }
 
-void dense_norm_stream(struct network *net, struct op *op, int shard)
+static void dense_norm_stream(struct network *net, struct op *op, int shard)
 {
     apply_shard(net, op, shard);
 }
 
-void dense_norm_forward(struct network *net, struct op *op)
+static void dense_norm_forward(struct network *net, struct op *op)
 {
     gather_statistics(net, op);
     norm_scales(net, op);
@@ -105,14 +105,14 @@ void dense_norm_forward(struct network *net, struct op *op)
         apply_shard(net, op, s);
 }
 
-void dense_norm_infer(struct network *net, struct op *op)
+static void dense_norm_infer(struct network *net, struct op *op)
 {
     apply_shard(net, op, 0);
 }
 
 /* ---- backward ---- */
 
-void dense_norm_stream_back(struct network *net, struct op *op, int shard)
+static void dense_norm_stream_back(struct network *net, struct op *op, int shard)
 {
     const struct view *in = &net->ops[op->node->input].view;
     const struct shape *s = &op->node->in;
@@ -152,7 +152,7 @@ static void owe(struct network *net, const struct op *op)
     }
 }
 
-void dense_norm_backward(struct network *net, struct op *op)
+static void dense_norm_backward(struct network *net, struct op *op)
 {
     for (int s = 0; s < net->shards && !op->streamed; s++)
         dense_norm_stream_back(net, op, s);
@@ -160,4 +160,30 @@ void dense_norm_backward(struct network *net, struct op *op)
     owe(net, op);
     if (net->spec.local_batchnorm)
         norm_shard_gradients(net, op);
+}
+
+static const struct op_kind dense_norm_kind = { .name = "dense batch norm",
+                                                .declare = norm_declare,
+                                                .flops = norm_flops,
+                                                .init = norm_init,
+                                                .create = dense_norm_create,
+                                                .forward = dense_norm_forward,
+                                                .backward = dense_norm_backward,
+                                                .infer = dense_norm_infer,
+                                                .ready = norm_ready,
+                                                .stream = dense_norm_stream,
+                                                .stream_back = dense_norm_stream_back,
+                                                .reads_input = true,
+                                                .adds_to_segments = true };
+
+int graph_dense_norm(struct graph *graph, const char *name, int concat, bool halve)
+{
+    int number = graph_append(graph, &dense_norm_kind, name, concat);
+    struct node *node = &graph->nodes[number];
+    node->relu = true;
+    node->halve = halve;
+    require(graph->nodes[concat].kind->is_view, EXIT_INTERNAL, "%s: %s reads no concat", graph->family, name);
+    if (halve)
+        graph_slide(graph, node, 2, 2, 0);
+    return number;
 }

@@ -26,7 +26,7 @@ static float *aligned(struct network *net, int64_t floats)
     return data + (64 - (uintptr_t)data % 64) % 64 / sizeof(float);
 }
 
-void depthwise_create(struct network *net, struct op *op)
+static void depthwise_create(struct network *net, struct op *op)
 {
     struct depthwise_shape shape = shape_of(net, op);
     op->layout = rows_like_input(net, op);
@@ -39,7 +39,7 @@ void depthwise_create(struct network *net, struct op *op)
     }
 }
 
-void depthwise_run(struct network *net, struct op *op)
+static void depthwise_run(struct network *net, struct op *op)
 {
     const struct node *n = op->node;
     struct depthwise_shape shape = shape_of(net, op);
@@ -49,7 +49,7 @@ void depthwise_run(struct network *net, struct op *op)
                           &shape, op->type);
 }
 
-void depthwise_run_back(struct network *net, struct op *op)
+static void depthwise_run_back(struct network *net, struct op *op)
 {
     const struct node *n = op->node;
     struct depthwise_shape shape = shape_of(net, op);
@@ -63,12 +63,49 @@ void depthwise_run_back(struct network *net, struct op *op)
     }
 }
 
-void windows_create(struct network *net, struct op *op)
+static void depthwise_declare(struct graph *graph, struct node *n)
+{
+    n->weight = graph_declare(graph, n, "weight", 4, (int64_t[]){ n->out.channels, 1, n->kernel, n->kernel });
+    n->bias = graph_declare(graph, n, "bias", 1, (int64_t[]){ n->out.channels });
+}
+
+static void depthwise_init(const struct network *net, const struct node *n)
+{
+    init_normal(net, n->weight, 0.02, 2.0);
+    init_constant(net, n->bias, 0.0f);
+}
+
+static double depthwise_flops(const struct graph *graph, const struct node *n, bool train)
+{
+    (void)graph;
+    return 2.0 * (double)shape_floats(&n->out) * n->kernel * n->kernel * (train ? 3.0 : 1.0);
+}
+
+static const struct op_kind depthwise_kind = { .name = "depthwise",
+                                               .declare = depthwise_declare,
+                                               .flops = depthwise_flops,
+                                               .init = depthwise_init,
+                                               .create = depthwise_create,
+                                               .forward = depthwise_run,
+                                               .backward = depthwise_run_back,
+                                               .infer = depthwise_run,
+                                               .reads_input = true };
+
+int graph_depthwise(struct graph *graph, const char *name, int input)
+{
+    int number = graph_append(graph, &depthwise_kind, name, input);
+    graph_slide(graph, &graph->nodes[number], 7, 1, 3);
+    return number;
+}
+
+/* ---- windows ---- */
+
+static void windows_create(struct network *net, struct op *op)
 {
     op->layout = rows_like_input(net, op);
 }
 
-void windows_run(struct network *net, struct op *op)
+static void windows_run(struct network *net, struct op *op)
 {
     const struct node *n = op->node;
     for (int s = 0; s < net->shards; s++)
@@ -76,10 +113,25 @@ void windows_run(struct network *net, struct op *op)
                        n->kernel, op->type);
 }
 
-void windows_run_back(struct network *net, struct op *op)
+static void windows_run_back(struct network *net, struct op *op)
 {
     const struct node *n = op->node;
     for (int s = 0; s < net->shards && op->diff; s++)
         windows_scatter(op_diff(net, op, s), op_grad(op, s), net->shard_rows, n->in.height, n->in.width, n->in.channels,
                         n->kernel, op->type);
+}
+
+static const struct op_kind windows_kind = { .name = "windows",
+                                             .create = windows_create,
+                                             .forward = windows_run,
+                                             .backward = windows_run_back,
+                                             .infer = windows_run };
+
+int graph_windows(struct graph *graph, const char *name, int input, int window)
+{
+    int number = graph_append(graph, &windows_kind, name, input);
+    struct node *node = &graph->nodes[number];
+    graph_slide(graph, node, window, window, 0);
+    node->out.channels = node->in.channels * window * window;
+    return number;
 }

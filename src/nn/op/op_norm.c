@@ -11,7 +11,7 @@
 
 #define MOMENTUM 0.1
 
-void norm_create(struct network *net, struct op *op)
+static void norm_create(struct network *net, struct op *op)
 {
     const struct op *input = &net->ops[op->node->input];
     op->layout = input->layout;
@@ -28,14 +28,14 @@ void norm_create(struct network *net, struct op *op)
 bool norm_streams(const struct network *net, const struct op *op)
 {
     const struct graph *graph = net->graph;
-    int readers = 0, convolutions = 0;
+    int readers = 0, streaming = 0;
     for (int i = 0; i < graph->count; i++) {
         const struct node *node = &graph->nodes[i];
         bool reads = node->input != NONE && &graph->nodes[node->input] == op->node;
         readers += reads + (node->residual != NONE && &graph->nodes[node->residual] == op->node);
-        convolutions += reads && node->kind == NODE_CONV;
+        streaming += reads && node->kind->streams_input;
     }
-    return net->spec.train && readers == 1 && convolutions == 1;
+    return net->spec.train && readers == 1 && streaming == 1;
 }
 
 struct norm *norm_new(struct network *net, int64_t c, int64_t pixels)
@@ -182,7 +182,7 @@ static void apply(struct network *net, struct op *op, struct tasks tasks)
         apply_task(net, op, t);
 }
 
-void norm_forward(struct network *net, struct op *op)
+static void norm_forward(struct network *net, struct op *op)
 {
     const struct op *input = input_of(net, op);
     struct tasks tasks = all_tasks(net, op);
@@ -200,12 +200,14 @@ void norm_forward(struct network *net, struct op *op)
         apply(net, op, all_tasks(net, op));
 }
 
-void norm_recompute(struct network *net, struct op *op)
+/* With the coefficients of norm_forward. */
+static void norm_recompute(struct network *net, struct op *op)
 {
     apply(net, op, all_tasks(net, op));
 }
 
-void norms_recompute(struct network *net, struct op **list, int count)
+/* Of a piece of an image all, then of the next: a sum finds the one before it in the caches. */
+static void norm_recompute_all(struct network *net, struct op **list, int count)
 {
     struct tasks tasks = all_tasks(net, list[0]);
 #pragma omp parallel for schedule(static)
@@ -214,7 +216,7 @@ void norms_recompute(struct network *net, struct op **list, int count)
             apply_task(net, list[k], t);
 }
 
-void norm_stream(struct network *net, struct op *op, int shard)
+static void norm_stream(struct network *net, struct op *op, int shard)
 {
     apply(net, op, tasks_of(net, op, shard));
 }
@@ -261,7 +263,7 @@ static void backward_sums(struct network *net, struct op *op, struct tasks tasks
     }
 }
 
-void norm_stream_back(struct network *net, struct op *op, int shard)
+static void norm_stream_back(struct network *net, struct op *op, int shard)
 {
     backward_sums(net, op, tasks_of(net, op, shard));
 }
@@ -280,7 +282,7 @@ static void backward_apply(struct network *net, struct op *op)
     }
 }
 
-void norm_backward(struct network *net, struct op *op)
+static void norm_backward(struct network *net, struct op *op)
 {
     struct norm *norm = op->norm;
     int64_t channels = op->node->out.channels;
@@ -315,8 +317,12 @@ void norm_gradients(struct network *net)
     }
 }
 
+/* ---- inference ---- */
+
 void norm_ready(struct network *net, struct op *op)
 {
+    if (op->worker != op) /* the convolution's weights hold them */
+        return;
     const struct parameter *list = net->graph->parameters;
     const float *gamma = plain_parameter(net, op->node->weight);
     const float *mean = net->buffers + list[op->node->mean].offset,
@@ -327,15 +333,97 @@ void norm_ready(struct network *net, struct op *op)
     }
 }
 
-void norm_infer(struct network *net, struct op *op)
+static void norm_infer(struct network *net, struct op *op)
 {
-    if (op->folded == NONE) {
+    struct op *conv = op->worker;
+    if (conv == op) {
         apply(net, op, all_tasks(net, op));
         return;
     }
-    struct op *conv = &net->ops[op->folded];
     const char *residual = op->node->residual == NONE ? NULL : net->ops[op->node->residual].out;
     if (residual && residual != op->out) /* the primitive adds to what is there */
         memcpy(op->out, residual, (size_t)(dn_values(op->layout) * value_bytes(op->type)));
     dn_conv_forward(conv->conv, op->out, op_input(net, conv, 0), conv->ready[0], conv->ready[1]);
+}
+
+/* ---- the row ---- */
+
+void norm_declare(struct graph *graph, struct node *n)
+{
+    const int64_t channels = n->out.channels;
+    n->weight = graph_declare(graph, n, "weight", 1, &channels);
+    n->bias = graph_declare(graph, n, "bias", 1, &channels);
+    n->mean = graph_declare_buffer(graph, n, "running_mean", channels);
+    n->variance = graph_declare_buffer(graph, n, "running_var", channels);
+}
+
+void norm_init(const struct network *net, const struct node *n)
+{
+    init_constant(net, n->weight, 1.0f);
+    init_constant(net, n->bias, 0.0f);
+    init_constant(net, n->mean, 0.0f);
+    init_constant(net, n->variance, 1.0f);
+}
+
+double norm_flops(const struct graph *graph, const struct node *n, bool train)
+{
+    (void)graph;
+    return (double)shape_floats(&n->in) * (train ? 14.0 : 2.0);
+}
+
+static const char *norm_describe(const struct node *n, struct arena *arena)
+{
+    return arena_printf(arena, "%s%s%s", n->kind->name, n->residual == NONE ? "" : " + add", n->relu ? " + relu" : "");
+}
+
+static const struct op_kind norm_kind = { .name = "batch norm",
+                                          .declare = norm_declare,
+                                          .flops = norm_flops,
+                                          .describe = norm_describe,
+                                          .init = norm_init,
+                                          .create = norm_create,
+                                          .forward = norm_forward,
+                                          .backward = norm_backward,
+                                          .infer = norm_infer,
+                                          .ready = norm_ready,
+                                          .stream = norm_stream,
+                                          .stream_back = norm_stream_back,
+                                          .recompute = norm_recompute,
+                                          .recompute_all = norm_recompute_all,
+                                          .adds_in_place = true,
+                                          .reads_input = true,
+                                          .gradient_in_place = true,
+                                          .adds_gradients = true };
+
+int graph_norm(struct graph *graph, const char *name, int input, int residual, bool relu)
+{
+    int number = graph_append(graph, &norm_kind, name, input);
+    struct node *node = &graph->nodes[number];
+    node->relu = relu;
+    if (residual != NONE)
+        graph_residual(graph, node, residual);
+    return number;
+}
+
+/* ---- folding into convolutions (engine.h) ---- */
+
+/* Has the output of `node` a single reader? */
+static bool read_once(const struct graph *graph, int node)
+{
+    int readers = 0;
+    for (int i = 0; i < graph->count; i++)
+        readers += (graph->nodes[i].input == node) + (graph->nodes[i].residual == node);
+    return readers == 1;
+}
+
+void norms_fold(struct network *net)
+{
+    const struct graph *graph = net->graph;
+    for (int i = 1; i < graph->count; i++) {
+        struct op *norm = &net->ops[i], *conv = &net->ops[norm->node->input];
+        if (norm->node->kind == &norm_kind && conv->node->kind == &conv_kind && read_once(graph, norm->node->input)) {
+            norm->worker = conv;
+            conv->folded = norm;
+        }
+    }
 }

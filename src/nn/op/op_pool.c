@@ -2,7 +2,9 @@
 #include "nn/engine.h"
 #include "nn/kernels.h"
 
-void maxpool_create(struct network *net, struct op *op)
+/* ---- maximum ---- */
+
+static void maxpool_create(struct network *net, struct op *op)
 {
     const struct node *n = op->node;
     struct conv_shape shape = { net->shard_rows, n->in.channels, n->out.channels, n->in.height, n->in.width,
@@ -12,19 +14,48 @@ void maxpool_create(struct network *net, struct op *op)
     op->index_stride = (dn_pool_index_bytes(op->pool) + 63) / 64 * 64;
 }
 
-void maxpool_forward(struct network *net, struct op *op)
+static void maxpool_forward(struct network *net, struct op *op)
 {
     for (int s = 0; s < net->shards; s++)
         dn_pool_forward(op->pool, op_out(op, s), op->indices + s * op->index_stride, op_input(net, op, s));
 }
 
-void maxpool_backward(struct network *net, struct op *op)
+static void maxpool_backward(struct network *net, struct op *op)
 {
     for (int s = 0; s < net->shards && op->diff; s++)
         dn_pool_backward(op->pool, op_diff(net, op, s), op_grad(op, s), op->indices + s * op->index_stride);
 }
 
-void avgpool_create(struct network *net, struct op *op)
+static const char *maxpool_kernel(const struct op *op, int pass)
+{
+    return dn_pool_kernel(op->pool, (enum dn_pass)pass);
+}
+
+/* A look at every pixel of a window. */
+static double maxpool_flops(const struct graph *graph, const struct node *n, bool train)
+{
+    (void)graph, (void)train;
+    return (double)shape_floats(&n->out) * n->kernel * n->kernel;
+}
+
+static const struct op_kind maxpool_kind = { .name = "max pool",
+                                             .flops = maxpool_flops,
+                                             .create = maxpool_create,
+                                             .forward = maxpool_forward,
+                                             .backward = maxpool_backward,
+                                             .infer = maxpool_forward,
+                                             .kernel = maxpool_kernel };
+
+int graph_maxpool(struct graph *graph, const char *name, int input, int kernel, int stride, int pad)
+{
+    int number = graph_append(graph, &maxpool_kind, name, input);
+    graph_slide(graph, &graph->nodes[number], kernel, stride, pad);
+    return number;
+}
+
+/* ---- mean ---- */
+
+static void avgpool_create(struct network *net, struct op *op)
 {
     /* Representations are in single precision. */
     op->layout = dn_rows(net->dn, VALUE_F32, (int64_t[]){ net->shard_rows, op->node->out.channels, 1, 1 });
@@ -37,7 +68,7 @@ static int64_t image_offset(const struct network *net, const struct op *op, int6
     return image / net->shard_rows * op->stride + values * value_bytes(op->type);
 }
 
-void avgpool_forward(struct network *net, struct op *op)
+static void avgpool_forward(struct network *net, struct op *op)
 {
     const struct op *input = &net->ops[op->node->input];
     const struct view *v = &input->view;
@@ -52,7 +83,7 @@ void avgpool_forward(struct network *net, struct op *op)
     }
 }
 
-void avgpool_backward(struct network *net, struct op *op)
+static void avgpool_backward(struct network *net, struct op *op)
 {
     const struct op *input = &net->ops[op->node->input];
     const struct view *v = &input->view;
@@ -67,4 +98,24 @@ void avgpool_backward(struct network *net, struct op *op)
             mean_pixels_backward(value_at(diff, g * v->pixels * v->lanes, input->type), grad + g * v->lanes, v->pixels,
                                  v->lanes, input->type);
     }
+}
+
+static double avgpool_flops(const struct graph *graph, const struct node *n, bool train)
+{
+    (void)graph, (void)train;
+    return (double)shape_floats(&n->in);
+}
+
+static const struct op_kind avgpool_kind = { .name = "average pool",
+                                             .flops = avgpool_flops,
+                                             .create = avgpool_create,
+                                             .forward = avgpool_forward,
+                                             .backward = avgpool_backward,
+                                             .infer = avgpool_forward };
+
+int graph_avgpool(struct graph *graph, const char *name, int input)
+{
+    int number = graph_append(graph, &avgpool_kind, name, input);
+    graph->nodes[number].out.height = graph->nodes[number].out.width = 1;
+    return number;
 }

@@ -28,7 +28,7 @@ static void follow_input(const struct network *net, struct op *op)
 
 /* ---- layer norm; mean and deviation of each row stay for backward ---- */
 
-void layernorm_create(struct network *net, struct op *op)
+static void layernorm_create(struct network *net, struct op *op)
 {
     follow_input(net, op);
     if (!net->spec.train)
@@ -42,7 +42,7 @@ static float *row_stats(const struct op *op, int shard)
     return op->indices ? (float *)(void *)(op->indices + shard * op->index_stride) : NULL;
 }
 
-void layernorm_run(struct network *net, struct op *op)
+static void layernorm_run(struct network *net, struct op *op)
 {
     const struct node *n = op->node;
     const float *weight = plain_parameter(net, n->weight), *bias = plain_parameter(net, n->bias);
@@ -51,7 +51,7 @@ void layernorm_run(struct network *net, struct op *op)
                           rows_of(net, op), n->out.channels, op->type);
 }
 
-void layernorm_run_back(struct network *net, struct op *op)
+static void layernorm_run_back(struct network *net, struct op *op)
 {
     const struct node *n = op->node;
     for (int s = 0; s < net->shards; s++) {
@@ -64,33 +64,89 @@ void layernorm_run_back(struct network *net, struct op *op)
     }
 }
 
+static void layernorm_declare(struct graph *graph, struct node *n)
+{
+    n->weight = graph_declare(graph, n, "weight", 1, (int64_t[]){ n->out.channels });
+    n->bias = graph_declare(graph, n, "bias", 1, (int64_t[]){ n->out.channels });
+}
+
+static void layernorm_init(const struct network *net, const struct node *n)
+{
+    init_constant(net, n->weight, 1.0f);
+    init_constant(net, n->bias, 0.0f);
+}
+
+/* Of layer norm and GELU, a round number for both. */
+static double rows_flops(const struct graph *graph, const struct node *n, bool train)
+{
+    (void)graph;
+    return (double)shape_floats(&n->out) * (train ? 25.0 : 10.0);
+}
+
+static const struct op_kind layernorm_kind = { .name = "layer norm",
+                                               .declare = layernorm_declare,
+                                               .flops = rows_flops,
+                                               .init = layernorm_init,
+                                               .create = layernorm_create,
+                                               .forward = layernorm_run,
+                                               .backward = layernorm_run_back,
+                                               .infer = layernorm_run,
+                                               .reads_input = true,
+                                               .gradient_in_place = true };
+
+int graph_layernorm(struct graph *graph, const char *name, int input, double epsilon)
+{
+    int number = graph_append(graph, &layernorm_kind, name, input);
+    graph->nodes[number].epsilon = epsilon;
+    return number;
+}
+
 /* ---- GELU ---- */
 
-void gelu_create(struct network *net, struct op *op)
+static void gelu_create(struct network *net, struct op *op)
 {
     follow_input(net, op);
 }
 
-void gelu_run(struct network *net, struct op *op)
+static void gelu_run(struct network *net, struct op *op)
 {
     for (int s = 0; s < net->shards; s++)
         gelu_forward(op_out(op, s), op_input(net, op, s), dn_values(op->layout), op->type);
 }
 
-void gelu_run_back(struct network *net, struct op *op)
+static void gelu_run_back(struct network *net, struct op *op)
 {
     for (int s = 0; s < net->shards && op->diff; s++)
         gelu_backward(op_diff(net, op, s), op_grad(op, s), op_input(net, op, s), dn_values(op->layout), op->type);
 }
 
-/* ---- addition ---- */
+static const struct op_kind gelu_kind = { .name = "gelu",
+                                          .flops = rows_flops,
+                                          .create = gelu_create,
+                                          .forward = gelu_run,
+                                          .backward = gelu_run_back,
+                                          .infer = gelu_run,
+                                          .reads_input = true,
+                                          .gradient_in_place = true };
 
-void add_create(struct network *net, struct op *op)
+int graph_gelu(struct graph *graph, const char *name, int input)
+{
+    return graph_append(graph, &gelu_kind, name, input);
+}
+
+/* ---- addition: plain, or with a weight, the layer scale ---- */
+
+static bool is_scaled(const struct op *op)
+{
+    return op->node->weight != NONE;
+}
+
+static void add_create(struct network *net, struct op *op)
 {
     follow_input(net, op);
     require(dn_same(op->layout, net->ops[op->node->residual].layout), EXIT_INTERNAL, "%s: adds %s, of another layout",
             op->node->name, net->ops[op->node->residual].node->name);
-    if (!net->spec.train || op->node->kind != NODE_SCALED_ADD)
+    if (!net->spec.train || !is_scaled(op))
         return;
     op->keep = arena_array(net->arena, float, net->shard_rows);
     op->partial = arena_array(net->arena, float, ROW_PIECES *(int64_t)op->node->out.channels);
@@ -116,19 +172,19 @@ static const void *residual_of(const struct network *net, const struct op *op, i
     return op_out(&net->ops[op->node->residual], shard);
 }
 
-void add_run(struct network *net, struct op *op)
+static void add_run(struct network *net, struct op *op)
 {
-    const float *scale = op->node->weight == NONE ? NULL : plain_parameter(net, op->node->weight);
+    const float *scale = is_scaled(op) ? plain_parameter(net, op->node->weight) : NULL;
     for (int s = 0; s < net->shards; s++)
         residual_forward(op_out(op, s), op_input(net, op, s), residual_of(net, op, s), scale, draw_depth(net, op, s),
                          net->shard_rows, pixels_of(op), op->node->out.channels, op->type);
 }
 
 /* A plain sum hands its gradient on as it is: the plan gave both readers the same memory, or a copy is made here. */
-void add_run_back(struct network *net, struct op *op)
+static void add_run_back(struct network *net, struct op *op)
 {
     const struct node *n = op->node;
-    bool scaled = n->kind == NODE_SCALED_ADD;
+    bool scaled = is_scaled(op);
     if (!scaled && op->diff == op->grad[0])
         return;
     for (int s = 0; s < net->shards && op->diff; s++) {
@@ -138,4 +194,60 @@ void add_run_back(struct network *net, struct op *op)
         if (scaled)
             gradient_fold(net, n->weight, s);
     }
+}
+
+static double add_flops(const struct graph *graph, const struct node *n, bool train)
+{
+    (void)graph, (void)train;
+    return (double)shape_floats(&n->out);
+}
+
+static const struct op_kind add_kind = { .name = "add",
+                                         .flops = add_flops,
+                                         .create = add_create,
+                                         .forward = add_run,
+                                         .backward = add_run_back,
+                                         .infer = add_run,
+                                         .gradient_in_place = true,
+                                         .passes_gradient = true };
+
+int graph_add(struct graph *graph, const char *name, int residual, int input)
+{
+    int number = graph_append(graph, &add_kind, name, input);
+    graph_residual(graph, &graph->nodes[number], residual);
+    return number;
+}
+
+static void scaled_add_declare(struct graph *graph, struct node *n)
+{
+    n->weight = graph_declare(graph, n, "layer_scale", 3, (int64_t[]){ n->out.channels, 1, 1 });
+}
+
+static void scaled_add_init(const struct network *net, const struct node *n)
+{
+    init_constant(net, n->weight, 1e-6f);
+}
+
+static double scaled_add_flops(const struct graph *graph, const struct node *n, bool train)
+{
+    (void)graph;
+    return (double)shape_floats(&n->out) * (train ? 6.0 : 2.0);
+}
+
+static const struct op_kind scaled_add_kind = { .name = "scale, depth, add",
+                                                .declare = scaled_add_declare,
+                                                .flops = scaled_add_flops,
+                                                .init = scaled_add_init,
+                                                .create = add_create,
+                                                .forward = add_run,
+                                                .backward = add_run_back,
+                                                .infer = add_run,
+                                                .reads_input = true };
+
+int graph_scaled_add(struct graph *graph, const char *name, int residual, int input, double drop)
+{
+    int number = graph_append(graph, &scaled_add_kind, name, input);
+    graph_residual(graph, &graph->nodes[number], residual);
+    graph->nodes[number].drop = drop;
+    return number;
 }
