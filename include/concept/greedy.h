@@ -25,7 +25,14 @@ struct arena;
  *               (Mirzasoleiman et al. 2013)
  *   greedyml    a tree: lazy in `parts` random parts, then on unions of `arity` results, each with its members as
  *               rows (Gopal et al. 2024, arXiv 2403.10332) */
-struct optimiser;
+struct greedy_run;
+struct optimiser {
+    const char *name;
+    void (*select)(struct greedy_run *run); /* on one goal */
+    bool lazy;                              /* rests on gains that never grow; naive runs instead where they can */
+    bool parts;                             /* first in random parts of the candidates, a rank each */
+    bool tree; /* then on unions up a tree, each with its members as rows; without: on one union with all rows */
+};
 const struct optimiser *optimiser_find(const char *name); /* NULL when there is none of this name */
 
 /* What is chosen from: borrowed. */
@@ -45,7 +52,7 @@ struct greedy_spec {
     int parts, arity;       /* parts 0: 8, and for greedyml as many as give a part arity x count members or fewer */
     const double *cost;     /* [n] > 0: gains per cost are compared; NULL: 1 each */
     double budget;          /* of the costs of all picks; 0: none */
-    const int64_t *initial; /* [initial_count] taken before the first pick, not counted; not for greedyml */
+    const int64_t *initial; /* [initial_count] taken before the first pick, not counted; not for a tree */
     int64_t initial_count;
     const bool *barred; /* [n] rows that may not be taken; NULL: none */
 };

@@ -9,8 +9,9 @@
 #include <stdint.h>
 
 #include "concept/similarity.h"
+#include "config/choices.h"
 
-/* A row of a table:
+/* A row of a table, with what selection asks of it:
  *   facility_location  sum_j max_{i in S} s_ij
  *   feature_sqrt, feature_log1p, feature_sigmoid  sum_d phi(sum_{i in S} x_id)
  *   max_coverage       sum_d min(sum_{i in S} x_id, parameter)
@@ -19,18 +20,42 @@
  *   sum_redundancy     -s_ii - 2 sum_{p in S} s_ip gained by i: the least redundant first
  *   modular            score_i gained by i (mutual information)
  *   reconstruction     r'Sr / r'r gained by i, r = what the picks leave of vector i */
-struct objective;
-const struct objective *objective_find(const char *name);      /* NULL when there is none of this name */
-double objective_parameter(const struct objective *objective); /* its default */
+struct objective {
+    const char *name;
+    const char *word;     /* of select.objective; NULL: its name */
+    bool by_concave;      /* one of the rows of its word, of which select.concave chooses */
+    enum concave concave; /* then: its function */
+
+    /* What it is formed from: similarities of any kind, between vectors, or entries of the vectors; or none of them. */
+    enum objective_rows { ROWS_NONE, ROWS_ANY, ROWS_SQUARE, ROWS_ENTRIES } rows;
+    bool needs_scores, needs_moment; /* term_spec.score, term_spec.moment */
+    bool needs_positive;             /* similarities must not be negative */
+    bool takes_parameter;            /* select.parameter, where that is not 0 */
+    double parameter;                /* its default */
+    bool falls, exact;               /* as in struct goal */
+
+    /* Leaf by leaf of the rows; state starts at 0, with `own` at s_jj of each row. Extra starts at 0, at the total of
+     * row j over all candidates, or at `parameter` times that. */
+    enum objective_extra { EXTRA_ZERO, EXTRA_TOTAL, EXTRA_SHARE } extra;
+    /* Part of one leaf of a candidate's gain: sim, state and extra [rows]. NULL: the owner of the row knows it. */
+    double (*gain)(const float *sim, const double *state, const double *extra, int64_t rows, double parameter);
+    double (*own)(double state, double extra, double parameter); /* from state and extra of the candidate's own row */
+    void (*take)(double *state, double *extra, const float *sim, int64_t rows, double parameter);
+};
+const struct objective *objective_find(const char *name); /* NULL when there is none of this name */
+/* Of a word of select.objective; NULL when there is none. */
+const struct objective *objective_of(const char *word, enum concave concave);
+enum { OBJECTIVE_WORDS = 12 };
+int objective_words(const char *words[OBJECTIVE_WORDS]); /* all of these words; returns their number */
 
 /* One member of the sum. */
 struct term_spec {
     const struct objective *objective;
-    const struct similarity *similarity; /* unused by modular and reconstruction */
+    const struct similarity *similarity; /* NULL where the objective has no rows */
     double weight;                       /* > 0 */
     double parameter;
-    const double *score;  /* [n] of modular; borrowed */
-    const double *moment; /* [D x D] S of reconstruction: sum of e e'; borrowed */
+    const double *score;  /* [n] where the objective needs scores; borrowed */
+    const double *moment; /* [D x D] S where it needs the moment: sum of e e'; borrowed */
 };
 
 enum { GOAL_TERMS = 4 };

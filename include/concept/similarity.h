@@ -32,10 +32,19 @@ struct ground {
  *   euclidean    max(d^2) - d^2 with the largest distance of all pairs
  *   precomputed  the vectors are the rows of a symmetric matrix
  *   features     rows are the D dimensions; the raw entries x_ij */
-struct similarity;
+struct similarities;
+struct similarity {
+    const char *name;
+    bool is_square;                     /* rows are the candidates, else the dimensions */
+    bool is_matrix;                     /* the vectors are the rows of a matrix of all similarities */
+    bool is_distance;                   /* needs norms, and the largest of all distances */
+    void (*prepare)(float *x, int dim); /* vectors before they are multiplied; NULL: as they are */
+    /* Products sim [count x rows.count], `stride` apart, become similarities, of candidates list[i] (first + i when
+     * NULL) to rows; NULL: similarities are entries of the vectors. */
+    void (*finish)(float *sim, int64_t stride, const struct similarities *c, const int64_t *list, int64_t first,
+                   int64_t count, struct span rows);
+};
 const struct similarity *similarity_find(const char *name); /* NULL when there is none of this name */
-bool similarity_is_square(const struct similarity *similarity);
-const char *similarity_name(const struct similarity *similarity);
 
 struct similarities {
     struct world *world;

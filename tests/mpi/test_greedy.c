@@ -64,14 +64,14 @@ static void run_all(struct result *result, bool shared)
         for (int o = 0; o < WAYS; o++, r++) {
             const struct objective *objective = objective_find(PLANS[p].objective);
             const struct similarity *similarity = similarity_find(PLANS[p].similarity);
-            if (shared && (!similarity_is_square(similarity) || strcmp(PLANS[p].objective, "reconstruction") == 0))
+            if (shared && (!similarity->is_square || strcmp(PLANS[p].objective, "reconstruction") == 0))
                 continue;
             bool positive = strcmp(PLANS[p].similarity, "features") == 0 && p > 3;
             float *x = vectors(positive);
             struct term_spec term = { .objective = objective,
                                       .similarity = similarity,
                                       .weight = 1,
-                                      .parameter = objective_parameter(objective),
+                                      .parameter = objective->parameter,
                                       .score = score,
                                       .moment = strcmp(PLANS[p].objective, "reconstruction") == 0 ? moment : NULL };
             struct ground ground = { N, DIM, x + mine.first * DIM, mine, 0 };

@@ -65,7 +65,7 @@ static int terms_of(struct term_spec *term, const struct plan *p)
         term[t] = (struct term_spec){ .objective = objective,
                                       .similarity = similarity_find(p->similarity),
                                       .weight = labo ? t ? 2 : 0.5 : 1,
-                                      .parameter = objective_parameter(objective),
+                                      .parameter = objective->parameter,
                                       .score = score,
                                       .moment = residual ? moment : NULL };
     }

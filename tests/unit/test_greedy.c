@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "concept/greedy.h"
+#include "config/key.h"
 #include "dist/world.h"
 #include "math/blas.h"
 
@@ -43,7 +44,7 @@ static int64_t run_one(struct result *r, const char *objective, const char *simi
     struct term_spec term = { .objective = objective_find(objective),
                               .similarity = similarity_find(similarity),
                               .weight = 1,
-                              .parameter = objective_parameter(objective_find(objective)) };
+                              .parameter = objective_find(objective)->parameter };
     struct ground ground = { n, dim, x, { 0, n }, 0 };
     struct greedy_problem problem = { world, &ground, &term, 1, true };
     struct greedy_spec spec;
@@ -138,6 +139,15 @@ static void the_first_of_equal_candidates_is_taken(void **state)
     arena_reset(arena);
 }
 
+static const char *const *key_words(const char *path)
+{
+    size_t count;
+    const struct key *keys = config_keys(&count);
+    int row = key_find(path);
+    assert_true(row >= 0 && keys[row].choices[0]);
+    return keys[row].choices; /* fewer than KEY_CHOICES: a NULL ends them */
+}
+
 /* Objectives that do not fit the vectors are refused with a reason; gains that can grow keep lazy away. */
 static void what_does_not_fit_is_refused(void **state)
 {
@@ -168,7 +178,31 @@ static void unknown_names_are_not_found(void **state)
     (void)state;
     assert_null(similarity_find("cosin"));
     assert_null(objective_find(""));
+    assert_null(objective_of("modular", CONCAVE_SQRT)); /* a name, not a word */
     assert_null(optimiser_find("eager"));
+}
+
+/* The table of keys says which words a configuration may hold; each finds its row. */
+static void words_of_the_configuration_are_rows(void **state)
+{
+    (void)state;
+    const char *const *objective = key_words("select.objective"), *const *similarity = key_words("select.similarity"),
+                      *const *optimiser = key_words("select.optimizer");
+    const char *words[OBJECTIVE_WORDS];
+    int rows = objective_words(words), sums = 0, count = 0;
+    for (; objective[count]; count++) {
+        bool sum = strcmp(objective[count], "labo") == 0 || strcmp(objective[count], "mixture") == 0;
+        sums += sum;
+        for (enum concave c = CONCAVE_SQRT; c <= CONCAVE_SIGMOID && !sum; c++)
+            assert_non_null(objective_of(objective[count], c));
+    }
+    assert_int_equal(count, rows + sums);
+    assert_ptr_not_equal(objective_of("feature_based", CONCAVE_SQRT), objective_of("feature_based", CONCAVE_LOG1P));
+    assert_ptr_equal(objective_of("feature_based", CONCAVE_SIGMOID), objective_find("feature_sigmoid"));
+    for (; *similarity; similarity++)
+        assert_non_null(similarity_find(*similarity));
+    for (; *optimiser; optimiser++)
+        assert_non_null(optimiser_find(*optimiser));
 }
 
 int main(int argc, char **argv)
@@ -178,9 +212,10 @@ int main(int argc, char **argv)
     blas_start(1);
     arena = arena_create("test", 1 << 20);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(naive_and_lazy_agree_to_the_bit), cmocka_unit_test(picks_differ_and_gains_never_grow),
-        cmocka_unit_test(gains_add_up_to_the_objective),   cmocka_unit_test(the_first_of_equal_candidates_is_taken),
-        cmocka_unit_test(what_does_not_fit_is_refused),    cmocka_unit_test(unknown_names_are_not_found),
+        cmocka_unit_test(naive_and_lazy_agree_to_the_bit),     cmocka_unit_test(picks_differ_and_gains_never_grow),
+        cmocka_unit_test(gains_add_up_to_the_objective),       cmocka_unit_test(the_first_of_equal_candidates_is_taken),
+        cmocka_unit_test(what_does_not_fit_is_refused),        cmocka_unit_test(unknown_names_are_not_found),
+        cmocka_unit_test(words_of_the_configuration_are_rows),
     };
     return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -20,7 +20,7 @@ static void add_traffic(struct greedy_traffic *sum, struct greedy_traffic before
     sum->bytes += world_bytes_sent() - before.bytes;
 }
 
-void run_evaluate(struct run *run, double *gains, const int64_t *list, int64_t count)
+void run_evaluate(struct greedy_run *run, double *gains, const int64_t *list, int64_t count)
 {
     struct greedy_traffic before = { world_calls(), world_bytes_sent() };
     goal_gains(gains, run->goal, list, count, run->scratch);
@@ -29,27 +29,27 @@ void run_evaluate(struct run *run, double *gains, const int64_t *list, int64_t c
     run->cost.rounds++;
 }
 
-double run_key(const struct run *run, int64_t cand, double gain)
+double run_key(const struct greedy_run *run, int64_t cand, double gain)
 {
     return run->spec->cost ? gain / run->spec->cost[cand] : gain;
 }
 
-static double cost_of(const struct run *run, int64_t cand)
+static double cost_of(const struct greedy_run *run, int64_t cand)
 {
     return run->spec->cost ? run->spec->cost[cand] : 1;
 }
 
-bool run_fits(const struct run *run, int64_t cand)
+bool run_fits(const struct greedy_run *run, int64_t cand)
 {
     return !(run->spec->budget > 0) || run->spent + cost_of(run, cand) <= run->spec->budget;
 }
 
-bool run_ends(const struct run *run)
+bool run_ends(const struct greedy_run *run)
 {
     return run->taken >= run->spec->count;
 }
 
-void run_take(struct run *run, int64_t cand, double gain)
+void run_take(struct greedy_run *run, int64_t cand, double gain)
 {
     run->picks[run->taken] = cand;
     run->gains[run->taken++] = gain;
@@ -62,7 +62,7 @@ void run_take(struct run *run, int64_t cand, double gain)
 }
 
 /* Takes what no longer fits the budget off `open`, keeping its order. */
-static void drop_misfits(struct run *run)
+static void drop_misfits(struct greedy_run *run)
 {
     int64_t left = 0;
     for (int64_t i = 0; i < run->left; i++)
@@ -72,7 +72,7 @@ static void drop_misfits(struct run *run)
 }
 
 /* Place in `list` of the largest key, the lowest candidate among equals; -1 when none may be taken. */
-static int64_t best_of(const struct run *run, const double *gains, const int64_t *list, int64_t count)
+static int64_t best_of(const struct greedy_run *run, const double *gains, const int64_t *list, int64_t count)
 {
     int64_t best = -1;
     double most = 0;
@@ -86,7 +86,7 @@ static int64_t best_of(const struct run *run, const double *gains, const int64_t
     return best;
 }
 
-void select_naive(struct run *run)
+void select_naive(struct greedy_run *run)
 {
     double *gains = arena_array(run->scratch, double, run->left + 1);
     while (!run_ends(run)) {
@@ -103,7 +103,7 @@ void select_naive(struct run *run)
 }
 
 /* Moves `count` random ones of `open` to its front. */
-static void shuffle_front(struct run *run, uint32_t epoch, int64_t step, int64_t count)
+static void shuffle_front(struct greedy_run *run, uint32_t epoch, int64_t step, int64_t count)
 {
     struct rng rng = { .seed = run->spec->seed, .purpose = RNG_SELECT, .epoch = epoch };
     for (int64_t t = 0; t < count; t++) {
@@ -114,7 +114,7 @@ static void shuffle_front(struct run *run, uint32_t epoch, int64_t step, int64_t
     }
 }
 
-static void select_stochastic(struct run *run)
+static void select_stochastic(struct greedy_run *run)
 {
     double share = -log(run->spec->epsilon) * (double)run->left / (double)run->spec->count;
     int64_t size = share >= 1 ? (int64_t)share : 1;
@@ -135,7 +135,7 @@ static void select_stochastic(struct run *run)
     }
 }
 
-static void select_sample(struct run *run)
+static void select_sample(struct greedy_run *run)
 {
     int64_t size = (int64_t)(run->spec->fraction * (double)run->left);
     size = size < run->spec->count ? run->spec->count : size;
@@ -147,7 +147,7 @@ static void select_sample(struct run *run)
 }
 
 /* Gains reported are those at the pick, so that they add up to the objective. */
-static void select_modular(struct run *run)
+static void select_modular(struct greedy_run *run)
 {
     double *gains = arena_array(run->scratch, double, run->left + 1);
     run_evaluate(run, gains, run->open, run->left);
@@ -168,15 +168,15 @@ static void select_modular(struct run *run)
 }
 
 static const struct optimiser OPTIMISERS[] = {
-    { "naive", select_naive, false, ONE_GOAL },
-    { "lazy", select_lazy, true, ONE_GOAL },
-    { "approximate", select_approximate, true, ONE_GOAL },
-    { "two_stage", select_two_stage, true, ONE_GOAL },
-    { "stochastic", select_stochastic, false, ONE_GOAL },
-    { "sample", select_sample, false, ONE_GOAL },
-    { "modular", select_modular, false, ONE_GOAL },
-    { "greedi", select_lazy, true, UNION },
-    { "greedyml", select_lazy, true, TREE },
+    { .name = "naive", .select = select_naive },
+    { .name = "lazy", .select = select_lazy, .lazy = true },
+    { .name = "approximate", .select = select_approximate, .lazy = true },
+    { .name = "two_stage", .select = select_two_stage, .lazy = true },
+    { .name = "stochastic", .select = select_stochastic },
+    { .name = "sample", .select = select_sample },
+    { .name = "modular", .select = select_modular },
+    { .name = "greedi", .select = select_lazy, .lazy = true, .parts = true },
+    { .name = "greedyml", .select = select_lazy, .lazy = true, .parts = true, .tree = true },
 };
 
 const struct optimiser *optimiser_find(const char *name)
@@ -192,7 +192,7 @@ void greedy_defaults(struct greedy_spec *spec)
     *spec = (struct greedy_spec){ .beta = 0.9, .epsilon = 0.9, .fraction = 0.9, .arity = 2 };
 }
 
-int64_t run_on_goal(struct run *run, const struct optimiser *optimiser)
+int64_t run_on_goal(struct greedy_run *run, const struct optimiser *optimiser)
 {
     if (optimiser->lazy && !run->goal->falls) {
         run->cost.naive_instead = true;
@@ -204,7 +204,7 @@ int64_t run_on_goal(struct run *run, const struct optimiser *optimiser)
 }
 
 /* Candidates that may be taken, after the initial ones have been. */
-static void open_candidates(struct run *run, int64_t n)
+static void open_candidates(struct greedy_run *run, int64_t n)
 {
     const struct greedy_spec *spec = run->spec;
     bool *out = arena_array(run->scratch, bool, n), *first = arena_array(run->scratch, bool, n);
@@ -230,12 +230,12 @@ int64_t greedy_select(int64_t *picks, double *gains, const struct greedy_problem
     *why = NULL;
     struct arena_mark mark = arena_mark(scratch);
     int64_t taken = 0;
-    if (spec->optimiser->way != ONE_GOAL) {
+    if (spec->optimiser->parts) {
         taken = select_in_parts(picks, gains, problem, spec, cost, scratch, why);
     } else {
         struct goal *goal =
             goal_create(scratch, problem->world, problem->ground, problem->term, problem->terms, problem->store, why);
-        struct run run = {
+        struct greedy_run run = {
             .picks = picks, .gains = gains, .spec = spec, .goal = goal, .scratch = scratch, .shows = true
         };
         if (goal) {

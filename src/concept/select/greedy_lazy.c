@@ -71,7 +71,7 @@ static void heapify(struct queue *q)
 enum { BATCH_FIRST = 8, BATCH_MOST = 1024 };
 
 /* All candidates with their gains, formed now. */
-static struct queue queue_create(struct run *run)
+static struct queue queue_create(struct greedy_run *run)
 {
     int64_t n = run->left;
     struct queue q = { .heap = arena_array(run->scratch, int64_t, n + 1),
@@ -95,7 +95,8 @@ static struct queue queue_create(struct run *run)
 }
 
 /* Gains of a batch taken off the queue, and back onto it. */
-static void refresh(struct run *run, struct queue *q, const int64_t *place, int64_t count, int64_t *list, double *gains)
+static void refresh(struct greedy_run *run, struct queue *q, const int64_t *place, int64_t count, int64_t *list,
+                    double *gains)
 {
     for (int64_t i = 0; i < count; i++)
         list[i] = q->cand[place[i]];
@@ -112,7 +113,7 @@ static void refresh(struct run *run, struct queue *q, const int64_t *place, int6
 
 /* Refreshes stale leaders until the leader is fresh. A stale leader that ties with a fresh one and has the lower
  * number stands above it in the queue, so it is refreshed first: ties end as in the naive optimiser. */
-static void refresh_leaders(struct run *run, struct queue *q, int64_t *place, int64_t *list, double *gains)
+static void refresh_leaders(struct greedy_run *run, struct queue *q, int64_t *place, int64_t *list, double *gains)
 {
     for (int64_t batch = BATCH_FIRST; q->n > 0 && q->step[q->heap[0]] != q->now;
          batch = batch < BATCH_MOST ? 2 * batch : batch) {
@@ -127,7 +128,7 @@ static void refresh_leaders(struct run *run, struct queue *q, int64_t *place, in
     }
 }
 
-void select_lazy(struct run *run)
+void select_lazy(struct greedy_run *run)
 {
     struct queue q = queue_create(run);
     double gains[BATCH_MOST];
@@ -148,7 +149,7 @@ void select_lazy(struct run *run)
 
 /* The first stale leader whose refreshed gain is at least beta of the old one. Gains within a step do not depend on
  * each other, so a batch is refreshed ahead and gone through in order. */
-void select_approximate(struct run *run)
+void select_approximate(struct greedy_run *run)
 {
     enum { AHEAD = 8 };
     struct queue q = queue_create(run);
@@ -196,7 +197,7 @@ void select_approximate(struct run *run)
     }
 }
 
-void select_two_stage(struct run *run)
+void select_two_stage(struct greedy_run *run)
 {
     enum { FIRST = 10 };
     struct greedy_spec first = *run->spec;

@@ -59,7 +59,7 @@ static int64_t parts_wanted(const struct greedy_spec *spec, int64_t n)
     int64_t member = spec->arity * spec->count, parts = member > 0 ? (n + member - 1) / member : 1;
     if (spec->parts > 0)
         return spec->parts;
-    return spec->optimiser->way == TREE && parts > LEAST ? parts : LEAST;
+    return spec->optimiser->tree && parts > LEAST ? parts : LEAST;
 }
 
 /* The candidates in random parts of equal size. */
@@ -131,7 +131,7 @@ static int64_t select_node(struct parts *p, int64_t *picks, double *gains, const
     struct greedy_spec spec = *p->spec;
     spec.count = most < count ? most : count;
     spec.cost = members_of(p->scratch, p->spec->cost, member, count);
-    struct run run = { .picks = picks, .gains = gains, .spec = &spec, .goal = goal, .scratch = p->scratch };
+    struct greedy_run run = { .picks = picks, .gains = gains, .spec = &spec, .goal = goal, .scratch = p->scratch };
     run.open = arena_array(p->scratch, int64_t, count + 1);
     for (int64_t i = 0; i < count; i++)
         run.open[run.left++] = i;
@@ -237,12 +237,11 @@ int64_t select_in_parts(int64_t *picks, double *gains, const struct greedy_probl
 {
     struct parts p = { problem, spec, cost, scratch, false, NULL };
     for (int t = 0; t < problem->terms; t++)
-        p.matrix = p.matrix || (problem->term[t].similarity &&
-                                strcmp(similarity_name(problem->term[t].similarity), "precomputed") == 0);
+        p.matrix = p.matrix || (problem->term[t].similarity && problem->term[t].similarity->is_matrix);
     struct nodes nodes = draw_parts(&p);
     int64_t count = spec->count, n = problem->ground->n, taken = 0;
     double *level = arena_array(scratch, double, count + 1);
-    if (spec->optimiser->way == UNION) {
+    if (!spec->optimiser->tree) {
         /* count / 4 in each part as apricot has it, but enough that the union holds `count`. */
         int64_t each = count / 4 < n / nodes.count ? count / 4 : n / nodes.count;
         int64_t least = (count + nodes.count - 1) / nodes.count;

@@ -5,7 +5,7 @@
 #include "base/rng.h"
 #include "concept/greedy.h"
 
-struct run {
+struct greedy_run {
     int64_t *picks;
     double *gains;
     const struct greedy_spec *spec;
@@ -20,31 +20,24 @@ struct run {
 
 enum { DRAW_STEP = 0, DRAW_SAMPLE = 1, DRAW_PARTS = 2 }; /* epochs of RNG_SELECT */
 
-struct optimiser {
-    const char *name;
-    void (*select)(struct run *run); /* on one goal */
-    bool lazy;                       /* needs gains that never grow; else naive instead */
-    enum { ONE_GOAL, UNION, TREE } way;
-};
-
 /* Gains of a list, counted. */
-void run_evaluate(struct run *run, double *gains, const int64_t *list, int64_t count);
+void run_evaluate(struct greedy_run *run, double *gains, const int64_t *list, int64_t count);
 /* What is compared: gain, or gain per cost. */
-double run_key(const struct run *run, int64_t cand, double gain);
-bool run_fits(const struct run *run, int64_t cand); /* the budget */
-bool run_ends(const struct run *run);               /* enough picks */
+double run_key(const struct greedy_run *run, int64_t cand, double gain);
+bool run_fits(const struct greedy_run *run, int64_t cand); /* the budget */
+bool run_ends(const struct greedy_run *run);               /* enough picks */
 /* Takes a candidate; the caller takes it off `open`. */
-void run_take(struct run *run, int64_t cand, double gain);
+void run_take(struct greedy_run *run, int64_t cand, double gain);
 
-void select_naive(struct run *run);
-void select_lazy(struct run *run);
-void select_approximate(struct run *run);
-void select_two_stage(struct run *run);
+void select_naive(struct greedy_run *run);
+void select_lazy(struct greedy_run *run);
+void select_approximate(struct greedy_run *run);
+void select_two_stage(struct greedy_run *run);
 
 void run_sort(int64_t *x, int64_t n); /* increasing */
 
 /* One selection on a goal whose candidates are `open`. Returns how many. */
-int64_t run_on_goal(struct run *run, const struct optimiser *optimiser);
+int64_t run_on_goal(struct greedy_run *run, const struct optimiser *optimiser);
 /* The parts of greedi and greedyml (greedy_parts.c); as greedy_select. */
 int64_t select_in_parts(int64_t *picks, double *gains, const struct greedy_problem *problem,
                         const struct greedy_spec *spec, struct greedy_cost *cost, struct arena *scratch,

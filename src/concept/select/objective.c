@@ -13,18 +13,6 @@
 #include "dist/tree.h"
 #include "dist/world.h"
 
-struct objective {
-    const char *name;
-    enum objective_rows { ROWS_ANY, ROWS_SQUARE, ROWS_FEATURES, ROWS_NONE } rows;
-    bool positive; /* similarities must not be negative */
-    bool falls, exact;
-    double parameter;
-    /* Part of one leaf of a candidate's gain: sim, state and extra [rows]. NULL: the owner of the row knows it. */
-    double (*gain)(const float *sim, const double *state, const double *extra, int64_t rows, double parameter);
-    double (*own)(double state, double extra, double parameter); /* from state and extra of the candidate's own row */
-    void (*take)(double *state, double *extra, const float *sim, int64_t rows, double parameter);
-};
-
 struct term {
     struct term_spec spec;
     struct similarities *similarities;
@@ -133,29 +121,113 @@ static void twice_take(double *sum, double *extra, const float *sim, int64_t row
 }
 
 static const struct objective OBJECTIVES[] = {
-    { "facility_location", ROWS_ANY, false, true, true, 0, facility_gain, NULL, facility_take },
-    { "feature_sqrt", ROWS_FEATURES, true, true, false, 0, sqrt_gain, NULL, sqrt_take },
-    { "feature_log1p", ROWS_FEATURES, true, true, false, 0, log1p_gain, NULL, log1p_take },
-    { "feature_sigmoid", ROWS_FEATURES, true, true, false, 0, sigmoid_gain, NULL, sigmoid_take },
-    { "max_coverage", ROWS_FEATURES, true, true, false, 1, max_gain, NULL, sum_take },
-    { "saturated_coverage", ROWS_SQUARE, true, true, false, 0.1, saturated_gain, NULL, sum_take },
-    { "graph_cut", ROWS_SQUARE, true, true, false, 1, NULL, cut_own, twice_take },
-    { "sum_redundancy", ROWS_SQUARE, true, true, false, 0, NULL, redundancy_own, twice_take },
-    { "modular", ROWS_NONE, false, true, true, 0, NULL, NULL, NULL },
-    { "reconstruction", ROWS_NONE, false, false, false, 0.01, NULL, NULL, NULL },
+    { .name = "facility_location",
+      .rows = ROWS_ANY,
+      .falls = true,
+      .exact = true,
+      .gain = facility_gain,
+      .take = facility_take },
+    { .name = "feature_sqrt",
+      .word = "feature_based",
+      .by_concave = true,
+      .concave = CONCAVE_SQRT,
+      .rows = ROWS_ENTRIES,
+      .needs_positive = true,
+      .falls = true,
+      .gain = sqrt_gain,
+      .take = sqrt_take },
+    { .name = "feature_log1p",
+      .word = "feature_based",
+      .by_concave = true,
+      .concave = CONCAVE_LOG1P,
+      .rows = ROWS_ENTRIES,
+      .needs_positive = true,
+      .falls = true,
+      .gain = log1p_gain,
+      .take = log1p_take },
+    { .name = "feature_sigmoid",
+      .word = "feature_based",
+      .by_concave = true,
+      .concave = CONCAVE_SIGMOID,
+      .rows = ROWS_ENTRIES,
+      .needs_positive = true,
+      .falls = true,
+      .gain = sigmoid_gain,
+      .take = sigmoid_take },
+    { .name = "max_coverage",
+      .rows = ROWS_ENTRIES,
+      .needs_positive = true,
+      .takes_parameter = true,
+      .parameter = 1,
+      .falls = true,
+      .gain = max_gain,
+      .take = sum_take },
+    { .name = "saturated_coverage",
+      .rows = ROWS_SQUARE,
+      .needs_positive = true,
+      .takes_parameter = true,
+      .parameter = 0.1,
+      .falls = true,
+      .extra = EXTRA_SHARE,
+      .gain = saturated_gain,
+      .take = sum_take },
+    { .name = "graph_cut",
+      .rows = ROWS_SQUARE,
+      .needs_positive = true,
+      .takes_parameter = true,
+      .parameter = 1,
+      .falls = true,
+      .extra = EXTRA_TOTAL,
+      .own = cut_own,
+      .take = twice_take },
+    { .name = "sum_redundancy",
+      .rows = ROWS_SQUARE,
+      .needs_positive = true,
+      .falls = true,
+      .own = redundancy_own,
+      .take = twice_take },
+    { .name = "modular",
+      .word = "mutual_information",
+      .rows = ROWS_NONE,
+      .needs_scores = true,
+      .falls = true,
+      .exact = true },
+    { .name = "reconstruction", .rows = ROWS_NONE, .needs_moment = true, .parameter = 0.01 },
 };
+enum { OBJECTIVES_COUNT = sizeof OBJECTIVES / sizeof *OBJECTIVES };
+_Static_assert((int)OBJECTIVES_COUNT <= (int)OBJECTIVE_WORDS, "OBJECTIVE_WORDS has room for all");
 
 const struct objective *objective_find(const char *name)
 {
-    for (size_t i = 0; i < sizeof OBJECTIVES / sizeof *OBJECTIVES; i++)
+    for (int i = 0; i < OBJECTIVES_COUNT; i++)
         if (strcmp(OBJECTIVES[i].name, name) == 0)
             return &OBJECTIVES[i];
     return NULL;
 }
 
-double objective_parameter(const struct objective *objective)
+static const char *word_of(const struct objective *o)
 {
-    return objective->parameter;
+    return o->word ? o->word : o->name;
+}
+
+const struct objective *objective_of(const char *word, enum concave concave)
+{
+    for (int i = 0; i < OBJECTIVES_COUNT; i++) {
+        const struct objective *o = &OBJECTIVES[i];
+        if (strcmp(word_of(o), word) == 0 && (!o->by_concave || o->concave == concave))
+            return o;
+    }
+    return NULL;
+}
+
+int objective_words(const char *words[OBJECTIVE_WORDS])
+{
+    int count = 0;
+    for (int i = 0; i < OBJECTIVES_COUNT; i++)
+        if (i == 0 ||
+            strcmp(word_of(&OBJECTIVES[i]), word_of(&OBJECTIVES[i - 1])) != 0) /* rows of a word are together */
+            words[count++] = word_of(&OBJECTIVES[i]);
+    return count;
 }
 
 /* What is wrong with an objective on its similarity, or NULL; the text lives until the next call. */
@@ -163,14 +235,14 @@ static const char *misfit(const struct term *t)
 {
     static char text[160];
     const struct objective *o = t->spec.objective;
-    const char *name = similarity_name(t->spec.similarity);
-    bool square = similarity_is_square(t->spec.similarity);
+    const char *name = t->spec.similarity->name;
+    bool square = t->spec.similarity->is_square;
     *text = '\0';
     if (o->rows == ROWS_SQUARE && !square)
         snprintf(text, sizeof text, "%s needs similarities between vectors, found %s", o->name, name);
-    else if (o->rows == ROWS_FEATURES && square)
+    else if (o->rows == ROWS_ENTRIES && square)
         snprintf(text, sizeof text, "%s needs the entries of the vectors (features), found %s", o->name, name);
-    else if (o->positive && t->similarities->negative)
+    else if (o->needs_positive && t->similarities->negative)
         snprintf(text, sizeof text, "%s needs entries >= 0, but some are negative", o->name);
     return *text ? text : NULL;
 }
@@ -186,9 +258,9 @@ static void start(struct term *t, struct arena *arena)
         t->extra[l] = arena_array(arena, double, c->leaf[l].count);
     }
     const struct objective *o = t->spec.objective;
-    if (o->gain == saturated_gain || o->own)
-        similarities_totals(c, arena, t->extra, o->own ? t->state : NULL);
-    for (int l = 0; l < c->leaves && o->gain == saturated_gain; l++)
+    if (o->extra != EXTRA_ZERO || o->own)
+        similarities_totals(c, arena, o->extra == EXTRA_ZERO ? NULL : t->extra, o->own ? t->state : NULL);
+    for (int l = 0; l < c->leaves && o->extra == EXTRA_SHARE; l++)
         for (int64_t j = 0; j < c->leaf[l].count; j++)
             t->extra[l][j] *= t->spec.parameter;
 }
@@ -228,7 +300,7 @@ struct goal *goal_create(struct arena *arena, struct world *world, const struct 
             return NULL;
         if (t->similarities)
             start(t, arena);
-        else if (spec[m].moment)
+        else if (spec[m].objective->needs_moment)
             t->residual = residual_create(arena, world, ground, spec[m].moment, spec[m].parameter);
     }
     return g;

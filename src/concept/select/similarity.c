@@ -14,16 +14,6 @@
 #include "math/blas.h"
 #include "math/vec.h"
 
-struct similarity {
-    const char *name;
-    bool square; /* rows are the candidates, else the dimensions */
-    void (*prepare)(float *x, int dim);
-    /* Products sim [count x rows.count], `stride` apart, become similarities, of candidates list[i] (first + i when
-     * NULL) to rows; NULL: similarities are entries of the vectors. */
-    void (*finish)(float *sim, int64_t stride, const struct similarities *c, const int64_t *list, int64_t first,
-                   int64_t count, struct span rows);
-};
-
 static void finish_squares(float *sim, int64_t stride, const struct similarities *c, const int64_t *list, int64_t first,
                            int64_t count, struct span rows)
 {
@@ -66,11 +56,11 @@ static void centred_unit(float *x, int dim)
 }
 
 static const struct similarity SIMILARITIES[] = {
-    { "cosine", true, unit, finish_squares },
-    { "correlation", true, centred_unit, finish_squares },
-    { "euclidean", true, NULL, finish_euclidean },
-    { "precomputed", true, NULL, NULL },
-    { "features", false, NULL, NULL },
+    { .name = "cosine", .is_square = true, .prepare = unit, .finish = finish_squares },
+    { .name = "correlation", .is_square = true, .prepare = centred_unit, .finish = finish_squares },
+    { .name = "euclidean", .is_square = true, .is_distance = true, .finish = finish_euclidean },
+    { .name = "precomputed", .is_square = true, .is_matrix = true },
+    { .name = "features" },
 };
 
 const struct similarity *similarity_find(const char *name)
@@ -79,16 +69,6 @@ const struct similarity *similarity_find(const char *name)
         if (strcmp(SIMILARITIES[i].name, name) == 0)
             return &SIMILARITIES[i];
     return NULL;
-}
-
-bool similarity_is_square(const struct similarity *similarity)
-{
-    return similarity->square;
-}
-
-const char *similarity_name(const struct similarity *similarity)
-{
-    return similarity->name;
 }
 
 /* V: leaves of 512 rows or more, so that a product per leaf runs at full speed; 16 at least and 1024 at most share
@@ -275,9 +255,9 @@ struct similarities *similarities_create(struct arena *arena, struct world *worl
 {
     struct similarities *c = arena_array(arena, struct similarities, 1);
     bool whole = ground->mine.first == 0 && ground->mine.count == ground->n;
-    assert(whole || (!store && similarity->square));
+    assert(whole || (!store && similarity->is_square));
     *c = (struct similarities){ .world = world, .similarity = similarity, .cands = ground->n, .dim = ground->dim };
-    c->rows = similarity->square ? c->cands : c->dim;
+    c->rows = similarity->is_square ? c->cands : c->dim;
     c->mine = ground->mine;
     c->vectors = prepared(arena, similarity, ground);
     int total = ground->leaves > 0 ? ground->leaves : leaf_count(c->rows);
@@ -288,20 +268,19 @@ struct similarities *similarities_create(struct arena *arena, struct world *worl
     for (int l = 0; l < c->leaves; l++)
         c->leaf[l] = leaf_of(c, (int)own.first + l);
 
-    bool distance = strcmp(similarity->name, "euclidean") == 0;
     bool given = !similarity->finish; /* squares and distances are never negative */
     bool finite = true;
 #pragma omp parallel for schedule(static) reduction(&& : finite)
     for (int64_t i = 0; i < c->mine.count; i++)
         finite = finite && vec_all_finite(c->vectors + i * c->dim, c->dim);
     c->finite = finite;
-    if (distance)
+    if (similarity->is_distance)
         find_norms(c, arena);
     if (store)
         store_all(c, arena);
     else
         make_tiles(c, arena);
-    if (distance)
+    if (similarity->is_distance)
         find_farthest(c, arena);
     c->finite = c->finite && isfinite(c->farthest);
     double below = given && lowest(c->vectors, c->mine.count * c->dim, 0) < 0;

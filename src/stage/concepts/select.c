@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "concept/greedy.h"
 #include "stage/concepts/select_memory.h"
 
@@ -40,68 +41,79 @@ static void write_selection(struct job *job, const int64_t *index, const double 
     phase_enter(before);
 }
 
-static const struct objective *method_of(const struct select_config *k, const char *name)
+static void add_term(struct select_plan *plan, const struct select_config *k, const struct objective *objective,
+                     double weight)
 {
-    if (strcmp(name, "mutual_information") == 0)
-        return objective_find("modular");
-    if (strcmp(name, "feature_based") != 0)
-        return objective_find(name);
-    static const char *const functions[] = {
-        [CONCAVE_SQRT] = "feature_sqrt", [CONCAVE_LOG1P] = "feature_log1p", [CONCAVE_SIGMOID] = "feature_sigmoid"
-    };
-    return objective_find(functions[k->concave]);
-}
-
-static void add_term(struct job *job, struct select_plan *plan, const char *name, double weight)
-{
-    const struct select_config *k = &job->config->select;
-    const struct objective *objective = method_of(k, name);
-    agree(job->world, objective && plan->terms < GOAL_TERMS && weight > 0, EXIT_BAD_CONFIG,
-          "select.mixture: \"%s=%g\": expected at most %d objectives with weights > 0\nas in \"facility_location=1 "
-          "mutual_information=0.5\"",
-          name, weight, GOAL_TERMS);
-    bool entries = strcmp(name, "feature_based") == 0 || strcmp(name, "max_coverage") == 0;
-    bool threshold =
-        strcmp(name, "max_coverage") == 0 || strcmp(name, "saturated_coverage") == 0 || strcmp(name, "graph_cut") == 0;
+    const char *similarity = objective->rows == ROWS_ENTRIES ? "features" : k->similarity;
+    const bool set = objective->takes_parameter && k->parameter > 0;
     plan->term[plan->terms++] =
         (struct term_spec){ .objective = objective,
-                            .similarity = similarity_find(entries ? "features" : k->similarity),
+                            .similarity = objective->rows == ROWS_NONE ? NULL : similarity_find(similarity),
                             .weight = weight,
-                            .parameter =
-                                threshold && k->parameter > 0 ? k->parameter : objective_parameter(objective) };
-    plan->scores = plan->scores || strcmp(name, "mutual_information") == 0;
-    plan->moment = plan->moment || strcmp(name, "reconstruction") == 0;
-    plan->shareable = plan->shareable && !entries && !plan->scores && !plan->moment;
+                            .parameter = set ? k->parameter : objective->parameter };
+    plan->scores = plan->scores || objective->needs_scores;
+    plan->moment = plan->moment || objective->needs_moment;
+    plan->shareable = plan->shareable && objective->rows != ROWS_ENTRIES && !plan->scores && !plan->moment;
 }
 
-static void add_mixture(struct job *job, struct select_plan *plan, const char *text)
+/* "NAME=WEIGHT", or NAME with weight 1. */
+static void add_member(struct job *job, struct select_plan *plan, char *word)
 {
-    char *copy = arena_strdup(job->run, text);
-    for (char *word = strtok(copy, " ,"); word; word = strtok(NULL, " ,")) {
-        char *equals = strchr(word, '=');
-        double weight = equals ? strtod(equals + 1, NULL) : 1;
-        if (equals)
-            *equals = '\0';
-        add_term(job, plan, word, weight);
-    }
+    const struct select_config *k = &job->config->select;
+    const char *text = arena_strdup(job->run, word), *words[OBJECTIVE_WORDS];
+    char *equals = strchr(word, '='), *end = word;
+    const double weight = equals ? strtod(equals + 1, &end) : 1;
+    if (equals)
+        *equals = '\0';
+    const struct objective *objective = objective_of(word, k->concave);
+    const char *near = objective ? NULL : text_suggest(word, words, (size_t)objective_words(words));
+    agree(job->world, objective, EXIT_BAD_CONFIG,
+          "select.mixture: \"%s\" is not one objective%s\nuse words of select.objective, but not labo or mixture", text,
+          near ? arena_printf(job->run, " (did you mean \"%s\"?)", near) : "");
+    agree(job->world, weight > 0 && isfinite(weight) && (!equals || (end > equals + 1 && *end == '\0')),
+          EXIT_BAD_CONFIG, "select.mixture: \"%s\": expected a number > 0 as weight\nwrite \"%s=0.5\"", text, word);
+    agree(job->world, plan->terms < GOAL_TERMS, EXIT_BAD_CONFIG,
+          "select.mixture: \"%s\" is one too many, expected at most %d objectives", text, GOAL_TERMS);
+    add_term(plan, k, objective, weight);
+}
+
+static void add_mixture(struct job *job, struct select_plan *plan)
+{
+    char *copy = arena_strdup(job->run, job->config->select.mixture);
+    for (char *word = strtok(copy, " ,"); word; word = strtok(NULL, " ,"))
+        add_member(job, plan, word);
     agree(job->world, plan->terms > 0, EXIT_BAD_CONFIG,
           "select.mixture: empty, expected objectives with weights\nas in \"facility_location=1 "
           "mutual_information=0.5\"");
 }
 
+static void add_labo(struct job *job, struct select_plan *plan)
+{
+    const struct select_config *k = &job->config->select;
+    add_term(plan, k, objective_find("modular"), k->labo_alpha);
+    add_term(plan, k, objective_find("facility_location"), k->labo_beta);
+}
+
+/* Words of select.objective that stand for several objectives; each of the others is one (concept/objective.h). */
+static const struct {
+    const char *word;
+    void (*add)(struct job *job, struct select_plan *plan);
+} SUMS[] = { { "mixture", add_mixture }, { "labo", add_labo } };
+enum { SUMS_COUNT = sizeof SUMS / sizeof *SUMS };
+
 static struct select_plan make_plan(struct job *job)
 {
     const struct select_config *k = &job->config->select;
-    struct select_plan plan = { .shareable = strcmp(k->similarity, "precomputed") != 0 &&
-                                             strcmp(k->similarity, "features") != 0 && k->pools == POOLS_NONE };
-    if (strcmp(k->objective, "mixture") == 0) {
-        add_mixture(job, &plan, k->mixture);
-    } else if (strcmp(k->objective, "labo") == 0) {
-        add_term(job, &plan, "mutual_information", k->labo_alpha);
-        add_term(job, &plan, "facility_location", k->labo_beta);
-    } else {
-        add_term(job, &plan, k->objective, 1);
-    }
+    const struct similarity *similarity = similarity_find(k->similarity);
+    struct select_plan plan = { .similarity = similarity,
+                                .optimiser = optimiser_find(k->optimizer),
+                                .shareable =
+                                    similarity->is_square && !similarity->is_matrix && k->pools == POOLS_NONE };
+    for (int i = 0; i < SUMS_COUNT; i++)
+        if (strcmp(k->objective, SUMS[i].word) == 0)
+            SUMS[i].add(job, &plan);
+    if (plan.terms == 0)
+        add_term(&plan, k, objective_of(k->objective, k->concave), 1);
     return plan;
 }
 
@@ -136,8 +148,8 @@ static void read_lists(struct job *job, const struct candidates *c, struct greed
                   "select.initial: %s: row %g is not among the %lld candidates of cav.h5", k->initial, all[i],
                   (long long)c->count);
         }
-        agree(job->world, strcmp(k->optimizer, "greedyml") != 0, EXIT_BAD_CONFIG,
-              "select.initial: not with optimizer: greedyml\nuse lazy, stochastic or greedi");
+        agree(job->world, !spec->optimiser->tree, EXIT_BAD_CONFIG,
+              "select.initial: not with optimizer: %s\nuse lazy, stochastic or greedi", k->optimizer);
         spec->initial = initial;
         spec->initial_count = count;
     }
@@ -215,16 +227,17 @@ static bool keeps_matrix(const struct job *job, const struct candidates *c, cons
     return !plan->shareable || bytes <= (double)job->config->select.similarity_memory * 1048576;
 }
 
-static bool shares_vectors(const struct job *job, const struct select_plan *plan, bool store)
+/* Storing similarities takes all vectors on every rank; a tree does not store those of all candidates. */
+static bool shares_vectors(const struct select_plan *plan, bool store)
 {
-    return plan->shareable && (!store || strcmp(job->config->select.optimizer, "greedyml") == 0);
+    return plan->shareable && (!store || plan->optimiser->tree);
 }
 
 static int dry_run(struct job *job, const struct candidates *c, int64_t count)
 {
     const struct select_plan plan = make_plan(job);
     const bool store = keeps_matrix(job, c, &plan);
-    const double bytes = select_memory(job, c, &plan, store, shares_vectors(job, &plan, store));
+    const double bytes = select_memory(job, c, &plan, store, shares_vectors(&plan, store));
     log_info("select: %lld of %lld candidates, %lld vectors in the file%s", (long long)count, (long long)c->count,
              (long long)c->total, store ? "" : ", similarities in tiles");
     log_info("select: %s per rank", text_bytes(job->run, job_memory(job, bytes)));
@@ -239,7 +252,7 @@ static int64_t run_selection(struct job *job, struct candidates *c, int64_t *ind
     struct select_plan plan = make_plan(job);
     struct greedy_spec spec;
     greedy_defaults(&spec);
-    spec.optimiser = optimiser_find(k->optimizer);
+    spec.optimiser = plan.optimiser;
     spec.count = count;
     spec.seed = job_seed(job);
     spec.epsilon = k->epsilon;
@@ -251,7 +264,7 @@ static int64_t run_selection(struct job *job, struct candidates *c, int64_t *ind
     read_lists(job, c, &spec);
 
     bool store = keeps_matrix(job, c, &plan);
-    select_vectors(job, c, shares_vectors(job, &plan, store));
+    select_vectors(job, c, shares_vectors(&plan, store));
     const double *response = NULL, *moment = NULL;
     int classes = 0;
     bool pools = k->pools == POOLS_CLASS;
@@ -259,9 +272,8 @@ static int64_t run_selection(struct job *job, struct candidates *c, int64_t *ind
         select_statistics(job, c, plan.scores || pools ? &response : NULL, &classes, plan.moment ? &moment : NULL);
     const double *score = plan.scores ? select_information(job, response, c->count, classes) : NULL;
     for (int t = 0; t < plan.terms; t++) {
-        bool none = plan.term[t].objective == objective_find("reconstruction");
         plan.term[t].score = score;
-        plan.term[t].moment = none ? moment : NULL;
+        plan.term[t].moment = moment;
     }
     struct greedy_problem problem = { job->world, &c->ground, plan.term, plan.terms, store };
     int64_t sent = world_bytes_sent(), calls = world_calls();

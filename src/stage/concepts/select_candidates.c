@@ -159,7 +159,7 @@ static void read_matrix(struct job *job, struct candidates *c, float *out)
 void select_vectors(struct job *job, struct candidates *c, bool share)
 {
     const struct select_config *k = &job->config->select;
-    bool matrix = strcmp(k->similarity, "precomputed") == 0;
+    const bool matrix = similarity_find(k->similarity)->is_matrix;
     struct span mine = share ? similarities_span(job->world, c->count) : (struct span){ 0, c->count };
     int dim = matrix ? (int)c->count : c->dim;
     float *x = arena_take_raw(job->run, (size_t)(mine.count * dim) + 1, sizeof *x);

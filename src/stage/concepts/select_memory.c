@@ -3,11 +3,6 @@
 #include "stage/concepts/select_memory.h"
 
 #include <math.h>
-#include <string.h>
-
-#include "concept/greedy.h"
-#include "concept/objective.h"
-#include "concept/similarity.h"
 
 enum { ITEM_BYTES = 80 }; /* of a candidate: gains, queue, order, what is open */
 
@@ -17,15 +12,18 @@ static double matrix_bytes(const struct select_plan *plan, double n, double own,
 {
     double bytes = 4 * own * dim;
     for (int t = 0; t < plan->terms; t++) {
-        bool seen = plan->term[t].objective == objective_find("modular");
-        const bool square = similarity_is_square(plan->term[t].similarity);
-        for (int before = 0; before < t; before++)
-            seen = seen || plan->term[before].similarity == plan->term[t].similarity;
-        if (plan->term[t].objective == objective_find("reconstruction"))
+        const struct term_spec *term = &plan->term[t];
+        if (term->objective->needs_moment)
             bytes += 8 * n * dim; /* residuals */
-        else if (!seen && store)
+        bool seen = !term->similarity;
+        for (int before = 0; before < t; before++)
+            seen = seen || plan->term[before].similarity == term->similarity;
+        if (seen)
+            continue;
+        const bool square = term->similarity->is_square;
+        if (store)
             bytes += 4 * own * dim * square + 4 * n * ceil((square ? n : dim) * part);
-        else if (!seen)
+        else
             bytes += 4 * own * dim + 4.0 * SIMILARITY_TILE * (dim + n * part);
     }
     return bytes;
@@ -52,18 +50,18 @@ double select_memory(struct job *job, const struct candidates *c, const struct s
 {
     const struct select_config *k = &job->config->select;
     const double n = (double)c->count, ranks = job->world->size;
-    const double dim = strcmp(k->similarity, "precomputed") == 0 ? n : c->dim;
+    const double dim = plan->similarity->is_matrix ? n : c->dim;
     const double own = share ? ceil(n / ranks) : n;
-    const bool parts = strcmp(k->optimizer, "greedi") == 0, tree = strcmp(k->optimizer, "greedyml") == 0;
+    const bool tree = plan->optimiser->tree;
     double bytes = ITEM_BYTES * n, node = 0;
-    if (parts || tree) { /* a node holds its members' vectors and all similarities between them */
+    if (plan->optimiser->parts) { /* a node holds its members' vectors and all similarities between them */
         const double wanted = k->parts > 0 ? k->parts : tree ? fmax(8, ceil(n / (k->arity * (double)k->count))) : 8;
         const double members = fmax(ceil(n / wanted), tree ? k->arity * (double)k->count : 0);
         const double most = fmin(members, n);
         node = matrix_bytes(plan, most, most, dim, 1, true);
     }
     bytes += tree ? 4 * own * dim + node : fmax(node, matrix_bytes(plan, n, own, dim, 1 / ranks, store));
-    if (strcmp(k->similarity, "precomputed") == 0)
+    if (plan->similarity->is_matrix)
         bytes += 4 * (double)c->total * (double)c->total;
     if (plan->scores || plan->moment || k->pools == POOLS_CLASS)
         bytes += image_bytes(job, plan->moment);

@@ -2,11 +2,13 @@
 #ifndef STAGE_CONCEPTS_SELECT_MEMORY_H
 #define STAGE_CONCEPTS_SELECT_MEMORY_H
 
-#include "concept/objective.h"
+#include "concept/greedy.h"
 #include "stage/concepts/select.h"
 
 /* What is maximised, before the data behind it are there. */
 struct select_plan {
+    const struct similarity *similarity; /* select.similarity */
+    const struct optimiser *optimiser;
     struct term_spec term[GOAL_TERMS];
     int terms;
     bool scores, moment, shareable; /* needs mutual information, S; rows of vectors may be shared out */
