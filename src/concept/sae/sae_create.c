@@ -12,12 +12,6 @@
 /* Sums that need no other rank go along trees made for this one. */
 static struct world alone = { .size = 1 };
 
-/* Floats between rows of the folding stack: whole cache lines. */
-static int64_t stack_stride(int64_t count)
-{
-    return (count + 15) / 16 * 16;
-}
-
 static bool by_neurons(const struct sae_options *options, int ranks)
 {
     return options->way == SAE_BY_NEURONS && ranks > 1;
@@ -67,25 +61,26 @@ static int most_offered(const struct sae_options *options, int count)
 }
 
 /* Mean per dimension and sum of squared deviations of the evaluation set, two passes. */
-static double total_variance(struct sae_trainer *t, struct arena *arena)
+static double total_variance(struct sae_workspace *space, struct arena *arena)
 {
-    struct sae_source *s = &t->eval;
-    struct span leaves = tree_leaves(t->tree);
+    struct sae_source *s = &space->eval;
+    struct span leaves = tree_leaves(space->tree);
     double *mean = arena_array(arena, double, s->dim), *sum = arena_array(arena, double, s->dim);
     double *part = arena_array(arena, double, (leaves.count + 1) * s->dim), total = 0;
     for (int pass = 0; pass < 2; pass++) {
-        for (int64_t start = 0; start < s->set.rows; start += t->eval_batch) {
-            sae_open_batch(s, NULL, start, s->set.rows - start < t->eval_batch ? s->set.rows - start : t->eval_batch);
+        for (int64_t start = 0; start < s->set.rows; start += space->eval_batch) {
+            sae_open_batch(s, NULL, start,
+                           s->set.rows - start < space->eval_batch ? s->set.rows - start : space->eval_batch);
             memset(part, 0, (size_t)(leaves.count * s->dim) * sizeof(double));
             for (int l = 0; l < leaves.count; l++) {
                 struct span rows = sae_leaf(s, l);
                 for (int64_t i = 0; i < rows.count; i++) {
-                    sae_copy_rows(t->x, s, rows.first + i, 1);
+                    sae_copy_rows(space->x, s, rows.first + i, 1);
                     for (int d = 0; d < s->dim; d++)
-                        part[l * s->dim + d] += pass == 0 ? (double)t->x[d] : pow((double)t->x[d] - mean[d], 2);
+                        part[l * s->dim + d] += pass == 0 ? (double)space->x[d] : pow((double)space->x[d] - mean[d], 2);
                 }
             }
-            tree_sum_f64(t->tree, sum, part, s->dim);
+            tree_sum_f64(space->tree, sum, part, s->dim);
             for (int d = 0; d < s->dim; d++) {
                 mean[d] += pass == 0 ? sum[d] / (double)s->set.rows : 0;
                 total += pass == 1 ? sum[d] : 0;
@@ -95,57 +90,102 @@ static double total_variance(struct sae_trainer *t, struct arena *arena)
     return total;
 }
 
-/* What trainers of one pass share: rows, and what does not outlast a step, as large as the largest of `count` needs. */
-static struct sae_trainer shared_parts(struct arena *arena, struct world *world, const struct sae_options *options,
-                                       int dim, const int *neurons, int count, struct sae_set train,
-                                       struct sae_set eval)
+static int most_neurons(const int *neurons, int count)
 {
-    struct sae_trainer t = { .world = world, .tree = tree_create(arena, world, options->leaves) };
     int most = neurons[0];
     for (int i = 1; i < count; i++)
         most = neurons[i] > most ? neurons[i] : most;
-    const int blocks = sae_block_count(most, options->leaves);
-    t.batch = options->batch < train.rows ? options->batch : train.rows;
-    t.eval_batch = t.batch < eval.rows ? t.batch : eval.rows;
-    t.train = t.step = sae_source(arena, world, t.tree, train, dim, t.batch, options->resident_bytes);
-    t.step_tree = t.tree;
-    t.eval = sae_source(arena, world, t.tree, eval, dim, t.eval_batch, options->resident_bytes);
+    return most;
+}
 
-    const struct tree *deepest = tree_create(arena, &alone, blocks), *split = tree_create(arena, world, blocks);
-    if (by_neurons(options, world->size)) {
-        t.step_tree = tree_create(arena, &alone, options->leaves);
-        t.step = sae_source_whole(arena, &t.train, t.step_tree, t.batch);
-        t.offers = sae_offers(arena, world, t.batch, most_offered(options, count));
-        deepest = tree_depth(split) > tree_depth(deepest) ? split : deepest;
+/* What the trainings that make one workspace have in common. */
+struct shape {
+    struct arena *arena;
+    struct world *world;
+    const struct sae_options *options; /* [count] */
+    const int *neurons;                /* [count] */
+    int count, dim, most;              /* most: neurons of the largest */
+    int64_t piece;                     /* rows of a product */
+};
+
+/* Floats of the folding stack: over all neurons, as evaluation needs it, and over those of a step. */
+static int64_t stack_floats(const struct shape *shape, const struct tree *tree, const struct tree *step_tree)
+{
+    const struct world *world = shape->world;
+    const int64_t here = sae_here(shape->most, shape->options, world->size, world->rank);
+    const int64_t whole = tree_depth(tree) * sae_stride(sae_count(shape->dim, shape->most));
+    const int64_t step = tree_depth(step_tree) * sae_stride(sae_count(shape->dim, (int)here));
+    return whole > step ? whole : step;
+}
+
+/* The deepest tree over blocks that sums of a piece go along. */
+static const struct tree *block_tree(const struct shape *shape)
+{
+    const int blocks = sae_block_count(shape->most, shape->options->leaves);
+    const struct tree *alone_tree = tree_create(shape->arena, &alone, blocks);
+    const struct tree *split = tree_create(shape->arena, shape->world, blocks);
+    const bool deeper = by_neurons(shape->options, shape->world->size) && tree_depth(split) > tree_depth(alone_tree);
+    return deeper ? split : alone_tree;
+}
+
+static void take_scratch(struct sae_workspace *s, const struct shape *shape, const struct tree *step_tree)
+{
+    struct arena *arena = shape->arena;
+    const int64_t train_rows = s->train.set.rows, stride = sae_stride(sae_count(shape->dim, shape->most));
+    s->stack = arena_take_raw(arena, (size_t)stack_floats(shape, s->tree, step_tree), sizeof(float));
+    memset(s->stack, 0, (size_t)stride * sizeof(float)); /* a rank without leaves never writes it */
+    s->work = sae_work(arena, shape->dim, shape->most, shape->piece, block_tree(shape));
+    s->x = arena_array(arena, float, shape->piece * shape->dim);
+    s->picked = arena_array(arena, int64_t, shape->piece);
+    s->leaf_sums = arena_array(arena, double, SAE_LEAF_SUMS *(tree_leaves(s->tree).count + 1));
+    s->row_loss = arena_array(arena, double, s->batch);
+    s->cumulative = arena_array(arena, double, train_rows);
+    s->drawn = arena_array(arena, struct drawn, train_rows);
+    s->dead = arena_array(arena, int64_t, shape->most);
+}
+
+/* The tree over leaves of rows in a step. */
+static struct tree *step_tree(const struct shape *shape, struct sae_workspace *s)
+{
+    return by_neurons(shape->options, shape->world->size) ? tree_create(shape->arena, &alone, shape->options->leaves)
+                                                          : s->tree;
+}
+
+static struct sae_workspace *workspace(const struct shape *shape, struct sae_set train, struct sae_set eval)
+{
+    struct arena *arena = shape->arena;
+    const struct sae_options *o = shape->options;
+    struct sae_workspace *s = arena_array(arena, struct sae_workspace, 1);
+    s->world = shape->world;
+    s->tree = tree_create(arena, shape->world, o->leaves);
+    s->batch = o->batch < train.rows ? o->batch : train.rows;
+    s->eval_batch = s->batch < eval.rows ? s->batch : eval.rows;
+    s->train = sae_source(arena, s->world, s->tree, train, shape->dim, s->batch, o->resident_bytes);
+    s->eval = sae_source(arena, s->world, s->tree, eval, shape->dim, s->eval_batch, o->resident_bytes);
+    s->order = arena_array(arena, int64_t, train.rows);
+    s->median = arena_array(arena, float, shape->dim);
+    s->median[0] = NAN;
+    return s;
+}
+
+/* What all steps share, as large as the largest training needs. */
+static struct sae_step step_parts(const struct shape *shape, const struct sae_workspace *s, struct tree *tree)
+{
+    struct arena *arena = shape->arena;
+    const int blocks = sae_block_count(shape->most, shape->options->leaves);
+    const int64_t leaves = tree_leaves(tree).count;
+    struct sae_step step = { .tree = tree, .rows = s->train };
+    if (tree != s->tree) {
+        step.rows = sae_source_whole(arena, &s->train, tree, s->batch);
+        step.offers = sae_offers(arena, s->world, s->batch, most_offered(shape->options, shape->count));
     }
-    int64_t piece = sae_piece_rows(options, train.rows, world->size), stride = stack_stride(sae_count(dim, most));
-    int64_t floats = tree_depth(t.tree) * stride;
-    if (t.step_tree != t.tree) {
-        const int64_t here = sae_here(most, options, world->size, world->rank);
-        const int64_t step = tree_depth(t.step_tree) * stack_stride(sae_count(dim, (int)here));
-        floats = step > floats ? step : floats;
-    }
-    t.stack = arena_take_raw(arena, (size_t)floats, sizeof(float));
-    memset(t.stack, 0, (size_t)stride * sizeof(float)); /* a rank without leaves never writes it */
-    t.work = sae_work(arena, dim, most, piece, deepest);
-    t.x = arena_array(arena, float, piece *dim);
-    int64_t leaves = tree_leaves(t.step_tree).count;
-    t.leaf = arena_array(arena, struct span, leaves + 1);
-    t.leaf_sums = arena_array(arena, double, SAE_LEAF_SUMS *(leaves + 1));
-    t.neuron_sums = arena_array(arena, double, blocks *(leaves + 1) * SAE_NEURON_SUMS);
-    t.bias_part = arena_array(arena, float, blocks *dim);
-    t.norm_part = arena_array(arena, double, blocks);
-    t.counts = arena_array(arena, int64_t, world->size);
-    t.row_loss = arena_array(arena, double, t.batch);
-    t.order = arena_array(arena, int64_t, train.rows);
-    t.cumulative = arena_array(arena, double, train.rows);
-    t.drawn = arena_array(arena, struct drawn, train.rows);
-    t.dead = arena_array(arena, int64_t, most);
-    t.picked = arena_array(arena, int64_t, piece);
-    t.median = arena_array(arena, float, dim);
-    t.median[0] = NAN;
-    t.variance = total_variance(&t, arena);
-    return t;
+    step.leaf = arena_array(arena, struct span, leaves + 1);
+    step.leaf_sums = arena_array(arena, double, SAE_LEAF_SUMS *(leaves + 1));
+    step.neuron_sums = arena_array(arena, double, blocks *(leaves + 1) * SAE_NEURON_SUMS);
+    step.bias_part = arena_array(arena, float, blocks * shape->dim);
+    step.norm_part = arena_array(arena, double, blocks);
+    step.counts = arena_array(arena, int64_t, s->world->size);
+    return step;
 }
 
 static bool same_rule(const struct sae_options *a, const struct sae_options *b)
@@ -227,63 +267,86 @@ static int first_half(const struct sae_options *options, const int *neurons, int
     return first;
 }
 
-/* Weights, moments, counts: what outlasts a step. */
-static void own_parts(struct sae_trainer *t, struct arena *arena, const struct sae_options *options, int dim,
-                      int neurons)
+/* Weights, moments, counts. */
+static struct sae_model model_parts(struct arena *arena, const struct sae_options *options, int dim, int neurons)
 {
-    int64_t count = sae_count(dim, neurons);
-    t->options = *options;
-    t->sae = sae_view(arena_array(arena, float, count), dim, neurons);
-    t->moment1 = sae_view(arena_array(arena, float, count), dim, neurons);
-    t->moment2 = sae_view(arena_array(arena, float, count), dim, neurons);
-    t->stride = t->step_stride = stack_stride(count);
-    t->history = arena_array(arena, double, (int64_t)options->epochs *SAE_HISTORY);
-    t->silent = arena_array(arena, int64_t, neurons);
-    t->dead_list = arena_array(arena, int32_t, neurons);
-    t->fired = arena_array(arena, int64_t, neurons);
-    t->fired_epoch = arena_array(arena, int64_t, neurons);
-    t->fired_before = arena_array(arena, int64_t, neurons);
-    t->sae.rule = options->rule;
-    t->sae.blocks = tree_create(arena, &alone, options->half ? 1 : sae_block_count(neurons, options->leaves));
-    t->part = sae_part(&t->sae, t->sae.blocks);
-    if (by_neurons(options, t->world->size)) {
-        t->part = sae_part(&t->sae, tree_create(arena, t->world, sae_block_count(neurons, options->leaves)));
-        t->step_stride = stack_stride(t->part.count);
+    const int64_t count = sae_count(dim, neurons);
+    struct sae_model m = { .sae = sae_view(arena_array(arena, float, count), dim, neurons),
+                           .moment1 = sae_view(arena_array(arena, float, count), dim, neurons),
+                           .moment2 = sae_view(arena_array(arena, float, count), dim, neurons),
+                           .history = arena_array(arena, double, (int64_t)options->epochs *SAE_HISTORY),
+                           .fired = arena_array(arena, int64_t, neurons),
+                           .fired_epoch = arena_array(arena, int64_t, neurons),
+                           .fired_before = arena_array(arena, int64_t, neurons),
+                           .silent = arena_array(arena, int64_t, neurons) };
+    m.sae.rule = options->rule;
+    m.sae.blocks = tree_create(arena, &alone, options->half ? 1 : sae_block_count(neurons, options->leaves));
+    return m;
+}
+
+/* The neurons of a step. */
+static void own_step(struct sae_trainer *t, struct arena *arena)
+{
+    const struct sae *sae = &t->model.sae;
+    struct world *world = t->space->world;
+    const struct tree *blocks = by_neurons(&t->options, world->size)
+                                    ? tree_create(arena, world, sae_block_count(sae->neurons, t->options.leaves))
+                                    : sae->blocks;
+    t->step.part = sae_part(sae, blocks);
+    t->step.stride = sae_stride(t->step.part.count);
+    t->step.dead_list = arena_array(arena, int32_t, sae->neurons);
+}
+
+/* Codes of a step, and its products in bf16: trainings that choose neurons in the same way have them together. */
+static void share_products(struct sae_trainer **out, const struct shape *shape)
+{
+    const struct sae_options *options = shape->options;
+    const struct sae_workspace *s = out[0]->space;
+    const struct tree *tree = out[0]->step.tree;
+    const struct dealt dealt = { s->batch, sae_own_positions(tree, s->batch).count, s->world->size, s->world->rank };
+    struct sae_depths depths = { tree_depth(tree), 1, 1 };
+    for (int i = 0; i < shape->count; i++)
+        deepen(&depths, out[i]->step.part.blocks);
+    for (int i = 0; i < shape->count; i++) {
+        const int first = first_alike(options, i), alike = options[i].half ? first_half(options, shape->neurons, i) : i;
+        const struct most most = most_of(options, shape->neurons, i, shape->count, dealt);
+        out[i]->step.sparse = first < i ? out[first]->step.sparse
+                                        : sae_sparse(shape->arena, &options[i].rule, &depths, shape->dim, most.neurons,
+                                                     dealt.own, most.entries, most.aux_k, options[i].half);
+        if (options[i].half)
+            out[i]->step.half =
+                alike < i ? out[alike]->step.half
+                          : sae_half(shape->arena, shape->dim, shape->neurons[i],
+                                     half_rows(&options[i], s->train.set.rows), !sae_by_count(&options[i].rule));
     }
+    for (int i = 0; i < shape->count; i++)
+        sae_sparse_fit(&out[i]->step.sparse, out[i]->step.part.neurons, sae_aux_k(&options[i]));
 }
 
 void sae_trainers_create(struct sae_trainer **out, struct arena *arena, struct world *world,
                          const struct sae_options *options, int dim, const int *neurons, int count,
                          struct sae_set train, struct sae_set eval)
 {
-    struct sae_trainer shared = shared_parts(arena, world, options, dim, neurons, count, train, eval);
-    const struct dealt dealt = { shared.batch, sae_own_positions(shared.step_tree, shared.batch).count, world->size,
-                                 world->rank };
-    struct sae_depths depths = { tree_depth(shared.step_tree), 1, 1 };
+    const struct shape shape = { .arena = arena,
+                                 .world = world,
+                                 .options = options,
+                                 .neurons = neurons,
+                                 .count = count,
+                                 .dim = dim,
+                                 .most = most_neurons(neurons, count),
+                                 .piece = sae_piece_rows(options, train.rows, world->size) };
+    struct sae_workspace *space = workspace(&shape, train, eval);
+    struct tree *tree = step_tree(&shape, space);
+    take_scratch(space, &shape, tree);
+    const struct sae_step step = step_parts(&shape, space, tree);
     for (int i = 0; i < count; i++) {
-        struct sae_trainer *t = out[i] = arena_array(arena, struct sae_trainer, 1);
-        *t = shared;
-        own_parts(t, arena, &options[i], dim, neurons[i]);
-        deepen(&depths, t->part.blocks);
+        out[i] = arena_array(arena, struct sae_trainer, 1);
+        *out[i] = (struct sae_trainer){ options[i], space, model_parts(arena, &options[i], dim, neurons[i]), step };
+        own_step(out[i], arena);
     }
+    share_products(out, &shape);
+    space->variance = total_variance(space, arena);
     for (int i = 0; i < count; i++) {
-        const int first = first_alike(options, i);
-        if (first == i) {
-            const struct most most = most_of(options, neurons, i, count, dealt);
-            out[i]->sparse = sae_sparse(arena, &options[i].rule, &depths, dim, most.neurons, dealt.own, most.entries,
-                                        most.aux_k, options[i].half);
-        } else {
-            out[i]->sparse = out[first]->sparse;
-        }
-        const int alike = options[i].half ? first_half(options, neurons, i) : i;
-        if (options[i].half && alike == i)
-            out[i]->half =
-                sae_half(arena, dim, neurons[i], half_rows(options, train.rows), !sae_by_count(&options[i].rule));
-        else if (options[i].half)
-            out[i]->half = out[alike]->half;
-    }
-    for (int i = 0; i < count; i++) {
-        sae_sparse_fit(&out[i]->sparse, out[i]->part.neurons, sae_aux_k(&options[i]));
         sae_first_weights(out[i], arena);
         sae_loaded(out[i]);
     }
@@ -294,9 +357,9 @@ void sae_trainers_end(struct sae_trainer *const *trainers, int count)
     for (int i = 0; i < count; i++) {
         bool first = true;
         for (int j = 0; j < i; j++)
-            first = first && trainers[j]->half != trainers[i]->half;
+            first = first && trainers[j]->step.half != trainers[i]->step.half;
         if (first)
-            sae_half_end(trainers[i]->half);
+            sae_half_end(trainers[i]->step.half);
     }
 }
 

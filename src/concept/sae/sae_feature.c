@@ -14,7 +14,7 @@
 
 bool sae_is_split(const struct sae_trainer *t)
 {
-    return t->options.way == SAE_BY_NEURONS && t->world->size > 1;
+    return t->options.way == SAE_BY_NEURONS && t->space->world->size > 1;
 }
 
 struct sae_offers sae_offers(struct arena *arena, const struct world *world, int64_t batch, int most)
@@ -70,10 +70,8 @@ static void cut_rows(struct sae_codes *c, const struct sae_verdict *verdict)
     }
 }
 
-void sae_choose_rows(struct sae_trainer *t, struct sae_codes *c, int k)
+void sae_choose_rows(struct sae_codes *c, struct sae_offers *o, const struct world *world, int k)
 {
-    const struct world *world = t->world;
-    struct sae_offers *o = &t->offers;
     const int ranks = world->size;
     const struct span mine = shard_rows(c->rows, ranks, world->rank);
     const size_t bytes = (size_t)k * sizeof(float);
@@ -102,10 +100,10 @@ static bool equals(float a, float b)
     return a >= b && !(a > b);
 }
 
-void sae_cut_batch(struct sae_trainer *t, float kth, int64_t ties)
+void sae_cut_batch(struct sae_step *s, const struct world *world, float kth, int64_t ties)
 {
-    struct sae_codes *c = &t->sparse.codes;
-    int64_t *tied = t->offers.wanted, sums[2] = { ties, 0 }, stay = 0;
+    struct sae_codes *c = &s->sparse.codes;
+    int64_t *tied = s->offers.wanted, sums[2] = { ties, 0 }, stay = 0;
     memset(tied, 0, (size_t)c->rows * sizeof *tied);
     for (int64_t r = 0; r < c->rows; r++)
         for (int64_t at = c->start[r]; at < c->start[r + 1]; at++)
@@ -113,10 +111,10 @@ void sae_cut_batch(struct sae_trainer *t, float kth, int64_t ties)
     for (int64_t r = 0; r < c->rows; r++)
         sums[1] += tied[r];
     stay = sums[1];
-    world_sum_i64(t->world, sums, 2);
+    world_sum_i64(world, sums, 2);
     if (sums[0] < sums[1]) {
         int64_t rest = sums[0], row = 0, own = 0, before = 0;
-        world_sum_i64(t->world, tied, (int)c->rows);
+        world_sum_i64(world, tied, (int)c->rows);
         while (row < c->rows && rest >= tied[row])
             rest -= tied[row++];
         /* All ties before `row` stay, and the first `rest` in it. */
@@ -126,29 +124,30 @@ void sae_cut_batch(struct sae_trainer *t, float kth, int64_t ties)
             own += here && equals(c->value[at], kth);
             stay += !here && equals(c->value[at], kth);
         }
-        world_allgather_rows(t->world, t->counts, &own, 1, sizeof own);
-        for (int rank = 0; rank < t->world->rank; rank++)
-            before += t->counts[rank];
+        world_allgather_rows(world, s->counts, &own, 1, sizeof own);
+        for (int rank = 0; rank < world->rank; rank++)
+            before += s->counts[rank];
         rest = rest > before ? rest - before : 0;
         stay += rest < own ? rest : own;
     }
     sae_codes_cut(c, kth, stay);
 }
 
-static void gather(const struct sae_trainer *t, float *all, int64_t width)
+/* `all` [K x width]: every rank gets the rows of the neurons of all. */
+static void gather(float *all, const struct sae_workspace *space, const struct sae *part, int64_t width)
 {
     const size_t bytes = (size_t)width * sizeof(float);
-    memcpy(t->stack, all + t->part.first * width, (size_t)t->part.neurons * bytes);
-    world_allgather_rows(t->world, all, t->stack, t->part.neurons, bytes);
+    memcpy(space->stack, all + part->first * width, (size_t)part->neurons * bytes);
+    world_allgather_rows(space->world, all, space->stack, part->neurons, bytes);
 }
 
 void sae_gather(struct sae_trainer *t, bool moments)
 {
-    struct sae *const all[] = { &t->sae, &t->moment1, &t->moment2 };
+    struct sae *const all[] = { &t->model.sae, &t->model.moment1, &t->model.moment2 };
     for (int i = 0; sae_is_split(t) && i < (moments ? 3 : 1); i++) {
-        gather(t, all[i]->encoder, all[i]->dim);
-        gather(t, all[i]->encoder_bias, 1);
-        gather(t, all[i]->decoder, all[i]->dim);
-        gather(t, all[i]->log_threshold, 1);
+        gather(all[i]->encoder, t->space, &t->step.part, all[i]->dim);
+        gather(all[i]->encoder_bias, t->space, &t->step.part, 1);
+        gather(all[i]->decoder, t->space, &t->step.part, all[i]->dim);
+        gather(all[i]->log_threshold, t->space, &t->step.part, 1);
     }
 }

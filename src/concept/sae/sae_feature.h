@@ -14,11 +14,12 @@ int64_t sae_offers_bytes(int64_t batch, int most, int ranks);
 
 /* codes, the k largest of each row among the neurons here, become those that are among the k largest of all ranks, ties
  * to the lowest neuron. Each row is decided by one rank. Collective: two exchanges, 4 k + 24 bytes a row. */
-void sae_choose_rows(struct sae_trainer *trainer, struct sae_codes *codes, int k);
+void sae_choose_rows(struct sae_codes *codes, struct sae_offers *offers, const struct world *world, int k);
 double sae_choose_rows_bytes(int64_t batch, int k, int ranks); /* sent by a rank, mean; local */
-/* codes keep what is above `kth` and, of all that equals it, the first in order of rows, then neurons; `ties`: how many
- * of this rank's would stay if ranks came in order. Collective: two integers, and one a row when not all ties stay. */
-void sae_cut_batch(struct sae_trainer *trainer, float kth, int64_t ties);
+/* The codes of a step keep what is above `kth` and, of all that equals it, the first in order of rows, then neurons;
+ * `ties`: how many of this rank's would stay if ranks came in order. Collective: two integers, and one a row when not
+ * all ties stay. */
+void sae_cut_batch(struct sae_step *step, const struct world *world, float kth, int64_t ties);
 
 /* Every rank gets the weights of all neurons; with `moments` Adam's moments as well. Nothing unless they are split.
  * Collective; the folding stack is scratch. */

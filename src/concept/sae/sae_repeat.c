@@ -26,21 +26,21 @@ static bool train_again(struct sae_trainer *t, const struct sae_repeats *repeats
 }
 
 /* total [K] += cosine of each decoder row to the row of `other` matched with it. Collective. */
-static void add_matched(double *total, const struct sae_trainer *t, const struct sae_trainer *other,
+static void add_matched(double *total, struct world *world, const struct sae *sae, const struct sae *other,
                         struct arena *scratch)
 {
     struct arena_mark mark = arena_mark(scratch);
-    const int K = t->sae.neurons, D = t->sae.dim;
+    const int K = sae->neurons, D = sae->dim;
     double *matched = arena_array(scratch, double, K);
-    if (t->world->rank == 0) {
+    if (world->rank == 0) {
         float *cosine = arena_take_raw(scratch, (size_t)K * (size_t)K, sizeof *cosine);
         int32_t *partner = arena_array(scratch, int32_t, K);
-        blas_sgemm('N', 'T', K, K, D, 1, t->sae.decoder, D, other->sae.decoder, D, 0, cosine, K);
+        blas_sgemm('N', 'T', K, K, D, 1, sae->decoder, D, other->decoder, D, 0, cosine, K);
         assign_rows(partner, scratch, cosine, K);
         for (int k = 0; k < K; k++)
             matched[k] = (double)cosine[(int64_t)k * K + partner[k]];
     }
-    world_broadcast(t->world, matched, (size_t)K * sizeof *matched, 0);
+    world_broadcast(world, matched, (size_t)K * sizeof *matched, 0);
     for (int k = 0; k < K; k++)
         total[k] += matched[k];
     arena_release(scratch, mark);
@@ -49,7 +49,7 @@ static void add_matched(double *total, const struct sae_trainer *t, const struct
 bool sae_stability(double *stability, const struct sae_trainer *t, struct arena *scratch,
                    const struct sae_repeats *repeats)
 {
-    const int K = t->sae.neurons;
+    const int K = t->model.sae.neurons;
     bool whole = true;
     memset(stability, 0, (size_t)K * sizeof *stability);
     for (int r = 0; whole && r < repeats->count; r++) {
@@ -57,12 +57,12 @@ bool sae_stability(double *stability, const struct sae_trainer *t, struct arena 
         struct sae_options options = t->options;
         options.seed += (uint64_t)r + 1;
         options.may_be_lost = false;
-        struct sae_trainer *other =
-            sae_trainer_create(scratch, t->world, &options, t->sae.dim, K, t->train.set, t->eval.set);
+        struct sae_trainer *other = sae_trainer_create(scratch, t->space->world, &options, t->model.sae.dim, K,
+                                                       t->space->train.set, t->space->eval.set);
         whole = train_again(other, repeats);
         enum phase before = phase_enter(PHASE_EVALUATE);
         if (whole)
-            add_matched(stability, t, other, scratch);
+            add_matched(stability, t->space->world, &t->model.sae, &other->model.sae, scratch);
         phase_enter(before);
         sae_trainers_end(&other, 1);
         arena_release(scratch, mark);

@@ -21,20 +21,20 @@ bool sae_resample_due(const struct sae_options *options, int epoch)
 }
 
 /* cumulative [rows] <- running sum of loss^2 over the training rows, on every rank. */
-static void loss_distribution(struct sae_trainer *t)
+static void loss_distribution(struct sae_workspace *s, const struct sae *sae, double penalty)
 {
-    int64_t n = t->train.set.rows;
-    for (int64_t start = 0; start < n; start += t->batch) {
-        int64_t rows = n - start < t->batch ? n - start : t->batch, own = 0;
-        sae_open_batch(&t->train, NULL, start, rows);
-        sae_forward(t, &t->train, t->leaf_sums, t->row_loss);
-        for (int leaf = 0; leaf < tree_leaves(t->tree).count; leaf++)
-            own += sae_leaf(&t->train, leaf).count;
-        world_allgather_rows(t->world, t->cumulative + start, t->row_loss, own, sizeof(double));
+    int64_t n = s->train.set.rows;
+    for (int64_t start = 0; start < n; start += s->batch) {
+        int64_t rows = n - start < s->batch ? n - start : s->batch, own = 0;
+        sae_open_batch(&s->train, NULL, start, rows);
+        sae_forward(s, &s->train, sae, penalty, s->row_loss);
+        for (int leaf = 0; leaf < tree_leaves(s->tree).count; leaf++)
+            own += sae_leaf(&s->train, leaf).count;
+        world_allgather_rows(s->world, s->cumulative + start, s->row_loss, own, sizeof(double));
     }
     double sum = 0;
     for (int64_t i = 0; i < n; i++)
-        t->cumulative[i] = sum += t->cumulative[i] * t->cumulative[i];
+        s->cumulative[i] = sum += s->cumulative[i] * s->cumulative[i];
 }
 
 /* First row whose running sum exceeds `target`. */
@@ -51,13 +51,13 @@ static int64_t draw_row(const double *cumulative, int64_t n, double target)
     return low;
 }
 
-static double mean_alive_norm(const struct sae_trainer *t)
+static double mean_alive_norm(const struct sae_model *m)
 {
     double sum = 0;
-    int alive = 0, D = t->sae.dim;
-    for (int k = 0; k < t->sae.neurons; k++)
-        if (t->fired_before[k] > 0) {
-            sum += vec_norm(t->sae.encoder + (int64_t)k * D, D);
+    int alive = 0, D = m->sae.dim;
+    for (int k = 0; k < m->sae.neurons; k++)
+        if (m->fired_before[k] > 0) {
+            sum += vec_norm(m->sae.encoder + (int64_t)k * D, D);
             alive++;
         }
     return alive > 0 ? sum / alive : 1;
@@ -65,9 +65,9 @@ static double mean_alive_norm(const struct sae_trainer *t)
 
 /* Short enough that all planted neurons together add at most `resample_scale` of an input: a thousand at
  * once, each as long as a few would be, overshoot every input and the model never recovers. */
-static double planted_norm(const struct sae_trainer *t, int64_t count)
+static double planted_norm(const struct sae_model *m, double scale, int64_t count)
 {
-    return t->options.resample_scale * fmin(mean_alive_norm(t), 1.0 / (double)count);
+    return scale * fmin(mean_alive_norm(m), 1.0 / (double)count);
 }
 
 static void forget_moments(struct sae *moment, int k)
@@ -89,15 +89,15 @@ static int by_key(const void *a, const void *b)
 
 /* order [rows] <- all training rows, drawn one after another without putting back, each in proportion to its loss^2
  * (Efraimidis and Spirakis 2006): by rising -log(u) / weight. */
-static void draw_all(struct sae_trainer *t, const struct rng *rng)
+static void draw_all(struct sae_workspace *s, const struct rng *rng)
 {
-    const int64_t n = t->train.set.rows;
+    const int64_t n = s->train.set.rows;
     for (int64_t i = 0; i < n; i++) {
-        const double weight = t->cumulative[i] - (i > 0 ? t->cumulative[i - 1] : 0);
-        t->drawn[i].row = i;
-        t->drawn[i].key = weight > 0 ? -log1p(-rng_uniform(rng, (uint64_t)i, 1)) / weight : INFINITY;
+        const double weight = s->cumulative[i] - (i > 0 ? s->cumulative[i - 1] : 0);
+        s->drawn[i].row = i;
+        s->drawn[i].key = weight > 0 ? -log1p(-rng_uniform(rng, (uint64_t)i, 1)) / weight : INFINITY;
     }
-    qsort(t->drawn, (size_t)n, sizeof *t->drawn, by_key);
+    qsort(s->drawn, (size_t)n, sizeof *s->drawn, by_key);
 }
 
 enum { ROUNDS = 128 };
@@ -108,42 +108,42 @@ static const double ABOVE = 1.1, LONGEST = 2;
 
 /* Neuron k starts along what the model leaves of input x: there p is the length of that, or just above the threshold
  * where LONGEST allows. False when nothing is left of it, or it points away from x - b. */
-static bool plant_at_rest(struct sae_trainer *t, int k, const float *centred, const float *error)
+static bool plant_at_rest(struct sae *sae, int k, const float *centred, const float *error)
 {
-    const int D = t->sae.dim;
-    float *decoder = t->sae.decoder + (int64_t)k * D, *encoder = t->sae.encoder + (int64_t)k * D;
+    const int D = sae->dim;
+    float *decoder = sae->decoder + (int64_t)k * D, *encoder = sae->encoder + (int64_t)k * D;
     const double length = vec_norm(error, D), along = -vec_dot(error, centred, D) / length;
     if (!(length > 0) || !(along > 0))
         return false;
-    const double scale = fmin(LONGEST, fmax(1, ABOVE * t->sae.rule.threshold / along));
+    const double scale = fmin(LONGEST, fmax(1, ABOVE * sae->rule.threshold / along));
     for (int d = 0; d < D; d++) {
         decoder[d] = (float)(-(double)error[d] / length);
         encoder[d] = (float)(scale * (double)decoder[d]);
     }
-    t->sae.encoder_bias[k] = 0;
+    sae->encoder_bias[k] = 0;
     return true;
 }
 
 /* A few neurons at a time, so that the next ones see what these explain: images may be alike. */
-static int plant_family(struct sae_trainer *t, const struct rng *rng, int64_t count)
+static int plant_family(struct sae_workspace *s, struct sae_model *m, const struct rng *rng, int64_t count)
 {
-    const int64_t n = t->train.set.rows, few = (count + ROUNDS - 1) / ROUNDS;
-    const int64_t piece = few < t->work.rows ? few : t->work.rows;
+    const int64_t n = s->train.set.rows, few = (count + ROUNDS - 1) / ROUNDS;
+    const int64_t piece = few < s->work.rows ? few : s->work.rows;
     int planted = 0;
-    draw_all(t, rng);
+    draw_all(s, rng);
     for (int64_t at = 0; at < count; at += piece) {
         const int64_t some = count - at < piece ? count - at : piece;
         for (int64_t i = 0; i < some; i++)
-            t->picked[i] = t->drawn[(at + i) % n].row;
-        sae_fetch(t->x, &t->train, t->picked, some);
-        sae_encode(&t->work, &t->sae, t->x, some);
-        sae_decode(&t->work, &t->sae, t->x, some);
+            s->picked[i] = s->drawn[(at + i) % n].row;
+        sae_fetch(s->x, &s->train, s->picked, some);
+        sae_encode(&s->work, &m->sae, s->x, some);
+        sae_decode(&s->work, &m->sae, s->x, some);
         for (int64_t i = 0; i < some; i++) {
-            const int k = (int)t->dead[at + i], D = t->sae.dim;
-            if (!plant_at_rest(t, k, t->work.centred + i * D, t->work.error + i * D))
+            const int k = (int)s->dead[at + i], D = m->sae.dim;
+            if (!plant_at_rest(&m->sae, k, s->work.centred + i * D, s->work.error + i * D))
                 continue;
-            forget_moments(&t->moment1, k);
-            forget_moments(&t->moment2, k);
+            forget_moments(&m->moment1, k);
+            forget_moments(&m->moment2, k);
             planted++;
         }
     }
@@ -153,46 +153,47 @@ static int plant_family(struct sae_trainer *t, const struct rng *rng, int64_t co
 /* ---- relu, jumprelu ---- */
 
 /* New starts for dead[0..count-1], `piece` rows fetched at a time. */
-static int plant(struct sae_trainer *t, const struct rng *rng, int64_t count, double encoder_norm)
+static int plant(struct sae_workspace *s, struct sae_model *m, const struct sae_options *options, const struct rng *rng,
+                 int64_t count)
 {
-    int64_t n = t->train.set.rows, piece = t->work.rows;
-    double total = t->cumulative[n - 1];
+    int64_t n = s->train.set.rows, piece = s->work.rows;
+    double total = s->cumulative[n - 1];
+    const double encoder_norm = planted_norm(m, options->resample_scale, count);
     int planted = 0;
     for (int64_t at = 0; at < count; at += piece) {
         int64_t some = count - at < piece ? count - at : piece;
         for (int64_t i = 0; i < some; i++)
-            t->picked[i] = draw_row(t->cumulative, n, rng_uniform(rng, (uint64_t)t->dead[at + i], 0) * total);
-        sae_fetch(t->x, &t->train, t->picked, some);
+            s->picked[i] = draw_row(s->cumulative, n, rng_uniform(rng, (uint64_t)s->dead[at + i], 0) * total);
+        sae_fetch(s->x, &s->train, s->picked, some);
         for (int64_t i = 0; i < some; i++) {
-            int k = (int)t->dead[at + i];
-            if (!sae_replant(&t->sae, k, t->x + i * t->sae.dim, encoder_norm))
+            int k = (int)s->dead[at + i];
+            if (!sae_replant(&m->sae, k, s->x + i * m->sae.dim, encoder_norm))
                 continue;
-            if (t->sae.rule.variant == SAE_JUMPRELU)
-                t->sae.log_threshold[k] = (float)log(t->options.first_threshold);
-            forget_moments(&t->moment1, k);
-            forget_moments(&t->moment2, k);
+            if (m->sae.rule.variant == SAE_JUMPRELU)
+                m->sae.log_threshold[k] = (float)log(options->first_threshold);
+            forget_moments(&m->moment1, k);
+            forget_moments(&m->moment2, k);
             planted++;
         }
     }
     return planted;
 }
 
-int sae_resample(struct sae_trainer *t)
+int sae_resample(struct sae_workspace *s, struct sae_model *m, const struct sae_options *options)
 {
     enum phase before = phase_enter(PHASE_EVALUATE);
-    const struct rng rng = { t->options.seed, RNG_SAE_RESAMPLE, (uint32_t)t->at[SAE_EPOCH] };
+    const struct rng rng = { options->seed, RNG_SAE_RESAMPLE, (uint32_t)m->at[SAE_EPOCH] };
     int64_t dead = 0;
-    for (int k = 0; k < t->sae.neurons; k++)
-        if (t->fired_before[k] == 0)
-            t->dead[dead++] = k;
+    for (int k = 0; k < m->sae.neurons; k++)
+        if (m->fired_before[k] == 0)
+            s->dead[dead++] = k;
     int planted = 0;
     if (dead > 0) { /* the same on every rank: counts are global */
-        loss_distribution(t);
-        if (t->cumulative[t->train.set.rows - 1] > 0)
-            planted = sae_by_count(&t->options.rule) ? plant_family(t, &rng, dead)
-                                                     : plant(t, &rng, dead, planted_norm(t, dead));
+        loss_distribution(s, &m->sae, options->penalty);
+        if (s->cumulative[s->train.set.rows - 1] > 0)
+            planted = sae_by_count(&options->rule) ? plant_family(s, m, &rng, dead) : plant(s, m, options, &rng, dead);
     }
-    memset(t->fired_before, 0, (size_t)t->sae.neurons * sizeof(int64_t));
+    memset(m->fired_before, 0, (size_t)m->sae.neurons * sizeof(int64_t));
     phase_enter(before);
     return planted;
 }

@@ -38,34 +38,36 @@ static void add_stats(double *stats, double *least, const float *f, int64_t rows
 }
 
 /* One leaf of the open batch: its weighted sum into the stack, its statistics into `stats`. */
-static void add_leaf(struct sae_trainer *t, struct totals *all, int leaf, float *out, double *stats)
+static void add_leaf(struct sae_workspace *s, const struct sae *sae, struct totals *all, int leaf, float *out,
+                     double *stats)
 {
-    const int D = t->sae.dim, K = t->sae.neurons;
-    const struct span rows = sae_leaf(&t->train, leaf);
+    const int D = sae->dim, K = sae->neurons;
+    const struct span rows = sae_leaf(&s->train, leaf);
     float *whole = out + (int64_t)K * D;
     memset(out, 0, (size_t)(K + 1) * (size_t)D * sizeof *out);
     memset(stats, 0, (size_t)K * STATS * sizeof *stats);
-    for (int64_t at = 0; at < rows.count; at += t->work.rows) {
-        const int64_t n = rows.count - at < t->work.rows ? rows.count - at : t->work.rows;
-        sae_copy_rows(t->x, &t->train, rows.first + at, n);
-        sae_encode(&t->work, &t->sae, t->x, n);
+    for (int64_t at = 0; at < rows.count; at += s->work.rows) {
+        const int64_t n = rows.count - at < s->work.rows ? rows.count - at : s->work.rows;
+        sae_copy_rows(s->x, &s->train, rows.first + at, n);
+        sae_encode(&s->work, sae, s->x, n);
 #pragma omp parallel for simd schedule(static)
         for (int64_t i = 0; i < n * K; i++) /* marks of jumprelu are no activations */
-            t->work.f[i] = t->work.f[i] > 0 ? t->work.f[i] : 0;
+            s->work.f[i] = s->work.f[i] > 0 ? s->work.f[i] : 0;
         for (int64_t r = 0; r < n; r++) {
-            vec_normalise(t->x + r * D, D);
-            vec_add(whole, t->x + r * D, D);
+            vec_normalise(s->x + r * D, D);
+            vec_add(whole, s->x + r * D, D);
         }
-        add_stats(stats, all->least, t->work.f, n, K);
-        blas_sgemm('T', 'N', K, D, n, 1, t->work.f, K, t->x, D, 1, out, D);
+        add_stats(stats, all->least, s->work.f, n, K);
+        blas_sgemm('T', 'N', K, D, n, 1, s->work.f, K, s->x, D, 1, out, D);
     }
 }
 
 /* Takes all training rows. Collective. */
-static void take_totals(struct totals *all, struct sae_trainer *t, struct arena *scratch)
+static void take_totals(struct totals *all, struct sae_workspace *s, const struct sae *sae, struct arena *scratch)
 {
-    const int D = t->sae.dim, K = t->sae.neurons;
-    const int64_t n = t->train.set.rows, floats = (int64_t)(K + 1) * D, leaves = tree_leaves(t->tree).count;
+    const int D = sae->dim, K = sae->neurons;
+    const int64_t n = s->train.set.rows, floats = (int64_t)(K + 1) * D, stride = sae_stride(sae->count);
+    const int64_t leaves = tree_leaves(s->tree).count;
     double *part = arena_array(scratch, double, (leaves + 1) * K * STATS),
            *sum = arena_array(scratch, double, K *STATS);
     all->weighted = arena_array(scratch, float, floats);
@@ -74,31 +76,31 @@ static void take_totals(struct totals *all, struct sae_trainer *t, struct arena 
     all->least = arena_array(scratch, double, K);
     for (int k = 0; k < K; k++)
         all->least[k] = INFINITY;
-    for (int64_t start = 0; start < n; start += t->batch) {
-        sae_open_batch(&t->train, NULL, start, n - start < t->batch ? n - start : t->batch);
+    for (int64_t start = 0; start < n; start += s->batch) {
+        sae_open_batch(&s->train, NULL, start, n - start < s->batch ? n - start : s->batch);
         for (int l = 0; l < leaves; l++) {
-            add_leaf(t, all, l, t->stack + tree_slot(t->tree, l) * t->stride, part + l * K * STATS);
-            tree_fold_f32(t->tree, l, t->stack, floats, t->stride);
+            add_leaf(s, sae, all, l, s->stack + tree_slot(s->tree, l) * stride, part + l * K * STATS);
+            tree_fold_f32(s->tree, l, s->stack, floats, stride);
         }
-        tree_sum_nodes_f32(t->tree, t->stack, t->stack, floats, t->stride);
-        tree_sum_f64(t->tree, sum, part, K * STATS);
-        vec_add(all->weighted, t->stack, floats);
+        tree_sum_nodes_f32(s->tree, s->stack, s->stack, floats, stride);
+        tree_sum_f64(s->tree, sum, part, K * STATS);
+        vec_add(all->weighted, s->stack, floats);
         for (int i = 0; i < K * STATS; i++)
             all->stats[i] += sum[i];
     }
-    world_min_f64(t->world, all->least, K);
+    world_min_f64(s->world, all->least, K);
 }
 
 void sae_monosemanticity(double *score, struct sae_trainer *t, struct arena *scratch)
 {
-    const int D = t->sae.dim;
-    const double n = (double)t->train.set.rows;
+    const int D = t->model.sae.dim;
+    const double n = (double)t->space->train.set.rows;
     struct arena_mark mark = arena_mark(scratch);
     enum phase before = phase_enter(PHASE_EVALUATE);
     struct totals all;
-    take_totals(&all, t, scratch);
+    take_totals(&all, t->space, &t->model.sae, scratch);
 #pragma omp parallel for schedule(static)
-    for (int k = 0; k < t->sae.neurons; k++) {
+    for (int k = 0; k < t->model.sae.neurons; k++) {
         /* a = f - least; the range cancels. Pairs: (||sum a e||^2 - sum a^2) / ((sum a)^2 - sum a^2). */
         const double least = all.least[k], f = all.stats[k * STATS + SUM];
         const double sum = f - n * least, square = all.stats[k * STATS + SQUARE] - 2 * least * f + n * least * least;

@@ -15,45 +15,45 @@ enum { ROUNDS = 100, DATA_ROWS = 3, DATA_NOISE = 4 }; /* rows of RNG_SAE_INIT be
 static const double DATA_SHARE = 0.8, SETTLED = 1e-6;
 
 /* sum [D + 1] <- weighted sum of the training rows and of the weights: 1 (mean), or 1 / distance to `from`. */
-static void weighted_sum(struct sae_trainer *t, double *sum, double *part, const double *from)
+static void weighted_sum(struct sae_workspace *s, double *sum, double *part, const double *from)
 {
-    const int D = t->sae.dim;
-    const int64_t n = t->train.set.rows;
-    double *total = sum, *batch = part + (tree_leaves(t->tree).count + 1) * (D + 1);
+    const int D = s->train.dim;
+    const int64_t n = s->train.set.rows;
+    double *total = sum, *batch = part + (tree_leaves(s->tree).count + 1) * (D + 1);
     memset(total, 0, (size_t)(D + 1) * sizeof *total);
-    for (int64_t start = 0; start < n; start += t->batch) {
-        sae_open_batch(&t->train, NULL, start, n - start < t->batch ? n - start : t->batch);
-        for (int l = 0; l < tree_leaves(t->tree).count; l++) {
-            struct span rows = sae_leaf(&t->train, l);
+    for (int64_t start = 0; start < n; start += s->batch) {
+        sae_open_batch(&s->train, NULL, start, n - start < s->batch ? n - start : s->batch);
+        for (int l = 0; l < tree_leaves(s->tree).count; l++) {
+            struct span rows = sae_leaf(&s->train, l);
             double *out = part + l * (D + 1);
             memset(out, 0, (size_t)(D + 1) * sizeof *out);
             for (int64_t i = 0; i < rows.count; i++) {
                 double squared = 0, weight = 1;
-                sae_copy_rows(t->x, &t->train, rows.first + i, 1);
+                sae_copy_rows(s->x, &s->train, rows.first + i, 1);
                 for (int d = 0; from && d < D; d++)
-                    squared += ((double)t->x[d] - from[d]) * ((double)t->x[d] - from[d]);
+                    squared += ((double)s->x[d] - from[d]) * ((double)s->x[d] - from[d]);
                 if (from) /* a row at the very point pulls it no further */
                     weight = squared > 0 ? 1 / sqrt(squared) : 0;
                 for (int d = 0; d < D; d++)
-                    out[d] += weight * (double)t->x[d];
+                    out[d] += weight * (double)s->x[d];
                 out[D] += weight;
             }
         }
-        tree_sum_f64(t->tree, batch, part, D + 1);
+        tree_sum_f64(s->tree, batch, part, D + 1);
         for (int d = 0; d <= D; d++)
             total[d] += batch[d];
     }
 }
 
-/* t->median <- the point with the least sum of distances to the training rows (Weiszfeld 1937), from their mean. */
-static void median_of_rows(struct sae_trainer *t, struct arena *arena)
+/* s->median <- the point with the least sum of distances to the training rows (Weiszfeld 1937), from their mean. */
+static void median_of_rows(struct sae_workspace *s, struct arena *arena)
 {
-    const int D = t->sae.dim;
+    const int D = s->train.dim;
     double *sum = arena_array(arena, double, D + 1), *at = arena_array(arena, double, D);
-    double *part = arena_array(arena, double, (tree_leaves(t->tree).count + 2) * (D + 1));
+    double *part = arena_array(arena, double, (tree_leaves(s->tree).count + 2) * (D + 1));
     for (int round = 0; round < ROUNDS; round++) {
         double moved = 0, length = 0;
-        weighted_sum(t, sum, part, round == 0 ? NULL : at);
+        weighted_sum(s, sum, part, round == 0 ? NULL : at);
         if (!(sum[D] > 0))
             break;
         for (int d = 0; d < D; d++) {
@@ -66,25 +66,25 @@ static void median_of_rows(struct sae_trainer *t, struct arena *arena)
             break;
     }
     for (int d = 0; d < D; d++)
-        t->median[d] = (float)at[d];
+        s->median[d] = (float)at[d];
 }
 
 /* Decoder rows from inputs, with some noise: there may be more neurons than inputs, and twins would never part. */
-static void data_decoder(struct sae_trainer *t)
+static void data_decoder(struct sae_workspace *s, struct sae *sae, uint64_t seed)
 {
-    struct rng rng = { t->options.seed, RNG_SAE_INIT, 0 };
-    const int D = t->sae.dim;
-    const int64_t n = t->train.set.rows, piece = t->work.rows;
-    rng_permutation(&rng, DATA_ROWS, t->order, n);
-    for (int64_t first = 0; first < t->sae.neurons; first += piece) {
-        int64_t some = t->sae.neurons - first < piece ? t->sae.neurons - first : piece;
+    struct rng rng = { seed, RNG_SAE_INIT, 0 };
+    const int D = sae->dim;
+    const int64_t n = s->train.set.rows, piece = s->work.rows;
+    rng_permutation(&rng, DATA_ROWS, s->order, n);
+    for (int64_t first = 0; first < sae->neurons; first += piece) {
+        int64_t some = sae->neurons - first < piece ? sae->neurons - first : piece;
         for (int64_t i = 0; i < some; i++)
-            t->picked[i] = t->order[(first + i) % n];
-        sae_fetch(t->x, &t->train, t->picked, some);
+            s->picked[i] = s->order[(first + i) % n];
+        sae_fetch(s->x, &s->train, s->picked, some);
         for (int64_t i = 0; i < some; i++) {
-            float *row = t->sae.decoder + (first + i) * D, *x = t->x + i * D;
+            float *row = sae->decoder + (first + i) * D, *x = s->x + i * D;
             for (int d = 0; d < D; d++) {
-                x[d] -= t->sae.bias[d];
+                x[d] -= sae->bias[d];
                 row[d] = (float)rng_normal(&rng, DATA_NOISE, (uint64_t)((first + i) * D + d));
             }
             vec_normalise(row, D);
@@ -94,29 +94,30 @@ static void data_decoder(struct sae_trainer *t)
             }
         }
     }
-    sae_normalise(&t->sae);
+    sae_normalise(sae);
 }
 
 void sae_first_weights(struct sae_trainer *t, struct arena *arena)
 {
-    const int64_t matrix = (int64_t)t->sae.neurons * t->sae.dim;
-    const bool chosen = sae_by_count(&t->sae.rule);
+    struct sae *sae = &t->model.sae;
+    const int64_t matrix = (int64_t)sae->neurons * sae->dim;
+    const bool chosen = sae_by_count(&sae->rule);
     enum phase before = phase_enter(PHASE_EVALUATE);
-    sae_init(&t->sae, t->options.seed);
-    if (t->options.median && isnan(t->median[0]))
-        median_of_rows(t, arena);
+    sae_init(sae, t->options.seed);
+    if (t->options.median && isnan(t->space->median[0]))
+        median_of_rows(t->space, arena);
     if (t->options.median)
-        memcpy(t->sae.bias, t->median, (size_t)t->sae.dim * sizeof(float));
+        memcpy(sae->bias, t->space->median, (size_t)sae->dim * sizeof(float));
     if (t->options.start == SAE_START_DATA)
-        data_decoder(t);
+        data_decoder(t->space, sae, t->options.seed);
     if (t->options.start != SAE_START_PUBLISHED) {
-        memcpy(t->sae.encoder, t->sae.decoder, (size_t)matrix * sizeof(float));
-        memset(t->sae.encoder_bias, 0, (size_t)t->sae.neurons * sizeof(float));
+        memcpy(sae->encoder, sae->decoder, (size_t)matrix * sizeof(float));
+        memset(sae->encoder_bias, 0, (size_t)sae->neurons * sizeof(float));
     }
     /* Directions of inputs are alike: with full weight each of the active neurons would give the whole input. */
     if (t->options.start == SAE_START_DATA)
-        vec_scale(t->sae.encoder, 1.0f / (float)(chosen ? t->sae.rule.k : (t->sae.neurons + 1) / 2), matrix);
-    for (int k = 0; t->sae.rule.variant == SAE_JUMPRELU && k < t->sae.neurons; k++)
-        t->sae.log_threshold[k] = (float)log(t->options.first_threshold);
+        vec_scale(sae->encoder, 1.0f / (float)(chosen ? sae->rule.k : (sae->neurons + 1) / 2), matrix);
+    for (int k = 0; sae->rule.variant == SAE_JUMPRELU && k < sae->neurons; k++)
+        sae->log_threshold[k] = (float)log(t->options.first_threshold);
     phase_enter(before);
 }

@@ -1,4 +1,5 @@
-/* What the parts of SAE training share: src/concept/sae_*.c only. */
+/* What the parts of SAE training share (src/concept/sae/sae_*.c), by how long it lasts: the workspace of trainers that
+ * go together, the model that one of them trains, and what a step of it works with. */
 #ifndef CONCEPT_SAE_SAE_STATE_H
 #define CONCEPT_SAE_SAE_STATE_H
 
@@ -33,49 +34,67 @@ struct drawn {
     int64_t row;
 };
 
-/* Trainers made together share all buffers but weights, moments, counts and history: nothing else may outlast a step.
- */
-struct sae_trainer {
+/* What trainers made together share, for as long as they live: the rows, what follows from these alone, and scratch
+ * that any of them may overwrite once another one's step or evaluation is over. */
+struct sae_workspace {
     struct world *world;
     struct tree *tree; /* over leaves of rows, spread over the ranks */
-    struct sae_options options;
     struct sae_source train, eval;
-    /* A step: leaves of rows and their batch as the ranks share them out; = tree, train unless they share neurons. */
-    struct tree *step_tree;
-    struct sae_source step;
-    struct sae_offers offers;
-    int64_t batch, eval_batch;           /* rows of a global batch */
-    struct sae sae, moment1, moment2;    /* weights and Adam's moments, the same on every rank */
-    struct sae part;                     /* the neurons this rank has in a step */
-    float *stack;                        /* [depth x stride] folding stack; row 0 ends as the gradient */
-    int64_t stride, step_stride;         /* of all parameters; of those here in a step */
-    struct sae_work work;                /* one piece of a leaf, in single precision */
-    struct sae_half *half;               /* products of a step in bf16, or NULL */
-    float *x;                            /* [piece x D] */
-    struct sae_sparse sparse;            /* the whole of this rank's part of a batch */
-    struct span *leaf;                   /* [own leaves] rows of each, from this rank's first row */
-    int64_t *counts;                     /* [ranks] */
-    double *leaf_sums;                   /* [own leaves x SAE_LEAF_SUMS] */
-    double *neuron_sums;                 /* [own blocks, or 1, x own leaves x SAE_NEURON_SUMS] */
-    float *bias_part;                    /* [own blocks, or 1, x D] of the gradient of b */
-    double *norm_part;                   /* [own blocks, or 1] of the gradient's norm */
-    double *row_loss;                    /* [batch] losses of this rank's rows */
-    double *cumulative;                  /* [train rows] for draws in proportion to loss^2 */
-    struct drawn *drawn;                 /* [train rows] scratch of a resampling (sae_resample.c) */
-    int64_t *order;                      /* [train rows] of this epoch */
+    int64_t batch, eval_batch; /* rows of a global batch */
+    int64_t *order;            /* [train rows] of this epoch */
+    float *median;             /* [D] geometric median of the training rows; median[0] NaN until it was asked for */
+    double variance;           /* sum ||x - mean||^2 of the evaluation set */
+    /* Scratch: one piece of a leaf, in single precision. */
+    struct sae_work work;
+    float *x;          /* [piece x D] */
+    int64_t *picked;   /* [piece] rows to be fetched into x */
+    float *stack;      /* [depth x stride] folding stack; row 0 ends as the gradient */
+    double *leaf_sums; /* [own leaves x SAE_LEAF_SUMS] of an evaluation */
+    /* Scratch of a resampling (sae_resample.c). */
+    double *row_loss;    /* [batch] losses of this rank's rows */
+    double *cumulative;  /* [train rows] for draws in proportion to loss^2 */
+    struct drawn *drawn; /* [train rows] */
+    int64_t *dead;       /* [K] neurons */
+};
+
+/* What one training has learned and counted, from its first step to its last. A checkpoint keeps all that does not
+ * follow from the rest. */
+struct sae_model {
+    struct sae sae, moment1, moment2; /* weights and Adam's moments, the same on every rank */
+    int64_t at[SAE_COUNTERS];
+    double sums[SAE_SUMS];
+    double *history;                     /* [epochs x SAE_HISTORY] */
     int64_t *fired;                      /* [K] this rank, since the last sae_settle */
     int64_t *fired_epoch, *fired_before; /* [K] all ranks: in this epoch; from the last resampling to its start */
     int64_t *silent;                     /* [K] whole epochs since a neuron fired */
-    int32_t *dead_list;                  /* [dead_here] silent for dead_after epochs, at the start of this one; from
-                                            part.first on */
-    int64_t dead_count, dead_here;       /* of all neurons; of those here */
-    int64_t *dead, *picked;              /* [K] neurons, [piece] rows: scratch of a resampling */
-    int64_t at[SAE_COUNTERS];
-    double sums[SAE_SUMS];
-    double *history;   /* [epochs x SAE_HISTORY] */
-    float *median;     /* [D] geometric median of the training rows; median[0] NaN until it was asked for */
-    double variance;   /* sum ||x - mean||^2 of the evaluation set */
-    double gemm_flops; /* of this rank's dense products in steps so far */
+    double gemm_flops;                   /* of this rank's dense products in steps so far */
+};
+
+/* What one step works with: nothing but the choice of dead neurons, made at the start of an epoch, outlasts it. The
+ * buffers are shared by trainers made together. */
+struct sae_step {
+    struct tree *tree;      /* over leaves of rows: the workspace's; of this rank alone when ranks share out neurons */
+    struct sae_source rows; /* the training rows over these leaves */
+    struct sae part;        /* the neurons this rank has in a step */
+    int64_t stride;         /* floats between rows of the folding stack */
+    struct span *leaf;      /* [own leaves] rows of each, from this rank's first row */
+    double *leaf_sums;      /* [own leaves x SAE_LEAF_SUMS] */
+    double *neuron_sums;    /* [own blocks, or 1, x own leaves x SAE_NEURON_SUMS] */
+    float *bias_part;       /* [own blocks, or 1, x D] of the gradient of b */
+    double *norm_part;      /* [own blocks, or 1] of the gradient's norm */
+    struct sae_sparse sparse; /* the whole of this rank's part of a batch */
+    struct sae_half *half;    /* products in bf16, or NULL */
+    int64_t *counts;          /* [ranks] */
+    struct sae_offers offers; /* when the ranks share out neurons */
+    int32_t *dead_list;       /* [dead_here] silent for dead_after epochs, at the start of this one; from part.first */
+    int64_t dead_count, dead_here; /* of all neurons; of those here */
+};
+
+struct sae_trainer {
+    struct sae_options options;
+    struct sae_workspace *space;
+    struct sae_model model;
+    struct sae_step step;
 };
 
 /* Weights at the start, by the options. Collective. */
@@ -88,16 +107,22 @@ int64_t sae_piece_rows(const struct sae_options *options, int64_t train_rows, in
 enum { SAE_BAND = 32 }; /* rows whose activations stay in cache until codes are made of them */
 /* Most entries of sparse codes on a rank with `own` of `batch` rows and `here` neurons. Local. */
 int64_t sae_code_room(const struct sae_options *options, int neurons, int here, int64_t batch, int64_t own);
+/* Floats between rows of the folding stack for `count` of them: whole cache lines. */
+static inline int64_t sae_stride(int64_t count)
+{
+    return (count + 15) / 16 * 16;
+}
 /* Adam steps of the whole training. Local. */
 int64_t sae_total_steps(const struct sae_trainer *trainer);
 
-/* Forward passes over this rank's part of the open batch: leaf_sums [own leaves x 2] squared error and active
- * neurons; row_loss [own rows] or NULL. Local. */
-void sae_forward(struct sae_trainer *trainer, struct sae_source *source, double *leaf_sums, double *row_loss);
+/* Forward passes over this rank's part of the open batch: squared error and active
+ * neurons of each leaf into the workspace's leaf_sums; row_loss [own rows], with `penalty`, or NULL. Local. */
+void sae_forward(struct sae_workspace *space, struct sae_source *source, const struct sae *sae, double penalty,
+                 double *row_loss);
 
 /* Is a resampling due at the end of epoch `epoch` (from 1)? */
 bool sae_resample_due(const struct sae_options *options, int epoch);
 /* Plants neurons that never fired since the last resampling anew; returns how many. Collective. */
-int sae_resample(struct sae_trainer *trainer);
+int sae_resample(struct sae_workspace *space, struct sae_model *model, const struct sae_options *options);
 
 #endif

@@ -47,25 +47,25 @@ int64_t sae_code_room(const struct sae_options *o, int neurons, int here, int64_
 static double rise(const struct sae_trainer *t, double share)
 {
     double steps = share * (double)sae_total_steps(t);
-    return steps > 1 ? fmin(1, (double)(t->at[SAE_STEP] + 1) / steps) : 1;
+    return steps > 1 ? fmin(1, (double)(t->model.at[SAE_STEP] + 1) / steps) : 1;
 }
 
 static double rate(const struct sae_trainer *t)
 {
     double steps = t->options.decay * (double)sae_total_steps(t);
-    double left = (double)(sae_total_steps(t) - t->at[SAE_STEP]);
+    double left = (double)(sae_total_steps(t) - t->model.at[SAE_STEP]);
     return t->options.lr * rise(t, t->options.warmup) * (steps > 1 ? fmax(0, fmin(1, left / steps)) : 1);
 }
 
 /* ---- dense ---- */
 
 /* What the neurons here say of `leaf`: of `n` more rows. `active` NULL: it is counted later. */
-static void add_neuron_sums(struct sae_trainer *t, int leaf, const double *sum, const int64_t *active, int64_t n)
+static void add_neuron_sums(struct sae_step *s, int leaf, const double *sum, const int64_t *active, int64_t n)
 {
-    const int64_t leaves = tree_leaves(t->step_tree).count;
-    const int blocks = sae_blocks(&t->part);
+    const int64_t leaves = tree_leaves(s->tree).count;
+    const int blocks = sae_blocks(&s->part);
     for (int b = 0; b < blocks; b++) {
-        double *out = t->neuron_sums + (b * leaves + leaf) * SAE_NEURON_SUMS;
+        double *out = s->neuron_sums + (b * leaves + leaf) * SAE_NEURON_SUMS;
         for (int64_t r = 0; r < n; r++) {
             out[SAE_SUM] += sum[r * blocks + b];
             out[SAE_CHECK] += sum[r * blocks + b] - sum[r * blocks + b];
@@ -74,91 +74,93 @@ static void add_neuron_sums(struct sae_trainer *t, int leaf, const double *sum, 
     }
 }
 
-static void clear_sums(struct sae_trainer *t)
+static void clear_sums(struct sae_step *s)
 {
-    const int64_t leaves = tree_leaves(t->step_tree).count;
-    memset(t->neuron_sums, 0, (size_t)(sae_blocks(&t->part) * leaves * SAE_NEURON_SUMS) * sizeof(double));
-    memset(t->leaf_sums, 0, (size_t)(leaves * SAE_LEAF_SUMS) * sizeof(double));
+    const int64_t leaves = tree_leaves(s->tree).count;
+    memset(s->neuron_sums, 0, (size_t)(sae_blocks(&s->part) * leaves * SAE_NEURON_SUMS) * sizeof(double));
+    memset(s->leaf_sums, 0, (size_t)(leaves * SAE_LEAF_SUMS) * sizeof(double));
 }
 
 /* leaf_sums: losses get what all neurons say. Collective when blocks are spread over ranks. */
-static void take_neuron_sums(struct sae_trainer *t, double penalty)
+static void take_neuron_sums(struct sae_step *s, double penalty)
 {
-    const int64_t leaves = tree_leaves(t->step_tree).count;
-    double *all = t->neuron_sums;
-    tree_sum_f64(t->part.blocks, all, all, leaves * SAE_NEURON_SUMS);
+    const int64_t leaves = tree_leaves(s->tree).count;
+    double *all = s->neuron_sums;
+    tree_sum_f64(s->part.blocks, all, all, leaves * SAE_NEURON_SUMS);
     for (int64_t leaf = 0; leaf < leaves; leaf++) {
         const double *one = all + leaf * SAE_NEURON_SUMS;
-        t->leaf_sums[SAE_LEAF_SUMS * leaf] +=
-            sae_row_penalty(&t->sae.rule, penalty, one[SAE_SUM], (int64_t)one[SAE_ON]) + one[SAE_CHECK];
-        t->leaf_sums[SAE_LEAF_SUMS * leaf + 1] = one[SAE_ON];
+        s->leaf_sums[SAE_LEAF_SUMS * leaf] +=
+            sae_row_penalty(&s->part.rule, penalty, one[SAE_SUM], (int64_t)one[SAE_ON]) + one[SAE_CHECK];
+        s->leaf_sums[SAE_LEAF_SUMS * leaf + 1] = one[SAE_ON];
     }
 }
 
 /* Gradient of one leaf of the open batch into row `slot` of the stack; its sums. */
-static void dense_leaf(struct sae_trainer *t, int leaf, double penalty)
+static void dense_leaf(struct sae_workspace *space, struct sae_step *s, int64_t *fired, int leaf, double penalty)
 {
-    struct span rows = sae_leaf(&t->step, leaf);
-    struct sae grad = sae_view(t->stack + tree_slot(t->step_tree, leaf) * t->step_stride, t->sae.dim, t->part.neurons);
-    struct sae_work work = t->work;
-    double scale = 1 / (double)t->step.batch_rows;
-    work.half = t->half;
+    struct span rows = sae_leaf(&s->rows, leaf);
+    struct sae grad = sae_view(space->stack + tree_slot(s->tree, leaf) * s->stride, s->part.dim, s->part.neurons);
+    struct sae_work work = space->work;
+    double scale = 1 / (double)s->rows.batch_rows;
+    work.half = s->half;
     if (rows.count == 0)
         memset(grad.flat, 0, (size_t)grad.count * sizeof(float));
-    for (int64_t at = 0; at < rows.count; at += t->work.rows) {
-        int64_t n = rows.count - at < t->work.rows ? rows.count - at : t->work.rows;
+    for (int64_t at = 0; at < rows.count; at += space->work.rows) {
+        int64_t n = rows.count - at < space->work.rows ? rows.count - at : space->work.rows;
         phase_enter(PHASE_FORWARD);
-        sae_copy_rows(t->x, &t->step, rows.first + at, n);
-        sae_encode(&work, &t->part, t->x, n);
-        sae_decode(&work, &t->part, t->x, n);
-        add_neuron_sums(t, leaf, t->work.sum, t->work.active, n);
+        sae_copy_rows(space->x, &s->rows, rows.first + at, n);
+        sae_encode(&work, &s->part, space->x, n);
+        sae_decode(&work, &s->part, space->x, n);
+        add_neuron_sums(s, leaf, space->work.sum, space->work.active, n);
         for (int64_t r = 0; r < n; r++)
-            t->leaf_sums[SAE_LEAF_SUMS * leaf] += t->work.squared[r] / t->sae.dim;
+            s->leaf_sums[SAE_LEAF_SUMS * leaf] += space->work.squared[r] / s->part.dim;
         phase_enter(PHASE_BACKWARD);
-        sae_backward(&grad, t->fired + t->part.first, &work, &t->part, n, penalty, scale, at > 0);
+        sae_backward(&grad, fired + s->part.first, &work, &s->part, n, penalty, scale, at > 0);
     }
 }
 
 /* A rank's product of the rows of a step with a matrix of the neurons here. */
-static double product_flops(const struct sae_trainer *t)
+static double product_flops(const struct sae_step *s)
 {
-    return 2 * (double)sae_own_positions(t->step_tree, t->step.batch_rows).count * t->part.neurons * t->sae.dim;
+    return 2 * (double)sae_own_positions(s->tree, s->rows.batch_rows).count * s->part.neurons * s->part.dim;
 }
 
 static void dense_gradient(struct sae_trainer *t, double penalty)
 {
-    clear_sums(t);
-    t->gemm_flops += 5 * product_flops(t);
-    if (t->half)
-        sae_half_weights(t->half, &t->sae, true);
-    for (int leaf = 0; leaf < tree_leaves(t->step_tree).count; leaf++) {
-        dense_leaf(t, leaf, penalty);
-        tree_fold_f32(t->step_tree, leaf, t->stack, t->part.count, t->step_stride);
+    struct sae_step *s = &t->step;
+    clear_sums(s);
+    t->model.gemm_flops += 5 * product_flops(s);
+    if (s->half)
+        sae_half_weights(s->half, &t->model.sae, true);
+    for (int leaf = 0; leaf < tree_leaves(s->tree).count; leaf++) {
+        dense_leaf(t->space, s, t->model.fired, leaf, penalty);
+        tree_fold_f32(s->tree, leaf, t->space->stack, s->part.count, s->stride);
     }
-    take_neuron_sums(t, penalty);
+    take_neuron_sums(s, penalty);
 }
 
 /* ---- sparse ---- */
 
 /* Dead neurons that explain what is left of a row. */
-static int dead_k(const struct sae_trainer *t)
+static int dead_k(const struct sae_step *s, const struct sae_options *o)
 {
-    return t->options.aux_k < t->dead_count ? t->options.aux_k : (int)t->dead_count;
+    return o->aux_k < s->dead_count ? o->aux_k : (int)s->dead_count;
 }
 
 /* Codes of n rows with activations f. */
-static void add_codes(struct sae_trainer *t, const float *f, int64_t n, double *bound)
+static void add_codes(struct sae_step *s, float *scratch, const struct sae_options *o, const float *f, int64_t n,
+                      double *bound)
 {
-    struct sae_codes *codes = &t->sparse.codes;
-    const struct sae_rule *rule = &t->sae.rule;
-    const int K = t->part.neurons;
+    struct sae_codes *codes = &s->sparse.codes;
+    const struct sae_rule *rule = &o->rule;
+    const int K = s->part.neurons;
     if (rule->variant == SAE_TOPK) {
         sae_codes_add_largest(codes, f, n, K, rule->k);
     } else if (!sae_by_batch(rule)) {
         sae_codes_add(codes, f, n, K, 0);
     } else {
         /* Only the k x rows largest of this rank can be among those of the batch: drop the others early. */
-        const int64_t limit = rule->k * t->step.batch_rows;
+        const int64_t limit = rule->k * s->rows.batch_rows;
         int64_t ties;
         sae_codes_add(codes, f, n, K, (float)*bound);
         if (codes->start[codes->rows] > limit + limit / 4) {
@@ -167,43 +169,44 @@ static void add_codes(struct sae_trainer *t, const float *f, int64_t n, double *
             *bound = (double)kth;
         }
     }
-    if (t->sparse.dead.start && t->dead_count > 0)
-        sae_codes_add_largest_of(&t->sparse.dead, t->work.df, f, t->dead_list, t->dead_here, n, K, dead_k(t));
+    if (s->sparse.dead.start && s->dead_count > 0)
+        sae_codes_add_largest_of(&s->sparse.dead, scratch, f, s->dead_list, s->dead_here, n, K, dead_k(s, o));
 }
 
 /* Activations and codes of the n rows of a piece, a band that stays in cache at a time. */
-static void encode_piece(struct sae_trainer *t, int64_t n, double *bound)
+static void encode_piece(struct sae_step *s, struct sae_work *work, const struct sae_options *o, int64_t n,
+                         double *bound)
 {
-    const int blocks = sae_blocks(&t->part);
+    const int blocks = sae_blocks(&s->part);
     for (int64_t at = 0; at < n; at += SAE_BAND) {
         const int64_t rows = n - at < SAE_BAND ? n - at : SAE_BAND;
-        float *f = t->work.f + at * t->part.neurons;
-        sae_activate(f, t->work.sum + at * blocks, t->work.active + at, &t->part, rows);
-        if (t->sae.rule.variant == SAE_JUMPRELU)
-            sae_apply(f, t->work.active + at, t->sparse.threshold, &t->part, rows);
-        add_codes(t, f, rows, bound);
+        float *f = work->f + at * s->part.neurons;
+        sae_activate(f, work->sum + at * blocks, work->active + at, &s->part, rows);
+        if (o->rule.variant == SAE_JUMPRELU)
+            sae_apply(f, work->active + at, s->sparse.threshold, &s->part, rows);
+        add_codes(s, work->df, o, f, rows, bound);
     }
 }
 
 /* Rows of the piece that begins at row `at` of this rank: in bfloat16, where bits depend on shapes, of one leaf. */
-static int64_t piece_at(const struct sae_trainer *t, int64_t at, int64_t end)
+static int64_t piece_at(const struct sae_step *s, int64_t at, int64_t end, int64_t most)
 {
-    for (int leaf = 0; t->half && leaf < tree_leaves(t->step_tree).count; leaf++)
-        if (at >= t->leaf[leaf].first && at < t->leaf[leaf].first + t->leaf[leaf].count)
-            end = t->leaf[leaf].first + t->leaf[leaf].count;
-    return end - at < t->work.rows ? end - at : t->work.rows;
+    for (int leaf = 0; s->half && leaf < tree_leaves(s->tree).count; leaf++)
+        if (at >= s->leaf[leaf].first && at < s->leaf[leaf].first + s->leaf[leaf].count)
+            end = s->leaf[leaf].first + s->leaf[leaf].count;
+    return end - at < most ? end - at : most;
 }
 
 /* What the n rows from row `at` of this rank on add to their leaves. */
-static void add_piece_sums(struct sae_trainer *t, int64_t at, int64_t n)
+static void add_piece_sums(struct sae_step *s, const struct sae_work *work, int64_t at, int64_t n)
 {
-    const int64_t *active = sae_by_count(&t->sae.rule) ? NULL : t->work.active;
-    for (int leaf = 0; leaf < tree_leaves(t->step_tree).count; leaf++) {
-        const struct span rows = t->leaf[leaf];
+    const int64_t *active = sae_by_count(&s->part.rule) ? NULL : work->active;
+    for (int leaf = 0; leaf < tree_leaves(s->tree).count; leaf++) {
+        const struct span rows = s->leaf[leaf];
         const int64_t first = rows.first > at ? rows.first - at : 0;
         const int64_t end = rows.first + rows.count < at + n ? rows.first + rows.count - at : n;
         if (first < end)
-            add_neuron_sums(t, leaf, t->work.sum + first * sae_blocks(&t->part), active ? active + first : NULL,
+            add_neuron_sums(s, leaf, work->sum + first * sae_blocks(&s->part), active ? active + first : NULL,
                             end - first);
     }
 }
@@ -211,86 +214,95 @@ static void add_piece_sums(struct sae_trainer *t, int64_t at, int64_t n)
 /* Codes of all rows of this rank. Collective when neurons are split. */
 static void encode_all(struct sae_trainer *t)
 {
-    const struct span own = sae_own_positions(t->step_tree, t->step.batch_rows);
+    struct sae_step *s = &t->step;
+    struct sae_work *work = &t->space->work;
+    const struct sae_options *o = &t->options;
+    const struct span own = sae_own_positions(s->tree, s->rows.batch_rows);
     double bound = 0;
-    sae_sparse_start(&t->sparse, &t->part);
-    t->gemm_flops += product_flops(t);
-    if (t->half)
-        sae_half_weights(t->half, &t->sae, false);
-    clear_sums(t);
-    for (int leaf = 0; leaf < tree_leaves(t->step_tree).count; leaf++) {
-        const struct span rows = sae_leaf(&t->step, leaf);
-        t->leaf[leaf] = (struct span){ rows.first - own.first, rows.count };
+    sae_sparse_start(&s->sparse, &s->part);
+    t->model.gemm_flops += product_flops(s);
+    if (s->half)
+        sae_half_weights(s->half, &t->model.sae, false);
+    clear_sums(s);
+    for (int leaf = 0; leaf < tree_leaves(s->tree).count; leaf++) {
+        const struct span rows = sae_leaf(&s->rows, leaf);
+        s->leaf[leaf] = (struct span){ rows.first - own.first, rows.count };
     }
     for (int64_t at = 0, n; at < own.count; at += n) {
-        n = piece_at(t, at, own.count);
-        sae_copy_rows(t->x, &t->step, own.first + at, n);
-        sae_project(t->work.f, t->sparse.centred + at * t->sae.dim, t->half, &t->part, t->x, n);
-        sae_sparse_round(&t->sparse, at, n);
-        encode_piece(t, n, &bound);
-        add_piece_sums(t, at, n);
+        n = piece_at(s, at, own.count, work->rows);
+        sae_copy_rows(t->space->x, &s->rows, own.first + at, n);
+        sae_project(work->f, s->sparse.centred + at * s->part.dim, s->half, &s->part, t->space->x, n);
+        sae_sparse_round(&s->sparse, at, n);
+        encode_piece(s, work, o, n, &bound);
+        add_piece_sums(s, work, at, n);
     }
-    if (sae_is_split(t) && t->sae.rule.variant == SAE_TOPK)
-        sae_choose_rows(t, &t->sparse.codes, t->sae.rule.k);
-    if (sae_is_split(t) && t->sparse.dead.start && t->dead_count > 0)
-        sae_choose_rows(t, &t->sparse.dead, dead_k(t));
+    if (sae_is_split(t) && o->rule.variant == SAE_TOPK)
+        sae_choose_rows(&s->sparse.codes, &s->offers, t->space->world, o->rule.k);
+    if (sae_is_split(t) && s->sparse.dead.start && s->dead_count > 0)
+        sae_choose_rows(&s->sparse.dead, &s->offers, t->space->world, dead_k(s, o));
 }
 
 /* The k x rows largest activations of the batch stay; the smallest of them goes into the moving average. Collective. */
 static void choose_over_batch(struct sae_trainer *t)
 {
-    struct sae_codes *codes = &t->sparse.codes;
+    const struct world *world = t->space->world;
+    struct sae_model *m = &t->model;
+    struct sae_step *s = &t->step;
+    struct sae_codes *codes = &s->sparse.codes;
     int64_t n = codes->start[codes->rows], ties;
     double least = INFINITY;
-    float kth = sae_kth_largest_of_all(t->world, t->counts, codes->value, n, t->sae.rule.k * t->step.batch_rows, &ties);
+    float kth = sae_kth_largest_of_all(world, s->counts, codes->value, n, m->sae.rule.k * s->rows.batch_rows, &ties);
     if (kth > 0 && sae_is_split(t))
-        sae_cut_batch(t, kth, ties);
+        sae_cut_batch(s, world, kth, ties);
     else if (kth > 0)
         sae_codes_cut(codes, kth, ties);
     for (int64_t i = 0; !(kth > 0) && i < n; i++)
         least = fmin(least, (double)codes->value[i]);
-    world_min_f64(t->world, &least, 1);
+    world_min_f64(world, &least, 1);
     least = kth > 0 ? (double)kth : isfinite(least) ? least : 0;
     const double keep = t->options.threshold_decay;
-    t->sums[SAE_THRESHOLD] = keep * t->sums[SAE_THRESHOLD] + (1 - keep) * least;
-    t->sums[SAE_THRESHOLD_WEIGHT] = keep * t->sums[SAE_THRESHOLD_WEIGHT] + (1 - keep);
-    t->sae.rule.threshold = t->sums[SAE_THRESHOLD] / t->sums[SAE_THRESHOLD_WEIGHT];
+    m->sums[SAE_THRESHOLD] = keep * m->sums[SAE_THRESHOLD] + (1 - keep) * least;
+    m->sums[SAE_THRESHOLD_WEIGHT] = keep * m->sums[SAE_THRESHOLD_WEIGHT] + (1 - keep);
+    m->sae.rule.threshold = m->sums[SAE_THRESHOLD] / m->sums[SAE_THRESHOLD_WEIGHT];
 }
 
-static void sum_rows(struct sae_trainer *t, double penalty, bool aux)
+static void sum_rows(struct sae_step *s, double aux_weight, double penalty)
 {
-    const struct sae_sparse *s = &t->sparse;
-    for (int leaf = 0; leaf < tree_leaves(t->step_tree).count; leaf++) {
-        const int64_t first = t->leaf[leaf].first, end = first + t->leaf[leaf].count;
-        double *loss = t->leaf_sums + SAE_LEAF_SUMS * leaf;
+    const struct sae_sparse *sparse = &s->sparse;
+    for (int leaf = 0; leaf < tree_leaves(s->tree).count; leaf++) {
+        const int64_t first = s->leaf[leaf].first, end = first + s->leaf[leaf].count;
+        double *loss = s->leaf_sums + SAE_LEAF_SUMS * leaf;
         for (int64_t r = first; r < end; r++)
-            *loss += (s->squared[r] + (aux ? t->options.aux_weight * s->aux[r] : 0)) / t->sae.dim;
-        if (sae_by_count(&t->sae.rule) && t->part.neurons > 0)
-            t->neuron_sums[leaf * SAE_NEURON_SUMS + SAE_ON] = (double)(s->codes.start[end] - s->codes.start[first]);
+            *loss += (sparse->squared[r] + (aux_weight > 0 ? aux_weight * sparse->aux[r] : 0)) / s->part.dim;
+        if (sae_by_count(&s->part.rule) && s->part.neurons > 0)
+            s->neuron_sums[leaf * SAE_NEURON_SUMS + SAE_ON] =
+                (double)(sparse->codes.start[end] - sparse->codes.start[first]);
     }
-    take_neuron_sums(t, penalty);
+    take_neuron_sums(s, penalty);
 }
 
 /* False, with nothing done, when far more neurons are active than expected. Collective. */
 static bool sparse_gradient(struct sae_trainer *t, double penalty)
 {
-    struct sae_sparse *s = &t->sparse;
-    const bool aux = s->dead.start && t->dead_count > 0;
+    struct sae_step *s = &t->step;
+    struct sae_sparse *sparse = &s->sparse;
+    const bool aux = sparse->dead.start && s->dead_count > 0;
     phase_enter(PHASE_FORWARD);
     encode_all(t);
-    if (sae_by_batch(&t->sae.rule)) {
+    if (sae_by_batch(&t->model.sae.rule)) {
         choose_over_batch(t);
-    } else if (!sae_by_count(&t->sae.rule)) {
-        int64_t entries = s->codes.start[s->codes.rows];
-        world_sum_i64(t->world, &entries, 1);
-        if (entries > entry_limit(&t->options, t->sae.neurons, t->step.batch_rows))
+    } else if (!sae_by_count(&t->model.sae.rule)) {
+        int64_t entries = sparse->codes.start[sparse->codes.rows];
+        world_sum_i64(t->space->world, &entries, 1);
+        if (entries > entry_limit(&t->options, t->model.sae.neurons, s->rows.batch_rows))
             return false;
     }
-    const double scale = 1 / (double)t->step.batch_rows;
-    sae_sparse_forward(s, &t->part, penalty, scale, t->options.aux_weight, aux);
-    sum_rows(t, penalty, aux);
+    const double scale = 1 / (double)s->rows.batch_rows;
+    sae_sparse_forward(sparse, &s->part, penalty, scale, t->options.aux_weight, aux);
+    sum_rows(s, aux ? t->options.aux_weight : 0, penalty);
     phase_enter(PHASE_BACKWARD);
-    sae_sparse_gradient(t->stack, t->step_stride, t->fired + t->part.first, s, &t->part, t->step_tree, t->leaf, aux);
+    sae_sparse_gradient(t->space->stack, s->stride, t->model.fired + s->part.first, sparse, &s->part, s->tree, s->leaf,
+                        aux);
     return true;
 }
 
@@ -298,11 +310,11 @@ static bool sparse_gradient(struct sae_trainer *t, double penalty)
 
 static bool sparse_is_cheaper(const struct sae_trainer *t)
 {
-    if (sae_by_count(&t->sae.rule))
+    if (sae_by_count(&t->model.sae.rule))
         return true;
-    return t->at[SAE_ACTIVE_ROWS] > 0 &&
-           sae_sparse_share(&t->options, (double)t->at[SAE_ACTIVE] / (double)t->at[SAE_ACTIVE_ROWS], t->sae.neurons) <
-               1;
+    return t->model.at[SAE_ACTIVE_ROWS] > 0 &&
+           sae_sparse_share(&t->options, (double)t->model.at[SAE_ACTIVE] / (double)t->model.at[SAE_ACTIVE_ROWS],
+                            t->model.sae.neurons) < 1;
 }
 
 static bool all_finite(const float *x, int64_t n)
@@ -321,24 +333,25 @@ static bool check_finite(struct sae_trainer *t, double loss, const struct sae *g
     const char *what = !isfinite(loss) ? "loss" : !all_finite(grad->flat, grad->count) ? "gradient" : NULL;
     if (t->options.may_be_lost) {
         double lost = what != NULL;
-        world_max_f64(t->world, &lost, 1);
-        t->at[SAE_LOST] = lost > 0;
-        return !t->at[SAE_LOST];
+        world_max_f64(t->space->world, &lost, 1);
+        t->model.at[SAE_LOST] = lost > 0;
+        return !t->model.at[SAE_LOST];
     }
-    agree(t->world, what == NULL, EXIT_INTERNAL,
+    agree(t->space->world, what == NULL, EXIT_INTERNAL,
           "sae: the %s is not finite at epoch %lld, row %lld of it\n"
           "Lower sae.lr, or look for values that are not finite in embeddings.h5.",
-          what ? what : "", (long long)t->at[SAE_EPOCH] + 1, (long long)t->at[SAE_ROW]);
+          what ? what : "", (long long)t->model.at[SAE_EPOCH] + 1, (long long)t->model.at[SAE_ROW]);
     return true;
 }
 
 /* The neurons here, and b, which every rank holds, take their step. */
 static void update(struct sae_trainer *t, struct sae *grad)
 {
-    const struct sae w = t->part, m = sae_part(&t->moment1, w.blocks), v = sae_part(&t->moment2, w.blocks);
-    const int64_t matrix = (int64_t)w.neurons * w.dim, step = ++t->at[SAE_STEP];
-    sae_finish_gradient(grad, t->bias_part, &w);
-    double norm = t->options.clip > 0 ? sae_gradient_norm(grad, t->norm_part, &w) : 0;
+    const struct sae w = t->step.part, m = sae_part(&t->model.moment1, w.blocks),
+                     v = sae_part(&t->model.moment2, w.blocks);
+    const int64_t matrix = (int64_t)w.neurons * w.dim, step = ++t->model.at[SAE_STEP];
+    sae_finish_gradient(grad, t->step.bias_part, &w);
+    double norm = t->options.clip > 0 ? sae_gradient_norm(grad, t->step.norm_part, &w) : 0;
     if (norm > t->options.clip)
         vec_scale(grad->flat, (float)(t->options.clip / norm), grad->count);
     const struct adam adam = { rate(t), 0.9, 0.999, 1e-8, 0 };
@@ -353,29 +366,31 @@ static void update(struct sae_trainer *t, struct sae *grad)
 
 double sae_step(struct sae_trainer *t)
 {
-    int64_t start = t->at[SAE_ROW], left = t->train.set.rows - start;
-    int64_t rows = left < t->batch ? left : t->batch;
+    struct sae_model *m = &t->model;
+    struct sae_step *s = &t->step;
+    int64_t start = m->at[SAE_ROW], left = t->space->train.set.rows - start;
+    int64_t rows = left < t->space->batch ? left : t->space->batch;
     double penalty = t->options.penalty * rise(t, t->options.penalty_warmup), sums[SAE_LEAF_SUMS];
-    if (t->at[SAE_LOST]) {
-        t->at[SAE_ROW] += rows;
+    if (m->at[SAE_LOST]) {
+        m->at[SAE_ROW] += rows;
         return NAN;
     }
     enum phase before = phase_enter(PHASE_FORWARD);
-    sae_open_batch(&t->step, t->order, start, rows);
+    sae_open_batch(&s->rows, t->space->order, start, rows);
     if (!sparse_is_cheaper(t) || !sparse_gradient(t, penalty))
         dense_gradient(t, penalty);
     /* Sum over the leaves of all ranks. */
     phase_enter(PHASE_COMM);
-    struct sae grad = sae_view(t->stack, t->sae.dim, t->part.neurons);
-    tree_sum_nodes_f32(t->step_tree, grad.flat, t->stack, grad.count, t->step_stride);
-    tree_sum_f64(t->step_tree, sums, t->leaf_sums, SAE_LEAF_SUMS);
+    struct sae grad = sae_view(t->space->stack, m->sae.dim, s->part.neurons);
+    tree_sum_nodes_f32(s->tree, grad.flat, t->space->stack, grad.count, s->stride);
+    tree_sum_f64(s->tree, sums, s->leaf_sums, SAE_LEAF_SUMS);
     phase_enter(PHASE_OPTIMISER);
     if (check_finite(t, sums[0], &grad))
         update(t, &grad);
     phase_enter(before);
-    t->at[SAE_ROW] += rows;
-    t->at[SAE_ACTIVE] = (int64_t)sums[1];
-    t->at[SAE_ACTIVE_ROWS] = rows;
-    t->sums[SAE_LOSS] += sums[0];
+    m->at[SAE_ROW] += rows;
+    m->at[SAE_ACTIVE] = (int64_t)sums[1];
+    m->at[SAE_ACTIVE_ROWS] = rows;
+    m->sums[SAE_LOSS] += sums[0];
     return sums[0] / (double)rows;
 }

@@ -14,115 +14,118 @@
 
 int64_t sae_total_steps(const struct sae_trainer *t)
 {
-    return t->options.epochs * ((t->train.set.rows + t->batch - 1) / t->batch);
+    return t->options.epochs * ((t->space->train.set.rows + t->space->batch - 1) / t->space->batch);
 }
 
 bool sae_epoch_done(const struct sae_trainer *t)
 {
-    return t->at[SAE_ROW] >= t->train.set.rows;
+    return t->model.at[SAE_ROW] >= t->space->train.set.rows;
 }
 
 int sae_epoch(const struct sae_trainer *t)
 {
-    return (int)t->at[SAE_EPOCH];
+    return (int)t->model.at[SAE_EPOCH];
 }
 
 bool sae_lost(const struct sae_trainer *t)
 {
-    return t->at[SAE_LOST] != 0;
+    return t->model.at[SAE_LOST] != 0;
 }
 
 double sae_gemm_flops(const struct sae_trainer *t)
 {
-    return t->gemm_flops;
+    return t->model.gemm_flops;
 }
 
 int64_t sae_rows_done(const struct sae_trainer *t)
 {
-    return t->at[SAE_ROW];
+    return t->model.at[SAE_ROW];
 }
 
 const double *sae_history(const struct sae_trainer *t)
 {
-    return t->history;
+    return t->model.history;
 }
 
 const struct sae *sae_model(const struct sae_trainer *t)
 {
-    return &t->sae;
+    return &t->model.sae;
 }
 
-void sae_forward(struct sae_trainer *t, struct sae_source *source, double *leaf_sums, double *row_loss)
+void sae_forward(struct sae_workspace *s, struct sae_source *source, const struct sae *sae, double penalty,
+                 double *row_loss)
 {
-    const struct span own = sae_own_positions(t->tree, source->batch_rows);
-    memset(leaf_sums, 0, 2 * (size_t)tree_leaves(t->tree).count * sizeof *leaf_sums);
+    struct sae_work *work = &s->work;
+    double *leaf_sums = s->leaf_sums;
+    const struct span own = sae_own_positions(s->tree, source->batch_rows);
+    memset(leaf_sums, 0, 2 * (size_t)tree_leaves(s->tree).count * sizeof *leaf_sums);
     int leaf = 0;
     for (int64_t at = 0, n; at < own.count; at += n) {
-        n = own.count - at < t->work.rows ? own.count - at : t->work.rows;
-        sae_copy_rows(t->x, source, own.first + at, n);
-        sae_encode(&t->work, &t->sae, t->x, n);
-        sae_decode(&t->work, &t->sae, t->x, n);
+        n = own.count - at < work->rows ? own.count - at : work->rows;
+        sae_copy_rows(s->x, source, own.first + at, n);
+        sae_encode(work, sae, s->x, n);
+        sae_decode(work, sae, s->x, n);
         for (int64_t r = 0; r < n; r++) {
             while (own.first + at + r >= sae_leaf(source, leaf).first + sae_leaf(source, leaf).count)
                 leaf++;
-            leaf_sums[2 * leaf] += t->work.squared[r];
-            leaf_sums[2 * leaf + 1] += (double)t->work.active[r];
+            leaf_sums[2 * leaf] += work->squared[r];
+            leaf_sums[2 * leaf + 1] += (double)work->active[r];
             if (row_loss)
-                row_loss[at + r] = sae_row_loss(&t->work, &t->sae, r, t->options.penalty);
+                row_loss[at + r] = sae_row_loss(work, sae, r, penalty);
         }
     }
 }
 
-static void settle_counts(struct sae_trainer *t)
+static void settle_counts(const struct world *world, struct sae_model *m)
 {
-    world_sum_i64(t->world, t->fired, t->sae.neurons);
-    for (int k = 0; k < t->sae.neurons; k++) {
-        t->fired_epoch[k] += t->fired[k];
-        t->fired[k] = 0;
+    world_sum_i64(world, m->fired, m->sae.neurons);
+    for (int k = 0; k < m->sae.neurons; k++) {
+        m->fired_epoch[k] += m->fired[k];
+        m->fired[k] = 0;
     }
 }
 
 /* All ranks must hold the same weights: a silent difference would spoil everything built on them. */
-static void check_ranks(struct sae_trainer *t)
+static void check_ranks(struct world *world, const struct sae *sae, int64_t epoch)
 {
     uint64_t hash = 1469598103934665603u, first;
-    if (t->world->size == 1)
+    if (world->size == 1)
         return;
-    for (int64_t i = 0; i < t->sae.count; i++) {
+    for (int64_t i = 0; i < sae->count; i++) {
         uint32_t bits;
-        memcpy(&bits, &t->sae.flat[i], sizeof bits);
+        memcpy(&bits, &sae->flat[i], sizeof bits);
         hash = (hash ^ bits) * 1099511628211u;
     }
     first = hash;
-    world_broadcast(t->world, &first, sizeof first, 0);
-    agree(t->world, first == hash, EXIT_INTERNAL,
+    world_broadcast(world, &first, sizeof first, 0);
+    agree(world, first == hash, EXIT_INTERNAL,
           "sae: weights differ from rank 0 after epoch %lld (hash %016llx, rank 0 %016llx)\n"
           "A node may be faulty; the same command goes on from the last checkpoint.",
-          (long long)t->at[SAE_EPOCH] + 1, (unsigned long long)hash, (unsigned long long)first);
+          (long long)epoch, (unsigned long long)hash, (unsigned long long)first);
 }
 
 /* FVU and mean number of active neurons of each; a batch is opened once. */
 static void evaluate(double *fvu, double *l0, struct sae_trainer *const *t, int count)
 {
     enum phase before = phase_enter(PHASE_EVALUATE);
-    struct sae_trainer *first = t[0];
-    int64_t n = first->eval.set.rows;
+    struct sae_workspace *s = t[0]->space;
+    int64_t n = s->eval.set.rows;
     for (int i = 0; i < count; i++)
         fvu[i] = l0[i] = 0;
-    for (int64_t start = 0; start < n; start += first->eval_batch) {
-        int64_t rows = n - start < first->eval_batch ? n - start : first->eval_batch;
+    for (int64_t start = 0; start < n; start += s->eval_batch) {
+        int64_t rows = n - start < s->eval_batch ? n - start : s->eval_batch;
         for (int i = 0; i < count; i++) {
             double sum[2];
-            sae_open_batch(&t[i]->eval, NULL, start, rows);
-            sae_forward(t[i], &t[i]->eval, t[i]->leaf_sums, NULL);
-            tree_sum_f64(t[i]->tree, sum, t[i]->leaf_sums, 2);
+            sae_open_batch(&s->eval, NULL, start, rows);
+            sae_forward(s, &s->eval, &t[i]->model.sae, 0, NULL);
+            tree_sum_f64(s->tree, sum, s->leaf_sums, 2);
             fvu[i] += sum[0];
             l0[i] += sum[1];
         }
     }
     for (int i = 0; i < count; i++) {
-        fvu[i] = t[i]->at[SAE_LOST] ? NAN : t[i]->variance > 0 ? fvu[i] / t[i]->variance : 0;
-        l0[i] = t[i]->at[SAE_LOST] ? NAN : l0[i] / (double)n;
+        fvu[i] = t[i]->model.at[SAE_LOST] ? NAN : s->variance > 0 ? fvu[i] / s->variance : 0;
+        l0[i] = t[i]->model.at[SAE_LOST] ? NAN : l0[i] / (double)n;
     }
     phase_enter(before);
 }
@@ -135,35 +138,37 @@ void sae_evaluate(struct sae_trainer *t, double *fvu, double *l0)
 /* Counts of the epoch that ends; its metrics but for those of the evaluation set. */
 static struct sae_metrics close_epoch(struct sae_trainer *t)
 {
-    int K = t->sae.neurons, dead = 0, dense = 0;
-    int64_t n = t->train.set.rows;
+    struct sae_model *m = &t->model;
+    int K = m->sae.neurons, dead = 0, dense = 0;
+    int64_t n = t->space->train.set.rows;
     sae_gather(t, false);
-    check_ranks(t);
-    settle_counts(t);
+    check_ranks(t->space->world, &m->sae, m->at[SAE_EPOCH] + 1);
+    settle_counts(t->space->world, &t->model);
     for (int k = 0; k < K; k++) {
-        dead += t->fired_epoch[k] == 0;
-        dense += 10 * t->fired_epoch[k] > n;
-        t->silent[k] = t->fired_epoch[k] > 0 ? 0 : t->silent[k] + 1;
-        t->fired_before[k] += t->fired_epoch[k];
-        t->fired_epoch[k] = 0;
+        dead += m->fired_epoch[k] == 0;
+        dense += 10 * m->fired_epoch[k] > n;
+        m->silent[k] = m->fired_epoch[k] > 0 ? 0 : m->silent[k] + 1;
+        m->fired_before[k] += m->fired_epoch[k];
+        m->fired_epoch[k] = 0;
     }
-    if (t->at[SAE_LOST])
-        return (struct sae_metrics){ (int)t->at[SAE_EPOCH] + 1, NAN, NAN, NAN, NAN, NAN, 0 };
-    return (struct sae_metrics){ .epoch = (int)t->at[SAE_EPOCH] + 1,
-                                 .train_loss = t->sums[SAE_LOSS] / (double)n,
+    if (m->at[SAE_LOST])
+        return (struct sae_metrics){ (int)m->at[SAE_EPOCH] + 1, NAN, NAN, NAN, NAN, NAN, 0 };
+    return (struct sae_metrics){ .epoch = (int)m->at[SAE_EPOCH] + 1,
+                                 .train_loss = m->sums[SAE_LOSS] / (double)n,
                                  .dead = (double)dead / K,
                                  .dense = (double)dense / K };
 }
 
 static void open_epoch(struct sae_trainer *t, struct sae_metrics *m)
 {
+    struct sae_model *model = &t->model;
     const double row[SAE_HISTORY] = { m->train_loss, m->fvu, m->l0, m->dead, m->dense };
-    memcpy(t->history + (m->epoch - 1) * SAE_HISTORY, row, sizeof row);
-    if (sae_resample_due(&t->options, m->epoch) && !t->at[SAE_LOST])
-        m->resampled = sae_resample(t);
-    t->at[SAE_EPOCH] = m->epoch;
-    t->at[SAE_ROW] = 0;
-    t->sums[SAE_LOSS] = 0;
+    memcpy(model->history + (m->epoch - 1) * SAE_HISTORY, row, sizeof row);
+    if (sae_resample_due(&t->options, m->epoch) && !model->at[SAE_LOST])
+        m->resampled = sae_resample(t->space, &t->model, &t->options);
+    model->at[SAE_EPOCH] = m->epoch;
+    model->at[SAE_ROW] = 0;
+    model->sums[SAE_LOSS] = 0;
     sae_loaded(t);
 }
 
@@ -189,16 +194,17 @@ struct sae_metrics sae_end_epoch(struct sae_trainer *t)
 
 int sae_fields(struct sae_trainer *t, struct checkpoint_field fields[SAE_FIELDS])
 {
+    struct sae_model *m = &t->model;
     const struct checkpoint_field all[] = {
-        { "parameters", STORE_F32, t->sae.flat, t->sae.count },
-        { "moment1", STORE_F32, t->moment1.flat, t->sae.count },
-        { "moment2", STORE_F32, t->moment2.flat, t->sae.count },
-        { "fired_epoch", STORE_I64, t->fired_epoch, t->sae.neurons },
-        { "fired_before", STORE_I64, t->fired_before, t->sae.neurons },
-        { "silent", STORE_I64, t->silent, t->sae.neurons },
-        { "at", STORE_I64, t->at, SAE_COUNTERS },
-        { "sums", STORE_F64, t->sums, SAE_SUMS },
-        { "history", STORE_F64, t->history, (int64_t)t->options.epochs * SAE_HISTORY },
+        { "parameters", STORE_F32, m->sae.flat, m->sae.count },
+        { "moment1", STORE_F32, m->moment1.flat, m->sae.count },
+        { "moment2", STORE_F32, m->moment2.flat, m->sae.count },
+        { "fired_epoch", STORE_I64, m->fired_epoch, m->sae.neurons },
+        { "fired_before", STORE_I64, m->fired_before, m->sae.neurons },
+        { "silent", STORE_I64, m->silent, m->sae.neurons },
+        { "at", STORE_I64, m->at, SAE_COUNTERS },
+        { "sums", STORE_F64, m->sums, SAE_SUMS },
+        { "history", STORE_F64, m->history, (int64_t)t->options.epochs * SAE_HISTORY },
     };
     memcpy(fields, all, sizeof all);
     return (int)(sizeof all / sizeof all[0]);
@@ -207,22 +213,23 @@ int sae_fields(struct sae_trainer *t, struct checkpoint_field fields[SAE_FIELDS]
 void sae_settle(struct sae_trainer *t)
 {
     sae_gather(t, true);
-    settle_counts(t);
+    settle_counts(t->space->world, &t->model);
 }
 
 void sae_loaded(struct sae_trainer *t)
 {
-    struct rng rng = { t->options.seed, RNG_SAE_SHUFFLE, (uint32_t)t->at[SAE_EPOCH] };
-    sae_close_batch(&t->train);
-    sae_close_batch(&t->step);
-    rng_permutation(&rng, 0, t->order, t->train.set.rows);
-    t->dead_count = t->dead_here = 0;
-    for (int k = 0; k < t->sae.neurons; k++) {
-        const bool dead = t->silent[k] >= t->options.dead_after;
-        t->dead_count += dead;
-        if (dead && k >= t->part.first && k < t->part.first + t->part.neurons)
-            t->dead_list[t->dead_here++] = k - t->part.first;
+    struct sae_model *m = &t->model;
+    struct rng rng = { t->options.seed, RNG_SAE_SHUFFLE, (uint32_t)m->at[SAE_EPOCH] };
+    sae_close_batch(&t->space->train);
+    sae_close_batch(&t->step.rows);
+    rng_permutation(&rng, 0, t->space->order, t->space->train.set.rows);
+    t->step.dead_count = t->step.dead_here = 0;
+    for (int k = 0; k < m->sae.neurons; k++) {
+        const bool dead = m->silent[k] >= t->options.dead_after;
+        t->step.dead_count += dead;
+        if (dead && k >= t->step.part.first && k < t->step.part.first + t->step.part.neurons)
+            t->step.dead_list[t->step.dead_here++] = k - t->step.part.first;
     }
-    if (t->sums[SAE_THRESHOLD_WEIGHT] > 0)
-        t->sae.rule.threshold = t->sums[SAE_THRESHOLD] / t->sums[SAE_THRESHOLD_WEIGHT];
+    if (m->sums[SAE_THRESHOLD_WEIGHT] > 0)
+        m->sae.rule.threshold = m->sums[SAE_THRESHOLD] / m->sums[SAE_THRESHOLD_WEIGHT];
 }
