@@ -21,7 +21,8 @@ enum rng_purpose {
     RNG_BOOTSTRAP,     /* row = replicate */
     RNG_SELECT,        /* sampling optimisers */
     RNG_TEST,
-    RNG_DEPTH /* stochastic depth; row = global row, draw = node */
+    RNG_DEPTH, /* stochastic depth; row = global row, draw = node */
+    RNG_AUDIT  /* rows of the shortcut probe and permuted labels; row = permutation */
 };
 
 struct rng {

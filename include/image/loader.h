@@ -12,6 +12,7 @@
 #include "image/augment.h"
 
 struct arena;
+struct image;
 struct store;
 struct loader;
 
@@ -27,6 +28,11 @@ int64_t loader_bytes(const struct loader *loader, int64_t count);
 /* out [count x 3 x S x S] float, normalised; rows [count] global rows, any order. With `augment` the training
  * transform of `epoch`, otherwise the evaluation transform. Local; reads files, decodes with this rank's threads. */
 void loader_fill(struct loader *loader, float *out, const int64_t *rows, int64_t count, int epoch, bool augment);
+
+/* The pictures of rows [count] as the corpus holds them: decoded, neither resized nor normalised. `see` is called once
+ * for each i < count, on this rank's threads; picture and scratch end with it. Local. */
+typedef void loader_see(void *data, struct arena *scratch, const struct image *picture, int64_t i);
+void loader_each(struct loader *loader, const int64_t *rows, int64_t count, loader_see *see, void *data);
 
 /* Corpora of at most this many bytes are kept in memory by every rank (1 GiB unless set); larger ones are read batch by
  * batch. Before loader_open. */

@@ -185,6 +185,25 @@ void loader_view(struct loader *loader, uint8_t *out, int64_t row, int size)
     arena_release(scratch, mark);
 }
 
+void loader_each(struct loader *loader, const int64_t *rows, int64_t count, loader_see *see, void *data)
+{
+    enum phase before = phase_enter(PHASE_READ);
+    struct source *sources = gather(loader, rows, count);
+    phase_enter(PHASE_DECODE);
+    int workers = loader->workers;
+#pragma omp parallel for schedule(static, 1)
+    for (int w = 0; w < workers; w++) {
+        struct arena *scratch = loader->scratch[w];
+        for (int64_t i = w; i < count; i += workers) {
+            struct arena_mark mark = arena_mark(scratch);
+            struct image picture = image_of(loader, scratch, &sources[i], rows[i]);
+            see(data, scratch, &picture, i);
+            arena_release(scratch, mark);
+        }
+    }
+    phase_enter(before);
+}
+
 /* Bytes of each row: in the cache, or read now into the batch arena. */
 static struct source *gather(struct loader *loader, const int64_t *rows, int64_t count)
 {
