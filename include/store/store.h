@@ -100,7 +100,11 @@ struct store_attribute {
 };
 const struct store_attribute *store_attributes(const struct store *store);
 
-/* Texts of fixed width, as an array of NUL-terminated strings (arena) on every rank. */
+/* Texts as one stream: dataset `name` (u8, all bytes) and NAME_offset (i64, one more than texts; where each begins, and
+ * the end). Writes the `count` texts of this rank, which follow those of lower ranks; scratch is given back. */
+void store_write_texts(struct store *store, struct arena *scratch, const char *name, const char *const *texts,
+                       int64_t count);
+/* Texts of fixed width or of such a stream, as an array of NUL-terminated strings (arena) on every rank. */
 const char **store_read_texts(struct store *store, struct arena *arena, const char *name);
 
 /* Provenance: the /run group. A note is a text attribute of /run; call before store_publish. Read: object "/run". */

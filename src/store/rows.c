@@ -202,22 +202,3 @@ void store_read_list(struct store *store, const char *name, const int64_t *rows,
     }
     phase_enter(before);
 }
-
-const char **store_read_texts(struct store *store, struct arena *arena, const char *name)
-{
-    const struct dataset *set = find_alike(store, name);
-    agree(store->world, set->type == STORE_TEXT && set->rank == 1, EXIT_BAD_DATA, "%s: %s: expected one text a row",
-          store->path, name);
-    const int64_t rows = set->dims[0];
-    const size_t width = set->width;
-    const char **texts = arena_array(arena, const char *, rows + 1);
-    char *packed = arena_array(arena, char, store_bytes(set, rows) + 1);
-    char *ended = arena_take(arena, (size_t)rows + 1, width + 1);
-    store_read_all(store, name, packed);
-    for (int64_t i = 0; i < rows; i++) {
-        char *text = ended + (size_t)i * (width + 1);
-        memcpy(text, packed + (size_t)i * width, width);
-        texts[i] = text;
-    }
-    return texts;
-}
