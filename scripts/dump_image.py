@@ -130,6 +130,116 @@ def exif(orientation):
     return tags.tobytes()
 
 
+def tiff(a, order="<", tile=0, separate=False, photometric=None, pages=1, orientation=1, extra=0):
+    """A TIFF made by hand, for the kinds Pillow does not write: tiles, separate planes, 16 bits, white as 0, pages."""
+    h, w, c = a.shape
+    a = a.astype(a.dtype.newbyteorder(order))
+    planes = [a[:, :, k:k + 1] for k in range(c)] if separate else [a]
+    if tile:
+        padded = [np.pad(p, ((0, -h % tile), (0, -w % tile), (0, 0))) for p in planes]
+        parts = [p[y:y + tile, x:x + tile].tobytes() for p in padded for y in range(0, h, tile) for x in range(0, w, tile)]
+    else:
+        parts = [p[y:y + 8].tobytes() for p in planes for y in range(0, h, 8)]
+    body, at = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 0), []
+    for part in parts:
+        at.append(len(body))
+        body += part
+    body += b"\0" * (len(body) % 2)
+    counts = [len(p) for p in parts]
+    place = 4
+    for _ in range(pages):
+        body = body[:place] + struct.pack(order + "I", len(body)) + body[place + 4:]
+        grey = c - extra == 1
+        tags = [(256, 4, [w]), (257, 4, [h]), (258, 3, [8 * a.dtype.itemsize] * c), (259, 3, [1]),
+                (262, 3, [photometric if photometric is not None else 1 if grey else 2]), (274, 3, [orientation]), (277, 3, [c]),
+                (284, 3, [2 if separate else 1])]
+        if tile:
+            tags += [(322, 4, [tile]), (323, 4, [tile]), (324, 4, at), (325, 4, counts)]
+        else:
+            tags += [(273, 4, at), (278, 4, [8]), (279, 4, counts)]
+        if extra:
+            tags += [(338, 3, [2] * extra)]
+        rows, more, end = b"", b"", len(body) + 2 + 12 * len(tags) + 4
+        for tag, kind, values in sorted(tags):
+            data = struct.pack(order + {3: "H", 4: "I"}[kind] * len(values), *values)
+            if len(data) > 4:
+                more, data = more + data + b"\0" * (len(data) % 2), struct.pack(order + "I", end + len(more))
+            rows += struct.pack(order + "HHI", tag, kind, len(values)) + data.ljust(4, b"\0")
+        place = len(body) + 2 + len(rows)
+        body += struct.pack(order + "H", len(tags)) + rows + struct.pack(order + "I", 0) + more
+    return body
+
+
+def tiff_files(rgb, grey, rgba):
+    small = rgb.resize((16, 16))
+    for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"):
+        yield f"tiff_{compression.split('_')[-1]}", saved(rgb, format="TIFF", compression=compression), None
+    yield "tiff_grey", saved(grey, format="TIFF"), None
+    yield "tiff_1bit", saved(grey.point(lambda v: 255 * (v > 99)).convert("1"), format="TIFF"), None
+    yield "tiff_g4", saved(grey.point(lambda v: 255 * (v > 99)).convert("1"), format="TIFF", compression="group4"), None
+    yield "tiff_palette", saved(rgb.quantize(13), format="TIFF"), None
+    yield "tiff_rgba", saved(rgba, format="TIFF", compression="tiff_lzw"), None
+    yield "tiff_jpeg", saved(small, format="TIFF", compression="jpeg"), None
+    a, g = formula(21, 30, 3), formula(21, 30, 1)
+    yield "tiff_turned_3", tiff(a, orientation=3), a[::-1, ::-1]  # Pillow 9.4 turns a TIFF twice here
+    yield "tiff_turned_6", tiff(a, orientation=6), np.rot90(a, -1)
+    yield "tiff_tiles", tiff(a, tile=16), a
+    yield "tiff_planes", tiff(a, separate=True), a
+    yield "tiff_planes_tiles", tiff(a, tile=16, separate=True, order=">"), a
+    yield "tiff_white_is_0", tiff(g, photometric=0), np.repeat(255 - g, 3, 2)
+    yield "tiff_grey_in_rgb", tiff(np.repeat(g, 3, 2)), np.repeat(g, 3, 2)
+    wide = a.astype(np.uint16) * 257 + 77
+    for order in "<>":
+        yield f"tiff_rgb_16bit{order}", tiff(wide, order=order, tile=16), (wide >> 8).astype(np.uint8)
+    yield "tiff_grey_16bit", tiff(wide[:, :, :1]), np.repeat((wide[:, :, :1] >> 8).astype(np.uint8), 3, 2)
+    yield "tiff_grey_16bit_alpha", tiff(wide[:, :, :2], extra=1), np.repeat((wide[:, :, :1] >> 8).astype(np.uint8), 3, 2)
+    yield "tiff_16bit_white_is_0", tiff(wide[:, :, :1], photometric=0), np.repeat(255 - (wide[:, :, :1] >> 8).astype(np.uint8), 3, 2)
+
+
+def bmp(a, header=40):
+    """24 bits, rows from the top, or with an OS/2 header from the bottom."""
+    h, w, _ = a.shape
+    rows = [r.tobytes().ljust((3 * w + 3) // 4 * 4, b"\0") for r in a[:, :, ::-1]]
+    if header == 12:
+        head, rows = struct.pack("<IHHHH", 12, w, h, 1, 24), rows[::-1]
+    else:
+        head = struct.pack("<IiiHHIIiiII", 40, w, -h, 1, 24, 0, 0, 0, 0, 0, 0)
+    body = b"".join(rows)
+    return struct.pack("<2sIHHI", b"BM", 14 + len(head) + len(body), 0, 0, 14 + len(head)) + head + body
+
+
+def other_files(rgb, grey, rgba):
+    one = grey.point(lambda v: 255 * (v > 99)).convert("1")
+    yield "webp", saved(rgb, format="WEBP", quality=80), None
+    yield "webp_lossless", saved(rgb, format="WEBP", lossless=True), None
+    yield "webp_rgba", saved(rgba, format="WEBP", lossless=True, exact=True), None
+    yield "webp_rgba_lossy", saved(rgba, format="WEBP", quality=70), None
+    yield "webp_exif_6", saved(rgb, format="WEBP", quality=60, exif=exif(6)), None
+    yield "webp_grey", saved(grey, format="WEBP", lossless=True), None
+    yield "bmp", saved(rgb, format="BMP"), None
+    yield "bmp_grey", saved(grey, format="BMP"), None
+    yield "bmp_palette", saved(rgb.quantize(13), format="BMP"), None
+    yield "bmp_1bit", saved(one, format="BMP"), None
+    yield "bmp_rgba", saved(rgba, format="BMP"), None
+    a, g = formula(21, 30, 3), formula(21, 30, 1)
+    yield "bmp_top_down", bmp(a), None
+    yield "bmp_os2", bmp(a, 12), None
+    yield "pnm_P6", saved(rgb, format="PPM"), None
+    yield "pnm_P5", saved(grey, format="PPM"), None
+    yield "pnm_P4", saved(one, format="PPM"), None
+    bits = (g[:, :, 0] > 99).astype(np.uint8)
+    text = lambda v: "\n".join(" ".join(str(n) for n in row) for row in v.reshape(v.shape[0], -1))
+    yield "pnm_P1", ("P1\n# a comment\n30 21\n" + text(1 - bits).replace(" ", "")).encode(), np.repeat(bits[:, :, None] * 255, 3, 2)
+    yield "pnm_P2", ("P2 30 21 # white\n255\n" + text(g)).encode(), np.repeat(g, 3, 2)
+    yield "pnm_P3", ("P3\n30 21\n255\n" + text(a) + "\n").encode(), a
+    fifty = (g % 51).astype(np.uint8)
+    yield "pnm_P5_50", b"P5\n30 21\n50\n" + fifty.tobytes(), None
+    wide = a.astype(np.uint16) * 257 + 77
+    yield "pnm_P6_16bit", b"P6\n30 21\n65535\n" + wide.astype(">u2").tobytes(), (wide >> 8).astype(np.uint8)
+    twelve = a.astype(np.uint16) * 16 + 5
+    yield "pnm_P6_12bit", b"P6\n30 21\n4095\n" + twelve.astype(">u2").tobytes(), a
+
+
 def encoded_files():
     """name, bytes, expected RGB pixels or None for what Pillow finds"""
     rgb, grey = image(21, 30, 3), image(21, 30, 1)
@@ -167,6 +277,8 @@ def encoded_files():
     # itself for 16-bit RGB, take.
     high = np.repeat((wide[:, :, :1] >> 8).astype(np.uint8), 3, 2)
     yield "png_grey_16bit", png(30, 21, 16, 0, [r.astype(">u2").tobytes() for r in wide[:, :, 0]]), high
+    yield from tiff_files(rgb, grey, rgba)
+    yield from other_files(rgb, grey, rgba)
 
 
 def main():
@@ -177,9 +289,10 @@ def main():
         f.write("\n".join(out) + "\n")
     out = []
     for name, data, expected in encoded_files():
-        found = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-        grey = int(found.mode in ("1", "L", "LA", "I", "I;16"))
-        expected = np.asarray(found.convert("RGB")) if expected is None else expected
+        if expected is None:
+            expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+        expected = np.ascontiguousarray(expected)
+        grey = int((expected == expected[:, :, :1]).all())
         out.append(f"{name} {expected.shape[0]} {expected.shape[1]} {1 if grey else 3} {fnv(expected.tobytes())} {data.hex()}")
     with open(os.path.join(HERE, "image_files.txt"), "w", encoding="ascii") as f:
         f.write("\n".join(out) + "\n")

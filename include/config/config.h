@@ -38,9 +38,10 @@ struct pack_config {
 struct image_config {
     int size; /* network input, pixels */
     enum image_store store;
-    int short_side; /* resize at packing so that the short side has this many pixels; 0 = as it is */
-    bool exif;      /* the orientation of EXIF is applied */
-    int resize;     /* short side before the centre crop to `size`; 0 = size */
+    int short_side;          /* resize at packing so that the short side has this many pixels; 0 = as it is */
+    enum decode_size decode; /* JPEG at its size, or with short_side at a part of it */
+    bool exif;               /* the orientation of EXIF is applied */
+    int resize;              /* short side before the centre crop to `size`; 0 = size */
     enum interpolation interpolation;
     const char *mean, *std; /* of the input (config/statistics.h) */
 };

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "image/decode.h"
+
 struct arena;
 struct store;
 
@@ -31,6 +33,9 @@ struct corpus *corpus_load(struct store *store, struct arena *arena);
 struct corpus *corpus_load_any(struct store *store, struct arena *arena);
 /* Rows of one split in row order: out [up to rows], returns how many. Local. */
 int64_t corpus_rows_of(const struct corpus *corpus, enum split split, int64_t *out);
+/* How the corpus' files are read (attributes exif, white, white_sbit_N of corpus.h5), and keeping it there. Local. */
+struct image_reading corpus_reading(struct store *store, struct arena *arena, int max_megapixels);
+void corpus_keep_reading(struct store *store, struct arena *arena, const struct image_reading *reading);
 const char *split_name(enum split split); /* "train", "val", "test" */
 int split_find(const char *name);         /* -1 when it is none of them */
 

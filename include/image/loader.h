@@ -37,6 +37,7 @@ void loader_each(struct loader *loader, const int64_t *rows, int64_t count, load
 /* Corpora of at most this many bytes are kept in memory by every rank (1 GiB unless set); larger ones are read batch by
  * batch. Before loader_open. */
 void loader_set_cache(int64_t bytes);
+int64_t loader_cache_bytes(void);
 
 /* The evaluation view in 8 bits for people: out [S x S x 3] RGB, resized and cropped, not normalised. Local. */
 void loader_view(struct loader *loader, uint8_t *out, int64_t row, int size);

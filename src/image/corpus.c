@@ -36,6 +36,34 @@ int64_t corpus_rows_of(const struct corpus *corpus, enum split split, int64_t *o
     return count;
 }
 
+/* "white" of files that state no bits, "white_sbit_12" of those that state 12. */
+static const char *white_name(struct arena *arena, int bits)
+{
+    return bits ? arena_printf(arena, "white_sbit_%d", bits) : "white";
+}
+
+struct image_reading corpus_reading(struct store *store, struct arena *arena, int max_megapixels)
+{
+    struct image_reading reading = { .max_megapixels = max_megapixels };
+    int64_t exif = 1; /* of corpora from before there was a choice */
+    store_get_i64(store, "/", "exif", &exif);
+    reading.stored = !exif;
+    for (int bits = 0; bits <= IMAGE_BITS; bits++) {
+        int64_t white = 0;
+        store_get_i64(store, "/", white_name(arena, bits), &white);
+        reading.white[bits] = white > 0 && white < 65536 ? (int32_t)white : 0;
+    }
+    return reading;
+}
+
+void corpus_keep_reading(struct store *store, struct arena *arena, const struct image_reading *reading)
+{
+    store_set_i64(store, "/", "exif", !reading->stored);
+    for (int bits = 0; bits <= IMAGE_BITS; bits++)
+        if (reading->white[bits])
+            store_set_i64(store, "/", white_name(arena, bits), reading->white[bits]);
+}
+
 struct corpus *corpus_load(struct store *store, struct arena *arena)
 {
     struct corpus *corpus = corpus_load_any(store, arena);

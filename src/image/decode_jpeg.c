@@ -11,7 +11,10 @@
 #include "base/arena.h"
 #include "image/codec.h"
 
-enum { MAX_SCANS = 500 }; /* progressive files of many scans cost time out of proportion to their size */
+enum {
+    MAX_SCANS = 500, /* progressive files of many scans cost time out of proportion to their size */
+    ROWS_AT_ONCE = 16,
+};
 
 struct jpeg_job {
     struct jpeg_decompress_struct info;
@@ -22,16 +25,15 @@ struct jpeg_job {
 };
 
 static void setup(struct jpeg_job *job);
-static const char *read_all(struct arena *arena, struct jpeg_job *job, struct image *out, int *orientation,
-                            const uint8_t *bytes, size_t size, int64_t max_pixels);
+static const char *read_all(struct arena *arena, struct jpeg_job *job, struct raster *out,
+                            const struct codec_input *in);
 
-bool jpeg_read(struct arena *arena, struct image *out, int *orientation, const uint8_t *bytes, size_t size,
-               int64_t max_pixels, const char **why)
+bool jpeg_read(struct arena *arena, struct raster *out, const struct codec_input *in, const char **why)
 {
     struct jpeg_job *job = arena_array(arena, struct jpeg_job, 1);
     setup(job);
     if (setjmp(job->escape) == 0)
-        *why = read_all(arena, job, out, orientation, bytes, size, max_pixels);
+        *why = read_all(arena, job, out, in);
     else
         *why = arena_printf(arena, "JPEG: %s", job->message);
     jpeg_destroy_decompress(&job->info);
@@ -84,7 +86,7 @@ static int orientation_of(const struct jpeg_decompress_struct *info)
 {
     for (jpeg_saved_marker_ptr marker = info->marker_list; marker; marker = marker->next)
         if (marker->marker == JPEG_APP0 + 1 && marker->data_length > 6 && memcmp(marker->data, "Exif\0", 5) == 0)
-            return exif_orientation(marker->data + 6, marker->data_length - 6);
+            return exif_orientation(marker->data, marker->data_length);
     return 1;
 }
 
@@ -102,9 +104,34 @@ static void cmyk_to_rgb(uint8_t *out, const uint8_t *in, size_t width)
             out[k] = (uint8_t)(in[3] - multiply_255(255 - in[k], in[3]));
 }
 
+/* The smallest of 1/8, 1/4, 1/2 of the size that leaves both sides at least `side` pixels. */
+static void choose_scale(struct jpeg_decompress_struct *info, int side)
+{
+    unsigned least = info->image_width < info->image_height ? info->image_width : info->image_height;
+    info->scale_num = 1;
+    for (info->scale_denom = 8; info->scale_denom > 1; info->scale_denom /= 2)
+        if (side > 0 && (least + info->scale_denom - 1) / info->scale_denom >= (unsigned)side)
+            break;
+}
+
+static void read_rows(struct arena *arena, struct jpeg_decompress_struct *info, const struct raster *out)
+{
+    size_t row_bytes = (size_t)out->width * (size_t)out->channels;
+    uint8_t *inks = info->num_components == 4 ? arena_take_raw(arena, (size_t)out->width, 4) : NULL;
+    while (info->output_scanline < info->output_height) {
+        JSAMPROW rows[ROWS_AT_ONCE];
+        uint8_t *row = out->pixels + info->output_scanline * row_bytes;
+        JDIMENSION left = info->output_height - info->output_scanline;
+        for (JDIMENSION i = 0; i < ROWS_AT_ONCE; i++)
+            rows[i] = inks ? inks : row + (i < left ? i : 0) * row_bytes;
+        jpeg_read_scanlines(info, rows, inks ? 1 : left < ROWS_AT_ONCE ? left : ROWS_AT_ONCE);
+        if (inks)
+            cmyk_to_rgb(row, inks, (size_t)out->width);
+    }
+}
+
 /* Returns NULL or the reason. Anything allocated is the arena's or libjpeg's, so a jump out of here loses nothing. */
-static const char *read_all(struct arena *arena, struct jpeg_job *job, struct image *out, int *orientation,
-                            const uint8_t *bytes, size_t size, int64_t max_pixels)
+static const char *read_all(struct arena *arena, struct jpeg_job *job, struct raster *out, const struct codec_input *in)
 {
     struct jpeg_decompress_struct *info = &job->info;
     jpeg_create_decompress(info);
@@ -112,30 +139,27 @@ static const char *read_all(struct arena *arena, struct jpeg_job *job, struct im
     job->progress.progress_monitor = count_scans;
     info->progress = &job->progress;
     jpeg_save_markers(info, JPEG_APP0 + 1, 0xFFFF);
-    jpeg_mem_src(info, bytes, size);
+    jpeg_mem_src(info, in->bytes, in->size);
     jpeg_read_header(info, TRUE);
 
-    const char *problem = image_size_problem(arena, info->image_width, info->image_height, max_pixels);
+    const char *problem = image_size_problem(arena, info->image_width, info->image_height, in->max_pixels);
     if (problem)
         return problem;
     int components = info->num_components;
     if (components != 1 && components != 3 && components != 4)
         return arena_printf(arena, "JPEG: %d colour components, expected 1, 3 or 4", components);
     info->out_color_space = components == 1 ? JCS_GRAYSCALE : components == 3 ? JCS_RGB : JCS_CMYK;
-    *orientation = orientation_of(info);
+    choose_scale(info, in->scale_side);
 
     jpeg_start_decompress(info);
-    size_t width = info->output_width, channels = components == 1 ? 1 : 3;
-    *out = (struct image){ (int)info->output_height, (int)width, (int)channels, NULL };
-    out->pixels = arena_take_raw(arena, (size_t)out->height * width, channels);
-    uint8_t *inks = components == 4 ? arena_take_raw(arena, width, 4) : NULL;
-    while (info->output_scanline < info->output_height) {
-        uint8_t *row = out->pixels + info->output_scanline * width * channels;
-        JSAMPROW target = inks ? inks : row;
-        jpeg_read_scanlines(info, &target, 1);
-        if (inks)
-            cmyk_to_rgb(row, inks, width);
-    }
+    *out = (struct raster){ .height = (int)info->output_height,
+                            .width = (int)info->output_width,
+                            .channels = components == 1 ? 1 : 3,
+                            .orientation = orientation_of(info),
+                            .file_height = (int)info->image_height,
+                            .file_width = (int)info->image_width };
+    out->pixels = arena_take_raw(arena, (size_t)out->height * (size_t)out->width, (size_t)out->channels);
+    read_rows(arena, info, out);
     jpeg_finish_decompress(info);
     return NULL;
 }

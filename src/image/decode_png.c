@@ -11,8 +11,8 @@
 struct png_job {
     png_structp png;
     png_infop info;
-    const uint8_t *bytes;
-    size_t size, at;
+    const struct codec_input *in;
+    size_t at;
     struct text written;
     jmp_buf escape;
     char message[200];
@@ -20,18 +20,15 @@ struct png_job {
 
 static void on_error(png_structp png, png_const_charp message);
 static void on_warning(png_structp png, png_const_charp message);
-static const char *read_all(struct arena *arena, struct png_job *job, struct image *out, int *orientation,
-                            int64_t max_pixels);
+static const char *read_all(struct arena *arena, struct png_job *job, struct raster *out);
 static void write_all(struct png_job *job, const struct image *picture);
 
-bool png_read(struct arena *arena, struct image *out, int *orientation, const uint8_t *bytes, size_t size,
-              int64_t max_pixels, const char **why)
+bool png_read(struct arena *arena, struct raster *out, const struct codec_input *in, const char **why)
 {
     struct png_job *job = arena_array(arena, struct png_job, 1);
-    job->bytes = bytes;
-    job->size = size;
+    job->in = in;
     if (setjmp(job->escape) == 0)
-        *why = read_all(arena, job, out, orientation, max_pixels);
+        *why = read_all(arena, job, out);
     else
         *why = arena_printf(arena, "PNG: %s", job->message);
     png_destroy_read_struct(&job->png, &job->info, NULL);
@@ -70,17 +67,17 @@ static void on_warning(png_structp png, png_const_charp message)
 static void take_bytes(png_structp png, png_bytep out, size_t count)
 {
     struct png_job *job = png_get_io_ptr(png);
-    if (count > job->size - job->at)
+    if (count > job->in->size - job->at)
         png_error(png, "the file is cut off");
-    memcpy(out, job->bytes + job->at, count);
+    memcpy(out, job->in->bytes + job->at, count);
     job->at += count;
 }
 
-/* Any file as 8-bit grey or RGB: what png_read_row will hand out. */
+/* Any file as grey or RGB of 8 bits, or of 16 in this machine's order: what png_read_row will hand out. */
 static void set_transforms(struct png_job *job, int depth, int colour)
 {
-    if (depth == 16)
-        png_set_strip_16(job->png);
+    if (depth == 16 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+        png_set_swap(job->png);
     if (colour == PNG_COLOR_TYPE_PALETTE)
         png_set_palette_to_rgb(job->png);
     if (colour == PNG_COLOR_TYPE_GRAY && depth < 8)
@@ -88,9 +85,22 @@ static void set_transforms(struct png_job *job, int depth, int colour)
     png_set_strip_alpha(job->png);
 }
 
+/* Of 16-bit samples: the bits that chunk sBIT says are used, in the channel that uses most; 0 without it. */
+static int significant_bits(struct png_job *job, bool grey)
+{
+    png_color_8p bits = NULL;
+    if (!(png_get_sBIT(job->png, job->info, &bits) & PNG_INFO_sBIT))
+        return 0;
+    int most = grey ? bits->gray : bits->red;
+    if (!grey && bits->green > most)
+        most = bits->green;
+    if (!grey && bits->blue > most)
+        most = bits->blue;
+    return most < IMAGE_BITS ? most : IMAGE_BITS;
+}
+
 /* Returns NULL or the reason. Anything allocated is the arena's or libpng's, so a jump out of here loses nothing. */
-static const char *read_all(struct arena *arena, struct png_job *job, struct image *out, int *orientation,
-                            int64_t max_pixels)
+static const char *read_all(struct arena *arena, struct png_job *job, struct raster *out)
 {
     job->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, job, on_error, on_warning);
     job->info = job->png ? png_create_info_struct(job->png) : NULL;
@@ -102,28 +112,34 @@ static const char *read_all(struct arena *arena, struct png_job *job, struct ima
     png_read_info(job->png, job->info);
 
     png_uint_32 width = png_get_image_width(job->png, job->info), height = png_get_image_height(job->png, job->info);
-    const char *problem = image_size_problem(arena, width, height, max_pixels);
+    const char *problem = image_size_problem(arena, width, height, job->in->max_pixels);
     if (problem)
         return problem;
-    int colour = png_get_color_type(job->png, job->info);
-    set_transforms(job, png_get_bit_depth(job->png, job->info), colour);
+    int colour = png_get_color_type(job->png, job->info), depth = png_get_bit_depth(job->png, job->info);
+    set_transforms(job, depth, colour);
     int passes = png_set_interlace_handling(job->png);
     png_read_update_info(job->png, job->info);
 
     bool grey = colour == PNG_COLOR_TYPE_GRAY || colour == PNG_COLOR_TYPE_GRAY_ALPHA;
-    *out = (struct image){ (int)height, (int)width, grey ? 1 : 3, NULL };
-    size_t row_bytes = (size_t)width * (grey ? 1 : 3);
+    *out = (struct raster){ .height = (int)height, .width = (int)width, .channels = grey ? 1 : 3 };
+    size_t row_bytes = (size_t)width * (grey ? 1 : 3) * (depth == 16 ? 2 : 1);
     if (png_get_rowbytes(job->png, job->info) != row_bytes)
         return "PNG: a kind of pixels that is not known here";
-    out->pixels = arena_take(arena, height, row_bytes);
+    uint8_t *rows = arena_take(arena, height, row_bytes);
     for (int pass = 0; pass < passes; pass++)
         for (size_t y = 0; y < height; y++)
-            png_read_row(job->png, out->pixels + y * row_bytes, NULL);
+            png_read_row(job->png, rows + y * row_bytes, NULL);
     png_read_end(job->png, job->info);
+    if (depth == 16) {
+        out->samples = (uint16_t *)(void *)rows;
+        out->significant = significant_bits(job, grey);
+    } else {
+        out->pixels = rows;
+    }
 
     png_uint_32 exif_size = 0;
     png_bytep exif = NULL;
-    *orientation = png_get_eXIf_1(job->png, job->info, &exif_size, &exif) ? exif_orientation(exif, exif_size) : 1;
+    out->orientation = png_get_eXIf_1(job->png, job->info, &exif_size, &exif) ? exif_orientation(exif, exif_size) : 1;
     return NULL;
 }
 

@@ -13,20 +13,23 @@ enum { FILE_SLACK = 64 << 20, BYTES_PER_PIXEL = 8 };
 
 static size_t file_limit(const struct intake *intake)
 {
-    return FILE_SLACK + (size_t)intake->max_megapixels * 1000000 * BYTES_PER_PIXEL;
+    return FILE_SLACK + (size_t)intake->reading.max_megapixels * 1000000 * BYTES_PER_PIXEL;
 }
 
-static uint64_t image_hash(const struct image *picture)
+static uint64_t image_hash(const struct image *picture, const struct image_source *source)
 {
     size_t bytes = (size_t)picture->height * (size_t)picture->width * (size_t)picture->channels;
     uint64_t shape = (uint64_t)picture->height << 34 | (uint64_t)picture->width << 4 | (uint64_t)picture->channels;
+    if (source->deep) /* the same whatever they are mapped to */
+        return XXH3_64bits_withSeed(&source->samples_hash, sizeof source->samples_hash, shape);
     return XXH3_64bits_withSeed(picture->pixels, bytes, shape);
 }
 
-static struct image resized(struct arena *arena, struct image in, int short_side)
+/* The size follows from the file's, not from that of a picture decoded at a part of it. */
+static struct image resized(struct arena *arena, struct image in, const struct image_source *source, int short_side)
 {
     struct image out = in;
-    resize_short_side(&out.height, &out.width, in.height, in.width, short_side);
+    resize_short_side(&out.height, &out.width, source->height, source->width, short_side);
     if (out.height == in.height && out.width == in.width)
         return in;
     out.pixels = arena_take_raw(arena, (size_t)out.height * (size_t)out.width, (size_t)out.channels);
@@ -34,54 +37,46 @@ static struct image resized(struct arena *arena, struct image in, int short_side
     return out;
 }
 
+static bool grows_too_large(const struct intake *intake, const struct image_source *source)
+{
+    int64_t longer = source->height > source->width ? source->height : source->width;
+    int64_t shorter = source->height > source->width ? source->width : source->height;
+    return longer * intake->short_side / shorter * intake->short_side >
+           (int64_t)intake->reading.max_megapixels * 1000000;
+}
+
 bool intake_image(struct arena *arena, struct image *out, struct intake_facts *facts, const struct intake *intake,
                   const char *path, const char **why)
 {
     size_t size;
+    struct image_source source;
     *facts = (struct intake_facts){ 0 };
     uint8_t *bytes = manifest_open(arena, intake->root, path, file_limit(intake), &size, why);
-    if (!bytes)
+    if (!bytes || !image_decode(arena, out, &source, bytes, size, &intake->reading, why))
         return false;
-    if (!(intake->stored ? image_decode_stored : image_decode)(arena, out, bytes, size, intake->max_megapixels, why))
+    *facts = (struct intake_facts){ .height = source.height,
+                                    .width = source.width,
+                                    .channels = out->channels,
+                                    .file_channels = source.channels,
+                                    .deep = source.deep,
+                                    .significant = source.significant,
+                                    .brightest = source.brightest,
+                                    .hash = image_hash(out, &source),
+                                    .bytes = (int64_t)size };
+    if (intake->short_side > 0 && grows_too_large(intake, &source)) {
+        *why = "so narrow that image.short_side makes it larger than pack.max_megapixels";
         return false;
-    facts->height = out->height;
-    facts->width = out->width;
-    facts->channels = out->channels;
-    facts->hash = image_hash(out);
-    facts->bytes = (int64_t)size;
-    if (intake->short_side > 0) {
-        int64_t longer = out->height > out->width ? out->height : out->width;
-        int64_t shorter = out->height > out->width ? out->width : out->height;
-        if (longer * intake->short_side / shorter * intake->short_side > (int64_t)intake->max_megapixels * 1000000) {
-            *why = "so narrow that image.short_side makes it larger than pack.max_megapixels";
-            return false;
-        }
-        *out = resized(arena, *out, intake->short_side);
     }
+    if (intake->short_side > 0)
+        *out = resized(arena, *out, &source, intake->short_side);
     facts->stored_height = out->height;
     facts->stored_width = out->width;
-    if (intake->encoded && intake->short_side > 0) {
-        if (!intake_bytes(arena, &size, intake, path, out, why))
-            return false;
-        facts->bytes = (int64_t)size;
-    }
     facts->ok = 1;
     return true;
 }
 
 const uint8_t *intake_bytes(struct arena *arena, size_t *size, const struct intake *intake, const char *path,
-                            const struct image *picture, const char **why)
+                            const char **why)
 {
-    struct image own;
-    struct intake_facts facts;
-    if (intake->short_side == 0)
-        return manifest_open(arena, intake->root, path, file_limit(intake), size, why);
-    if (!picture) {
-        struct intake pixels = *intake;
-        pixels.encoded = false;
-        if (!intake_image(arena, &own, &facts, &pixels, path, why))
-            return NULL;
-        picture = &own;
-    }
-    return image_encode_png(arena, picture, size, why);
+    return manifest_open(arena, intake->root, path, file_limit(intake), size, why);
 }

@@ -11,6 +11,7 @@
 #include "base/phase.h"
 #include "image/augment.h"
 #include "image/codec.h"
+#include "image/corpus.h"
 #include "image/decode.h"
 #include "image/resize.h"
 #include "store/store.h"
@@ -24,17 +25,22 @@ void loader_set_cache(int64_t bytes)
     cache_limit = bytes;
 }
 
+int64_t loader_cache_bytes(void)
+{
+    return cache_limit;
+}
+
 struct loader {
     struct store *store;
     int64_t rows;
     struct preprocess view;
     uint64_t seed;
-    bool encoded, plan;          /* plan: nothing is read */
-    bool stored;                 /* files are not turned as their EXIF says */
-    int height, width, channels; /* of pixel corpora */
-    int64_t *offset;             /* [rows + 1] of encoded corpora */
-    uint8_t *cache;              /* all pixels or bytes, NULL when too large */
-    struct arena *batch;         /* rows read for one call */
+    bool encoded, plan;           /* plan: nothing is read */
+    struct image_reading reading; /* of encoded corpora */
+    int height, width, channels;  /* of pixel corpora */
+    int64_t *offset;              /* [rows + 1] of encoded corpora */
+    uint8_t *cache;               /* all pixels or bytes, NULL when too large */
+    struct arena *batch;          /* rows read for one call */
     int workers;
     struct arena *scratch[WORKERS];
 };
@@ -107,10 +113,8 @@ static struct loader *start(struct store *corpus, struct arena *arena, const str
     struct loader *loader = arena_array(arena, struct loader, 1);
     loader->plan = plan;
     loader->store = corpus;
-    int64_t exif = 1; /* of corpora from before there was a choice */
     loader->view = *view;
-    store_get_i64(corpus, "/", "exif", &exif);
-    loader->stored = !exif;
+    loader->reading = corpus_reading(corpus, arena, DECODE_MEGAPIXELS);
     loader->seed = seed;
     if (store_has(corpus, "/images"))
         open_pixels(loader, arena);
@@ -245,8 +249,7 @@ static struct image image_of(struct loader *loader, struct arena *scratch, const
     }
     struct image picture;
     const char *why;
-    bool fine = (loader->stored ? image_decode_stored : image_decode)(scratch, &picture, source->bytes, source->size,
-                                                                      DECODE_MEGAPIXELS, &why);
+    bool fine = image_decode(scratch, &picture, NULL, source->bytes, source->size, &loader->reading, &why);
     require(fine, EXIT_BAD_DATA, "%s: /encoded, row %lld: %s\nthe file is damaged; make it again with cfn pack",
             store_path(loader->store), (long long)row, why);
     return picture;

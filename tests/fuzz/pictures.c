@@ -6,8 +6,9 @@
 void fuzz_picture(struct arena *arena, const uint8_t *bytes, size_t size)
 {
     struct image picture = { 0 };
+    const struct image_reading reading = { .max_megapixels = PICTURE_MEGAPIXELS };
     const char *why = NULL;
-    if (!image_decode(arena, &picture, bytes, size, PICTURE_MEGAPIXELS, &why)) {
+    if (!image_decode(arena, &picture, NULL, bytes, size, &reading, &why)) {
         if (!why)
             fuzz_finding("refused without a reason");
         fuzz_message(why, 0);

@@ -207,7 +207,7 @@ static void check_file(const char *line)
     struct image image;
     assert_int_equal(sscanf(line, "%63s %d %d %d %16s %n", name, &h, &w, &c, hash, &at), 5);
     uint8_t *bytes = unhex(line + at, &size);
-    if (!image_decode(arena, &image, bytes, size, 1, &why))
+    if (!image_decode(arena, &image, NULL, bytes, size, &(struct image_reading){ .max_megapixels = 1 }, &why))
         fail_msg("%s: %s", name, why);
     assert_int_equal(image.height, h);
     assert_int_equal(image.width, w);

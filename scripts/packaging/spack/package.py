@@ -29,6 +29,8 @@ class Cfn(MakefilePackage):
     depends_on("libyaml")
     depends_on("libjpeg-turbo")
     depends_on("libpng")
+    depends_on("libtiff@4.5:")
+    depends_on("libwebp")
     depends_on("jansson")
     depends_on("liblbfgs")
     depends_on("random123")

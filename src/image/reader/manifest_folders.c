@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include "base/arena.h"
@@ -12,6 +11,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "image/corpus.h"
+#include "image/decode.h"
 #include "image/manifest.h"
 
 struct names {
@@ -56,8 +56,8 @@ bool manifest_from_folders(struct arena *arena, struct manifest *out, const stru
             scan.split[i] = manifest_hash_split(scan.paths.name[i], request->val_fraction, request->test_fraction);
     }
     if (scan.ignored)
-        log_warn("%s: %lld files that are not named .png, .jpg or .jpeg are left out", request->root,
-                 (long long)scan.ignored);
+        log_warn("%s: %lld files that are not named as images (%s) are left out", request->root,
+                 (long long)scan.ignored, image_endings(arena));
     *out = (struct manifest){ .rows = scan.paths.count,
                               .source = request->root,
                               .path = scan.paths.name,
@@ -78,9 +78,8 @@ static bool classes_are_used(const struct scan *scan)
     for (int64_t k = 0; k < scan->classes.count; k++)
         if (!used[k])
             return manifest_fail(scan->problem, EXIT_BAD_DATA,
-                                 "%s: class folder '%s' holds no .png, .jpg or .jpeg; expected images in every class "
-                                 "folder",
-                                 scan->root, scan->classes.name[k]);
+                                 "%s: class folder '%s' holds no image (%s); expected images in every class folder",
+                                 scan->root, scan->classes.name[k], image_endings(scan->arena));
     return true;
 }
 
@@ -110,18 +109,6 @@ static int by_bytes(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static bool is_image_name(const char *name)
-{
-    static const char *const endings[] = { ".png", ".jpg", ".jpeg" };
-    size_t length = strlen(name);
-    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-        size_t tail = strlen(endings[i]);
-        if (length > tail && strcasecmp(name + length - tail, endings[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
 static bool is_folder(const char *path, const struct dirent *entry)
 {
     struct stat status;
@@ -143,7 +130,7 @@ static bool list_folder(struct scan *scan, struct names *out, const char *folder
         struct arena_mark mark = arena_mark(scan->arena);
         bool inner = is_folder(path_join(scan->arena, path, entry->d_name), entry);
         arena_release(scan->arena, mark);
-        if (inner == folders && (folders || is_image_name(entry->d_name)))
+        if (inner == folders && (folders || image_is_named(entry->d_name)))
             add_name(scan->arena, out, arena_strdup(scan->arena, entry->d_name));
         else if (!folders)
             scan->ignored++;

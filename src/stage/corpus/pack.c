@@ -9,19 +9,20 @@
 
 #include "base/file.h"
 #include "image/corpus.h"
+#include "image/loader.h"
 #include "stage/corpus/pack.h"
 
 enum {
-    PACK_CHUNK = 64, /* rows that always go together to one rank */
     SCRATCH_BLOCK = 1 << 20,
+    KEEP_BYTES = 256 << 20, /* pictures kept between the passes, per rank */
 };
-static const size_t keep_bytes = (size_t)1 << 30;         /* pictures kept between the passes, per rank */
-static const int64_t auto_pixel_bytes = (int64_t)8 << 30; /* store: auto takes pixels up to here */
 
 static void read_manifest(struct pack *pack);
 static void examine(struct pack *pack);
 static void reject(struct pack *pack);
+static void settle_white(struct pack *pack);
 static void choose_store(struct pack *pack);
+static void place_rows(struct pack *pack);
 static void summary(const struct pack *pack);
 
 static int count_threads(void)
@@ -52,6 +53,9 @@ int stage_pack(struct job *job)
     bool write = job_may_write(job, "corpus.h5");
     if (!write && !job->dry_run)
         return EXIT_DONE;
+    agree(job->world, job->config->image.decode == DECODE_EXACT || job->config->image.short_side > 0, EXIT_BAD_CONFIG,
+          "image.decode: scaled decodes for a size that image.short_side gives, which is 0\n"
+          "set image.short_side, or image.decode: exact");
     job_start(job);
     struct pack *pack = arena_array(job->run, struct pack, 1);
     pack->job = job;
@@ -66,7 +70,11 @@ int stage_pack(struct job *job)
     }
     examine(pack);
     reject(pack);
+    settle_white(pack);
     choose_store(pack);
+    if (pack->resized_files)
+        pack_encode(pack);
+    place_rows(pack);
     struct store *store = pack_write(pack);
     note_tables(job);
     job_publish(job, store);
@@ -102,10 +110,11 @@ static void read_manifest(struct pack *pack)
     bool here = realpath(config->run.root, real) != NULL;
     agree(job->world, here, EXIT_NO_INPUT, "pack: %s: this rank's host does not see the data folder", config->run.root);
     pack->intake = (struct intake){ .root = arena_strdup(job->run, real),
-                                    .max_megapixels = c->max_megapixels,
+                                    .reading = { .max_megapixels = c->max_megapixels, .stored = !config->image.exif },
                                     .short_side = config->image.short_side,
-                                    .stored = !config->image.exif,
                                     .encoded = config->image.store != IMAGE_STORE_PIXELS };
+    if (config->image.decode == DECODE_SCALED)
+        pack->intake.reading.scale_side = config->image.short_side;
     int64_t counts[SPLITS] = { 0 };
     for (int64_t i = 0; i < pack->manifest.rows; i++)
         counts[pack->manifest.split[i]]++;
@@ -126,9 +135,9 @@ static void examine_row(struct pack *pack, int worker, int64_t i)
     if (!intake_image(scratch, &picture, &pack->facts[row], &pack->intake, pack->manifest.path[row], &why)) {
         pack->facts[row].ok = 0;
         pack->why[i] = arena_strdup(keep, why);
-    } else {
+    } else if (!pack->facts[row].deep) { /* how 16-bit samples are mapped is not known yet */
         size_t bytes = (size_t)picture.height * (size_t)picture.width * (size_t)picture.channels;
-        if (arena_bytes(keep) + bytes <= keep_bytes / (size_t)pack->workers) {
+        if (arena_bytes(keep) + bytes <= KEEP_BYTES / (size_t)pack->workers) {
             pack->kept[i] = picture;
             pack->kept[i].pixels = arena_take_raw(keep, bytes, 1);
             memcpy(pack->kept[i].pixels, picture.pixels, bytes);
@@ -233,6 +242,37 @@ static void reject(struct pack *pack)
     }
 }
 
+/* 16-bit samples become 8 bits alike in the whole corpus. Where files state their bits (sBIT), white is the largest
+ * number of so many bits, or 65535 when samples go beyond: then they are stored scaled up, as the format wants it.
+ * Other files often hold 10 to 14 bits without a word: white is the largest sample of all of them. */
+static void settle_white(struct pack *pack)
+{
+    int32_t brightest[IMAGE_BITS + 1] = { 0 };
+    int64_t files[IMAGE_BITS + 1] = { 0 }, grey = 0;
+    for (int64_t i = 0; i < pack->good; i++) {
+        const struct intake_facts *f = &pack->facts[pack->row[i]];
+        grey += f->file_channels > f->channels;
+        if (!f->deep)
+            continue;
+        files[f->significant]++;
+        if (f->brightest > brightest[f->significant])
+            brightest[f->significant] = f->brightest;
+    }
+    for (int bits = 0; bits <= IMAGE_BITS; bits++) {
+        int32_t white = bits ? (1 << bits) - 1 : brightest[0] ? brightest[0] : UINT16_MAX;
+        if (!files[bits])
+            continue;
+        white = brightest[bits] > white ? UINT16_MAX : white;
+        pack->intake.reading.white[bits] = white;
+        log_info("pack: %lld images have samples of 16 bits, %s: 0 to %d becomes 0 to 255", (long long)files[bits],
+                 bits ? arena_printf(pack->job->run, "%d of them used (sBIT)", bits)
+                      : "at most as large as the largest of all",
+                 white);
+    }
+    if (grey)
+        log_info("pack: %lld images are grey in colour files: read as grey", (long long)grey);
+}
+
 /* Pixels or files. */
 
 static void choose_store(struct pack *pack)
@@ -259,11 +299,18 @@ static void choose_store(struct pack *pack)
               manifest_place(job->run, &pack->manifest, pack->row[other]), f->stored_width, f->stored_height);
     }
     if (wanted == IMAGE_STORE_AUTO)
-        pixels = other < 0 && row_bytes * pack->good <= auto_pixel_bytes;
+        pixels = other < 0 && row_bytes * pack->good <= loader_cache_bytes();
     pack->intake.encoded = !pixels;
-    pack->offset = arena_array(job->run, int64_t, pack->good + 1);
+    pack->resized_files = !pixels && pack->intake.short_side > 0;
+}
+
+static void place_rows(struct pack *pack)
+{
+    const struct intake_facts *one = &pack->facts[pack->row[0]];
+    int64_t row_bytes = (int64_t)one->stored_height * one->stored_width * pack->channels;
+    pack->offset = arena_array(pack->job->run, int64_t, pack->good + 1);
     for (int64_t i = 0; i < pack->good; i++)
-        pack->offset[i + 1] = pack->offset[i] + (pixels ? row_bytes : pack->facts[pack->row[i]].bytes);
+        pack->offset[i + 1] = pack->offset[i] + (pack->intake.encoded ? pack->facts[pack->row[i]].bytes : row_bytes);
 }
 
 static void summary(const struct pack *pack)

@@ -6,7 +6,10 @@
 #include "image/manifest.h"
 #include "stage/stage.h"
 
-enum { PACK_WORKERS = 256 };
+enum {
+    PACK_WORKERS = 256,
+    PACK_CHUNK = 64, /* rows that always go together to one rank */
+};
 
 struct pack {
     struct job *job;
@@ -20,11 +23,21 @@ struct pack {
     int64_t good;
     struct span own; /* corpus rows of this rank */
     int channels;
-    int64_t *offset; /* [good + 1] byte where a row begins in its dataset */
+    int64_t *offset;          /* [good + 1] byte where a row begins in its dataset */
+    bool resized_files;       /* encoded pictures are resized ones, as PNG */
+    int png_file;             /* of this rank, without a name; then also: */
+    int64_t *png_at, png_end; /* [mine.count] byte where a row begins in it; its end */
     int workers;
     struct arena *scratch[PACK_WORKERS], *keep[PACK_WORKERS];
 };
 
+/* The picture of manifest row `source` (of this rank): kept from the first pass, or read again and the same. False with
+ * *why. Local. */
+bool pack_picture(struct pack *pack, struct arena *scratch, struct image *out, int64_t source, const char **why);
+/* Pictures as PNG into the file png_file, facts[].bytes of all ranks. Collective. */
+void pack_encode(struct pack *pack);
+/* to [facts[source].bytes] <- the PNG of manifest row `source` (of this rank). Local. */
+bool pack_encoded(struct pack *pack, uint8_t *to, int64_t source);
 /* Second pass: corpus.h5 with its images, read back and compared, and all columns; not yet published. Collective. */
 struct store *pack_write(struct pack *pack);
 

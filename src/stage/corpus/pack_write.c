@@ -4,6 +4,7 @@
 
 #include <xxhash.h>
 
+#include "image/corpus.h"
 #include "stage/corpus/pack.h"
 
 enum {
@@ -42,6 +43,14 @@ static int64_t widest(const struct pack *pack, const char *const *texts)
     return (int64_t)most;
 }
 
+static int64_t total_bytes(const struct pack *pack, const char *const *texts)
+{
+    int64_t total = 0;
+    for (int64_t i = 0; texts && i < pack->good; i++)
+        total += (int64_t)strlen(texts[pack->row[i]]);
+    return total;
+}
+
 static struct store *create(struct pack *pack)
 {
     struct job *job = pack->job;
@@ -52,7 +61,7 @@ static struct store *create(struct pack *pack)
     if (!pack->intake.encoded) {
         add_dataset(layout, &n, "/images", STORE_U8, "N,H,W,c", "level 0-255", "pixels, grey or RGB", NULL);
     } else {
-        add_dataset(layout, &n, "/encoded", STORE_U8, "B", "byte", "JPEG and PNG files, one after another", NULL);
+        add_dataset(layout, &n, "/encoded", STORE_U8, "B", "byte", "image files, one after another", NULL);
         add_dataset(layout, &n, "/encoded_offset", STORE_I64, "N+1", "byte", "where each file begins; last: end", NULL);
     }
     if (m->multi_label)
@@ -65,8 +74,11 @@ static struct store *create(struct pack *pack)
     add_dataset(layout, &n, "/content_hash", STORE_I64, "N", "1", "XXH3-64 of size and pixels before resizing", NULL);
     if (m->group)
         add_dataset(layout, &n, "/group", STORE_I64, "N", "1", "patient, lesion or slide, by first appearance", NULL);
-    if (m->report)
-        add_dataset(layout, &n, "/report", STORE_TEXT, "N", "1", "report of the image", "report_bytes");
+    if (m->report) {
+        add_dataset(layout, &n, "/report", STORE_U8, "report_bytes", "byte", "reports, UTF-8, one after another", NULL);
+        add_dataset(layout, &n, "/report_offset", STORE_I64, "N+1", "byte", "where each report begins; last: end",
+                    NULL);
+    }
     for (int a = 0; a < m->attributes; a++)
         add_dataset(layout, &n, arena_printf(job->run, "/attributes/%s", m->attribute_names[a]), STORE_F32, "N", "1",
                     "column of the table; NaN where it is empty", NULL);
@@ -79,31 +91,38 @@ static struct store *create(struct pack *pack)
                               { "L", m->classes },
                               { "two", 2 },
                               { "id_bytes", widest(pack, m->id) },
-                              { "report_bytes", widest(pack, m->report) } };
+                              { "report_bytes", total_bytes(pack, m->report) } };
     return job_create(job, "corpus.h5", layout, n, sizes, sizeof sizes / sizeof sizes[0]);
 }
 
 /* Second pass. */
+
+bool pack_picture(struct pack *pack, struct arena *scratch, struct image *out, int64_t source, const char **why)
+{
+    struct intake_facts facts;
+    *out = pack->kept[source - pack->mine.first];
+    return out->pixels || (intake_image(scratch, out, &facts, &pack->intake, pack->manifest.path[source], why) &&
+                           facts.hash == pack->facts[source].hash);
+}
 
 /* Corpus row `row` into its place. What was good in the first pass and is not now has changed meanwhile. */
 static void make_row(struct pack *pack, struct arena *scratch, uint8_t *to, int64_t row)
 {
     struct arena_mark mark = arena_mark(scratch);
     int64_t source = pack->row[row], bytes = pack->offset[row + 1] - pack->offset[row];
-    struct image picture = pack->kept[source - pack->mine.first];
-    struct intake_facts facts = pack->facts[source];
-    const char *path = pack->manifest.path[source], *why = "the file has changed";
-    bool ok = true;
-    if (pack->intake.encoded) {
+    struct image picture;
+    const char *why = "the file has changed";
+    bool ok;
+    if (pack->resized_files) {
+        ok = pack_encoded(pack, to, source);
+    } else if (pack->intake.encoded) {
         size_t size = 0;
-        const uint8_t *file = intake_bytes(scratch, &size, &pack->intake, path, picture.pixels ? &picture : NULL, &why);
+        const uint8_t *file = intake_bytes(scratch, &size, &pack->intake, pack->manifest.path[source], &why);
         ok = file && (int64_t)size == bytes;
         if (ok)
             memcpy(to, file, size);
     } else {
-        if (!picture.pixels)
-            ok = intake_image(scratch, &picture, &facts, &pack->intake, path, &why) &&
-                 facts.hash == pack->facts[source].hash;
+        ok = pack_picture(pack, scratch, &picture, source, &why);
         if (ok && pack->channels == 3)
             picture = image_widen(scratch, picture);
         if (ok)
@@ -200,6 +219,16 @@ static void write_texts(struct pack *pack, struct store *store, const char *name
     arena_release(pack->job->scratch, mark);
 }
 
+static void write_stream(struct pack *pack, struct store *store, const char *name, const char *const *texts)
+{
+    struct arena_mark mark = arena_mark(pack->job->scratch);
+    const char **own = arena_array(pack->job->scratch, const char *, pack->own.count + 1);
+    for (int64_t i = 0; i < pack->own.count; i++)
+        own[i] = texts[pack->row[pack->own.first + i]];
+    store_write_texts(store, pack->job->scratch, name, own, pack->own.count);
+    arena_release(pack->job->scratch, mark);
+}
+
 static void write_rest(struct pack *pack, struct store *store)
 {
     const struct manifest *m = &pack->manifest;
@@ -227,10 +256,12 @@ static void write_rest(struct pack *pack, struct store *store)
                      sizeof(float));
     write_texts(pack, store, "/id", m->id);
     if (m->report)
-        write_texts(pack, store, "/report", m->report);
+        write_stream(pack, store, "/report", m->report);
     store_set_texts(store, "/", "class_names", m->class_names, m->classes);
     store_set_text(store, "/", "data", pack->job->config->run.data);
     store_set_text(store, "/", "source", m->source);
-    store_set_i64(store, "/", "exif", pack->job->config->image.exif);
+    corpus_keep_reading(store, run, &pack->intake.reading);
+    if (pack->intake.reading.scale_side)
+        store_set_text(store, "/", "decode", "scaled");
     store_set_i64(store, "/", "rejected", m->rows - pack->good);
 }
