@@ -30,7 +30,7 @@ SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-fra
 
 # Libraries. scripts/probe answers from pkg-config, then from a trial compile,
 # and otherwise names what is missing; each answer can be overridden: make BLIS_LIBS=-L/opt/blis\ -lblis
-LIBRARIES = MPI HDF5 BLIS DNNL YAML JPEG PNG TIFF WEBP JANSSON CSV NIFTI SVM LBFGS RANDOM123 XXHASH ZIP ZLIB CRYPTO
+LIBRARIES = MPI HDF5 BLIS DNNL YAML JPEG PNG TIFF WEBP JANSSON CSV NIFTI SVM LBFGS RANDOM123 XXHASH UTF8PROC ZIP ZLIB CRYPTO
 ifneq ($(filter-out help clean deps format lint docs-clean uninstall on-debian12 on-debian13 dist,$(or $(MAKECMDGOALS),all)),)
 $(if $(wildcard $(BUILD)),,$(shell mkdir -p $(BUILD)))
 -include $(BUILD)/libraries.mk

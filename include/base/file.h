@@ -9,7 +9,9 @@ struct arena;
 
 /* "a/b" without doubled slashes; owned by the arena. */
 char *path_join(struct arena *arena, const char *dir, const char *name);
-/* A relative path that stays below its root: no "..", no leading slash, no empty part, no control character. */
+/* A relative path that stays below its root: no "..", no leading slash, no empty part. */
+bool path_is_below(const char *path);
+/* The same without control characters. */
 bool path_is_safe(const char *path);
 
 /* Whole regular file into the arena, NUL-terminated; limit 0 = none. Returns NULL and sets *why (a static or arena

@@ -3,6 +3,7 @@
 #ifndef CONFIG_CHOICES_H
 #define CONFIG_CHOICES_H
 
+enum label_kind { LABELS_AUTO, LABELS_ONE, LABELS_SEVERAL };
 enum on_bad { ON_BAD_FAIL, ON_BAD_SKIP };
 enum image_store { IMAGE_STORE_AUTO, IMAGE_STORE_PIXELS, IMAGE_STORE_ENCODED };
 enum decode_size { DECODE_EXACT, DECODE_SCALED };

@@ -27,8 +27,11 @@ struct run_config {       /* top level keys */
     bool mix_libraries; /* go on from a checkpoint that other libraries or instructions computed */
 };
 struct pack_config {
-    const char *reader; /* auto, class_folders, labels_csv, class2images */
-    const char *labels; /* file name of the table below root, default labels.csv */
+    const char *reader;  /* auto, or the name of one (image/manifest.h) */
+    const char *labels;  /* file name of the table below root, default labels.csv */
+    const char *columns; /* "path=Path,label=dx": columns of the table by their meaning */
+    const char *missing; /* words of cells that mean a missing value, with commas between them */
+    enum label_kind label_kind;
     enum on_bad on_bad;
     double max_bad_fraction;
     int max_megapixels;

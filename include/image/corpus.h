@@ -22,7 +22,7 @@ struct corpus {
     const int8_t *labels;           /* [N x C] enum label_state, NULL otherwise */
     const uint8_t *split;           /* [N] enum split */
     const int64_t *group;           /* [N] patient or lesion, NULL when unknown */
-    int attributes;                 /* ground truth beside the labels, e.g. frac_limbic */
+    int attributes;                 /* ground truth beside the labels, e.g. frac_limbic, "sex = female" (1, 0) */
     const char *const *attribute_names;
     const float *const *attribute; /* [attributes][N] */
 };
@@ -31,6 +31,10 @@ struct corpus {
 struct corpus *corpus_load(struct store *store, struct arena *arena);
 /* The same of imported representations (embeddings.h5), whose rows may be without labels: classes is 0 then. */
 struct corpus *corpus_load_any(struct store *store, struct arena *arena);
+/* An attribute of the corpus: numbers as they are, or of a column of text (`values` > 0, codes with NaN where not
+ * known) one of 1 and 0 for each text. value [rows] is copied. Local. */
+void corpus_add_attribute(struct corpus *corpus, struct arena *arena, const char *name, const double *value, int values,
+                          const char *const *value_names);
 /* Rows of one split in row order: out [up to rows], returns how many. Local. */
 int64_t corpus_rows_of(const struct corpus *corpus, enum split split, int64_t *out);
 /* How the corpus' files are read (attributes exif, white, white_sbit_N of corpus.h5), and keeping it there. Local. */

@@ -1,4 +1,4 @@
-/* One image file on its way into a corpus: opened below the root, decoded,
+/* One image on its way into a corpus: opened below the root, decoded,
  * measured, resized when asked to. Local; safe from several threads on different arenas. */
 #ifndef IMAGE_INTAKE_H
 #define IMAGE_INTAKE_H
@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "image/decode.h"
+#include "image/manifest.h"
 
 struct intake {
     const char *root; /* real path */
@@ -30,10 +31,10 @@ struct intake_facts {
 
 /* The picture as it is to be stored, and its facts; owned by the arena. False with *why when it cannot be used. */
 bool intake_image(struct arena *arena, struct image *out, struct intake_facts *facts, const struct intake *intake,
-                  const char *path, const char **why);
+                  struct image_place place, const char **why);
 
 /* The file as it is: what an encoded corpus without short_side stores. Owned by the arena; NULL with *why. */
-const uint8_t *intake_bytes(struct arena *arena, size_t *size, const struct intake *intake, const char *path,
+const uint8_t *intake_bytes(struct arena *arena, size_t *size, const struct intake *intake, struct image_place place,
                             const char **why);
 
 #endif

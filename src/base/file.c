@@ -26,13 +26,10 @@ char *path_join(struct arena *arena, const char *dir, const char *name)
     return arena_printf(arena, "%.*s%s%s", (int)length, dir, root ? "" : "/", name);
 }
 
-bool path_is_safe(const char *path)
+bool path_is_below(const char *path)
 {
     if (path[0] == '\0' || path[0] == '/')
         return false;
-    for (const char *at = path; *at; at++)
-        if ((unsigned char)*at < 0x20 || *at == 0x7f)
-            return false;
     for (const char *part = path;; part++) {
         size_t length = strcspn(part, "/");
         bool up = length == 2 && part[0] == '.' && part[1] == '.';
@@ -42,6 +39,14 @@ bool path_is_safe(const char *path)
         if (*part == '\0')
             return true;
     }
+}
+
+bool path_is_safe(const char *path)
+{
+    for (const char *at = path; *at; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            return false;
+    return path_is_below(path);
 }
 
 bool file_exists(const char *path)

@@ -1,6 +1,7 @@
 /* corpus.h5 without its pixels: labels, splits, groups, attributes. */
 #include "image/corpus.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -126,21 +127,77 @@ static void load_labels(struct store *store, struct arena *arena, struct corpus 
     corpus->label = label;
 }
 
+/* Room doubles: it is full at 0, 1, 2, 4, ... */
+static float *new_attribute(struct corpus *corpus, struct arena *arena, const char *name)
+{
+    int count = corpus->attributes;
+    if ((count & (count - 1)) == 0) {
+        const char **names = arena_array(arena, const char *, 2 * count + 1);
+        const float **values = arena_array(arena, const float *, 2 * count + 1);
+        for (int a = 0; a < count; a++) {
+            names[a] = corpus->attribute_names[a];
+            values[a] = corpus->attribute[a];
+        }
+        corpus->attribute_names = names;
+        corpus->attribute = values;
+    }
+    float *column = arena_array(arena, float, corpus->rows + 1);
+    ((const char **)corpus->attribute_names)[count] = name;
+    ((const float **)corpus->attribute)[count] = column;
+    corpus->attributes++;
+    return column;
+}
+
+void corpus_add_attribute(struct corpus *corpus, struct arena *arena, const char *name, const double *value, int values,
+                          const char *const *value_names)
+{
+    float *column = values ? NULL : new_attribute(corpus, arena, name);
+    for (int64_t i = 0; column && i < corpus->rows; i++)
+        column[i] = (float)value[i];
+    for (int k = 0; k < values; k++) {
+        char *one = arena_printf(arena, "%s = %s", name, value_names[k]);
+        for (char *at = one; *at; at++)
+            *at = *at == '/' ? '_' : *at; /* it may become part of a dataset's path */
+        column = new_attribute(corpus, arena, one);
+        for (int64_t i = 0; i < corpus->rows; i++)
+            column[i] = isnan(value[i]) ? NAN : value[i] == k ? 1.0F : 0.0F;
+    }
+}
+
+/* Numbers in single or double precision, or codes of the texts in attribute `values`. */
+static void load_attribute(struct store *store, struct arena *arena, struct corpus *corpus, const char *name)
+{
+    struct arena_mark mark;
+    const char *const *texts = NULL;
+    int values = 0;
+    int64_t rows = corpus->rows;
+    double *value = arena_array(arena, double, rows + 1);
+    enum store_type type = store_typeof(store, name);
+    store_expect(store, name, type == STORE_I32 || type == STORE_F64 ? type : STORE_F32, 1, &rows);
+    if (type == STORE_F64) {
+        store_read_all(store, name, value);
+    } else {
+        mark = arena_mark(arena);
+        void *raw = arena_array(arena, float, rows + 1);
+        store_read_all(store, name, raw);
+        for (int64_t i = 0; i < rows; i++)
+            if (type == STORE_F32)
+                value[i] = (double)((float *)raw)[i];
+            else
+                value[i] = ((int32_t *)raw)[i] < 0 ? (double)NAN : ((int32_t *)raw)[i];
+        arena_release(arena, mark);
+    }
+    if (type == STORE_I32)
+        require(store_get_texts(store, name, "values", &texts, &values) && values > 0, EXIT_BAD_DATA,
+                "%s: %s: attribute values is missing; expected the texts of its codes", store_path(store), name);
+    corpus_add_attribute(corpus, arena, name + sizeof attribute_prefix - 1, value, values, texts);
+}
+
 static void load_attributes(struct store *store, struct arena *arena, struct corpus *corpus)
 {
     const char *const *names;
     int count = store_names(store, &names);
-    const char **found = arena_array(arena, const char *, count + 1);
-    const float **values = arena_array(arena, const float *, count + 1);
-    for (int i = 0; i < count; i++) {
-        if (!text_starts(names[i], attribute_prefix))
-            continue;
-        store_expect(store, names[i], STORE_F32, 1, &corpus->rows);
-        float *column = arena_array(arena, float, corpus->rows + 1);
-        store_read_all(store, names[i], column);
-        found[corpus->attributes] = names[i] + sizeof attribute_prefix - 1;
-        values[corpus->attributes++] = column;
-    }
-    corpus->attribute_names = found;
-    corpus->attribute = values;
+    for (int i = 0; i < count; i++)
+        if (text_starts(names[i], attribute_prefix))
+            load_attribute(store, arena, corpus, names[i]);
 }

@@ -16,6 +16,15 @@ static size_t file_limit(const struct intake *intake)
     return FILE_SLACK + (size_t)intake->reading.max_megapixels * 1000000 * BYTES_PER_PIXEL;
 }
 
+static uint8_t *open_place(struct arena *arena, const struct intake *intake, struct image_place place, size_t *size,
+                           const char **why)
+{
+    if (!place.member)
+        return manifest_open(arena, intake->root, place.path, file_limit(intake), size, why);
+    *why = "images in arrays of a file are not read";
+    return NULL;
+}
+
 static uint64_t image_hash(const struct image *picture, const struct image_source *source)
 {
     size_t bytes = (size_t)picture->height * (size_t)picture->width * (size_t)picture->channels;
@@ -46,12 +55,12 @@ static bool grows_too_large(const struct intake *intake, const struct image_sour
 }
 
 bool intake_image(struct arena *arena, struct image *out, struct intake_facts *facts, const struct intake *intake,
-                  const char *path, const char **why)
+                  struct image_place place, const char **why)
 {
     size_t size;
     struct image_source source;
     *facts = (struct intake_facts){ 0 };
-    uint8_t *bytes = manifest_open(arena, intake->root, path, file_limit(intake), &size, why);
+    uint8_t *bytes = open_place(arena, intake, place, &size, why);
     if (!bytes || !image_decode(arena, out, &source, bytes, size, &intake->reading, why))
         return false;
     *facts = (struct intake_facts){ .height = source.height,
@@ -75,8 +84,8 @@ bool intake_image(struct arena *arena, struct image *out, struct intake_facts *f
     return true;
 }
 
-const uint8_t *intake_bytes(struct arena *arena, size_t *size, const struct intake *intake, const char *path,
+const uint8_t *intake_bytes(struct arena *arena, size_t *size, const struct intake *intake, struct image_place place,
                             const char **why)
 {
-    return manifest_open(arena, intake->root, path, file_limit(intake), size, why);
+    return open_place(arena, intake, place, size, why);
 }

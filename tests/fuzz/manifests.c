@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "config/config.h"
 #include "image/corpus.h"
 #include "image/manifest.h"
 
@@ -13,7 +14,7 @@ static void check(const struct manifest *m)
     if (m->rows < 1 || m->classes < 1)
         fuzz_finding("a manifest of %lld rows and %d classes", (long long)m->rows, m->classes);
     for (int64_t i = 0; i < m->rows; i++) {
-        bool fine = path_is_safe(m->path[i]) && m->id[i] && m->split[i] < SPLITS;
+        bool fine = path_is_below(m->path[i]) && m->id[i] && m->split[i] < SPLITS;
         if (!m->multi_label)
             fine = fine && m->label[i] >= 0 && m->label[i] < m->classes;
         for (int c = 0; m->multi_label && c < m->classes; c++)
@@ -27,13 +28,14 @@ static void check(const struct manifest *m)
 
 void fuzz_manifest(struct arena *arena, const char *reader, const char *data, const char *group)
 {
-    const struct manifest_request request = { .root = fuzz_folder(),
-                                              .reader = reader,
-                                              .labels = "labels.csv",
-                                              .data = data,
-                                              .group = group,
-                                              .val_fraction = 0.1,
-                                              .test_fraction = 0.1 };
+    const struct pack_config pack = { .reader = reader,
+                                      .labels = "labels.csv",
+                                      .columns = "",
+                                      .missing = "NA, nan, unknown",
+                                      .group = group,
+                                      .val_fraction = 0.1,
+                                      .test_fraction = 0.1 };
+    const struct manifest_request request = { .root = fuzz_folder(), .data = data, .pack = &pack };
     struct manifest manifest;
     enum exit_code code = EXIT_DONE;
     const char *why = NULL;

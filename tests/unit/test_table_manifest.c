@@ -17,6 +17,7 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "config/config.h"
 #include "image/corpus.h"
 #include "image/manifest.h"
 
@@ -25,6 +26,9 @@ static char root[PATH_MAX];
 static struct manifest m;
 static enum exit_code code;
 static const char *why;
+static const char *columns = "";
+static enum label_kind label_kind = LABELS_AUTO;
+static enum on_bad on_bad = ON_BAD_FAIL;
 
 static int start(void **state)
 {
@@ -61,7 +65,16 @@ static void put(const char *name, const char *text)
 
 static bool manifest(const char *reader, const char *data, const char *group)
 {
-    struct manifest_request request = { root, reader, "labels.csv", data, group, 0.2, 0.3, false };
+    const struct pack_config pack = { .reader = reader,
+                                      .labels = "labels.csv",
+                                      .columns = columns,
+                                      .missing = "NA, NaN, None, unknown",
+                                      .label_kind = label_kind,
+                                      .on_bad = on_bad,
+                                      .group = group,
+                                      .val_fraction = 0.2,
+                                      .test_fraction = 0.3 };
+    const struct manifest_request request = { .root = root, .data = data, .pack = &pack };
     why = "";
     return manifest_read(arena, &m, &request, &code, &why);
 }
@@ -95,9 +108,13 @@ static void test_table(void **state)
     assert_int_equal(m.label[0], 1);
     assert_int_equal(m.split[2], SPLIT_VAL);
     assert_int_equal(m.split[3], SPLIT_TEST);
-    assert_int_equal(m.attributes, 1); /* site is text */
-    assert_string_equal(m.attribute_names[0], "age");
-    assert_true(m.attribute[0][0] == 41.0f && isnan(m.attribute[0][1]) && m.attribute[0][2] == 7.5f);
+    assert_int_equal(m.attributes, 2);
+    const double *age = m.attribute[0].value, *site = m.attribute[1].value;
+    assert_string_equal(m.attribute[0].name, "age");
+    assert_true(age[0] == 41.0 && isnan(age[1]) && age[2] == 7.5);
+    assert_int_equal(m.attribute[1].values, 2);
+    assert_string_equal(m.attribute[1].value_names[1], "right");
+    assert_true(site[0] == 0.0 && site[1] == 1.0 && site[2] == 0.0);
     assert_string_equal(m.report[2], "two\nlines");
     assert_string_equal(manifest_place(arena, &m, 3), "labels.csv:6");
 }
@@ -132,7 +149,7 @@ static void test_multi_label(void **state)
 static void test_table_refused(void **state)
 {
     (void)state;
-    expect_refused("file,label\na,x\n", EXIT_BAD_DATA, "labels.csv:1: no column 'path'");
+    expect_refused("what,label\na,x\n", EXIT_BAD_DATA, "labels.csv:1: no column 'path'");
     expect_refused("path,label\na,x\nb,\n", EXIT_BAD_DATA, "labels.csv:3: an image without label");
     expect_refused("path,label,split\na,cat,train\nb,cta,test\n", EXIT_BAD_DATA, "labels.csv:3: unknown label 'cta'");
     expect_refused("path,label,split\na,x,train\nb,x,later\n", EXIT_BAD_DATA, "labels.csv:3: split 'later'");
@@ -178,10 +195,13 @@ static void test_class_folders(void **state)
     put("train/dog/2.PNG", "x");
     put("train/cat/1.jpg", "x");
     put("train/cat/0.png", "x");
-    put("train/cat/readme.txt", "x");
     put("train/cat/.hidden.png", "x");
     put("valid/dog/3.jpeg", "x");
     put("test/cat/4.png", "x");
+    put("train/cat/readme.txt", "x"); /* one of six files is more than a tenth */
+    assert_false(manifest("auto", "any", ""));
+    assert_non_null(strstr(why, "1 .txt"));
+    on_bad = ON_BAD_SKIP;
     assert_true(manifest("auto", "any", ""));
     assert_int_equal(m.rows, 5);
     assert_string_equal(m.path[0], "train/cat/0.png");
@@ -190,8 +210,10 @@ static void test_class_folders(void **state)
     assert_int_equal(m.label[3], 1);
     assert_int_equal(m.split[3], SPLIT_VAL);
     assert_int_equal(m.split[4], SPLIT_TEST);
+    assert_non_null(strstr(m.notes, "left out: 1 .txt"));
     put("test/bird/5.png", "x");
     assert_false(manifest("auto", "any", ""));
+    on_bad = ON_BAD_FAIL;
     assert_int_equal(code, EXIT_BAD_DATA);
     assert_non_null(strstr(why, "unknown class 'bird'"));
 }

@@ -35,6 +35,7 @@ class Cfn(MakefilePackage):
     depends_on("liblbfgs")
     depends_on("random123")
     depends_on("xxhash")
+    depends_on("utf8proc")
     depends_on("libzip")
     depends_on("zlib-api")
     depends_on("openssl")

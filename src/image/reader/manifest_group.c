@@ -5,11 +5,7 @@
 
 #include "base/arena.h"
 #include "base/file.h"
-#include "base/text.h"
-#include "image/manifest.h"
-#include "image/table.h"
-
-enum { FILE_LIMIT = 2000000000 };
+#include "image/reader/reader.h"
 
 struct keyed {
     const char *text;
@@ -21,11 +17,6 @@ static int by_text(const void *a, const void *b)
     const struct keyed *x = a, *y = b;
     int order = strcmp(x->text, y->text);
     return order ? order : (x->row > y->row) - (x->row < y->row);
-}
-
-static int by_text_alone(const void *a, const void *b)
-{
-    return strcmp(((const struct keyed *)a)->text, ((const struct keyed *)b)->text);
 }
 
 int64_t *manifest_number_groups(struct arena *arena, const char *const *texts, int64_t rows)
@@ -45,58 +36,131 @@ int64_t *manifest_number_groups(struct arena *arena, const char *const *texts, i
     return group;
 }
 
-/* "images/p10/a.jpg" -> "a" */
+int64_t *reading_groups(struct reading *reading, const char *const *texts, int64_t rows)
+{
+    const char **values = arena_array(reading->arena, const char *, rows + 1);
+    int64_t words = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        values[i] = reading_value(reading, texts[i]);
+        words += *texts[i] && !*values[i];
+    }
+    if (words)
+        reading_note(reading, "the group of %lld of %lld rows is a word of pack.missing: each is a group of its own",
+                     (long long)words, (long long)rows);
+    return manifest_number_groups(reading->arena, values, rows);
+}
+
+/* ---- the join ---- */
+
+struct join {
+    const struct table *table;
+    int key, group;
+    struct keyed *sorted; /* keys by stem */
+    int64_t *user;        /* [table rows] manifest row that took it, or -1 */
+};
+
 static const char *stem(struct arena *arena, const char *path)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
-    return arena_printf(arena, "%.*s", (int)(dot && dot > name ? dot - name : (ptrdiff_t)strlen(name)), name);
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    return arena_printf(arena, "%.*s", (int)tree_stem_length(name), name);
 }
 
-static bool find_columns(const struct table *table, const char *wanted, int *key, int *group,
-                         struct manifest_problem *problem)
+static int by_text_alone(const void *a, const void *b)
 {
-    static const char *const keys[] = { "path", "id", "image_id" };
-    *key = -1;
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0] && *key < 0; i++)
-        *key = table_column(table, keys[i]);
-    *group = table_column(table, wanted);
-    if (*group < 0)
-        return manifest_fail(problem, EXIT_BAD_CONFIG, "pack.group: %s has no column '%s'", table->path, wanted);
-    return *key >= 0 ||
-           manifest_fail(problem, EXIT_BAD_DATA,
-                         "%s:1: none of the columns path, id, image_id; expected one that names the images",
-                         table->path);
+    return strcmp(((const struct keyed *)a)->text, ((const struct keyed *)b)->text);
 }
 
-bool manifest_join_groups(struct arena *arena, struct manifest *out, const struct manifest_request *request,
-                          struct manifest_problem *problem)
+/* Without their endings: is one the end of the other, from a folder's name on? Length of the shorter, else 0. */
+static size_t agreement(const char *a, const char *b)
 {
-    const char *path = path_join(arena, request->root, request->labels), *why;
-    size_t size;
-    struct table table;
-    int key, group;
-    char *bytes = file_exists(path) ? file_read(arena, path, FILE_LIMIT, &size, &why) : NULL;
-    if (!bytes)
-        return manifest_fail(problem, EXIT_NO_INPUT,
-                             "%s: missing; pack.group takes the groups from it (pack.labels names the table)", path);
-    if (!table_parse(arena, &table, request->labels, bytes, size, &why))
-        return manifest_fail(problem, EXIT_BAD_DATA, "%s", why);
-    if (!find_columns(&table, request->group, &key, &group, problem))
-        return false;
+    size_t n = tree_stem_length(a), m = tree_stem_length(b), least = n < m ? n : m;
+    if (memcmp(a + n - least, b + m - least, least) != 0)
+        return 0;
+    bool whole = n == m || (n > m ? a[n - least - 1] : b[m - least - 1]) == '/';
+    return whole ? least : 0;
+}
 
-    struct keyed *sorted = arena_array(arena, struct keyed, table.rows);
-    const char **texts = arena_array(arena, const char *, out->rows + 1);
-    for (int64_t i = 0; i < table.rows; i++)
-        sorted[i] = (struct keyed){ stem(arena, table_cell(&table, i, key)), i };
-    qsort(sorted, (size_t)table.rows, sizeof *sorted, by_text);
-    for (int64_t i = 0; i < out->rows; i++) {
-        struct keyed wanted = { stem(arena, out->path[i]), 0 };
-        const struct keyed *found = bsearch(&wanted, sorted, (size_t)table.rows, sizeof *sorted, by_text_alone);
-        if (!found)
-            return manifest_fail(problem, EXIT_BAD_DATA, "%s: %s does not hold this image; expected its group",
-                                 manifest_place(arena, out, i), table.path);
-        texts[i] = table_cell(&table, found->row, group);
+/* Row of the table for a path: the one that agrees longest. -1 when there is none; -2 after reading_fail. */
+static int64_t find_row(struct reading *reading, const struct manifest *out, const struct join *join, int64_t row)
+{
+    const struct table *t = join->table;
+    struct keyed wanted = { stem(reading->arena, out->path[row]), 0 };
+    const struct keyed *end = join->sorted + t->rows;
+    const struct keyed *at = bsearch(&wanted, join->sorted, (size_t)t->rows, sizeof *at, by_text_alone);
+    int64_t best = -1;
+    size_t most = 0;
+    while (at && at > join->sorted && by_text_alone(at - 1, &wanted) == 0)
+        at--;
+    for (; at && at < end && by_text_alone(at, &wanted) == 0; at++) {
+        size_t here = agreement(out->path[row], table_cell(t, at->row, join->key));
+        if (here > 0 && here == most &&
+            strcmp(table_cell(t, at->row, join->group), table_cell(t, best, join->group)) != 0) {
+            reading_fail(reading, EXIT_BAD_DATA,
+                         "%s: lines %lld and %lld of %s both name this image, with groups '%.80s' and '%.80s'",
+                         out->path[row], (long long)t->line[best], (long long)t->line[at->row], t->path,
+                         table_cell(t, best, join->group), table_cell(t, at->row, join->group));
+            return -2;
+        }
+        if (here > most) {
+            most = here;
+            best = at->row;
+        }
     }
-    out->group = manifest_number_groups(arena, texts, out->rows);
+    return best;
+}
+
+static bool open_join(struct reading *reading, struct join *join, struct table *table)
+{
+    const char *wanted = reading->request->pack->group, *near;
+    bool file;
+    if (!reading_table(reading, table, reading->request->pack->labels))
+        return false;
+    *join = (struct join){ .table = table, .key = reading_image_column(reading, table, &file) };
+    if (reading->why)
+        return false;
+    join->group = table_column(table, wanted);
+    near = text_suggest(wanted, table->header, (size_t)table->columns);
+    if (join->group < 0)
+        return reading_fail(reading, EXIT_BAD_CONFIG, "pack.group: %s has no column '%s'%s%s%s", table->path, wanted,
+                            near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+    if (join->key < 0)
+        return reading_fail(
+            reading, EXIT_BAD_DATA,
+            "%s:1: no column that names images (path, image_id, ...)\nname it by pack.columns: path=NAME", table->path);
+    join->sorted = arena_array(reading->arena, struct keyed, table->rows);
+    join->user = arena_array(reading->arena, int64_t, table->rows);
+    for (int64_t i = 0; i < table->rows; i++) {
+        join->sorted[i] = (struct keyed){ stem(reading->arena, table_cell(table, i, join->key)), i };
+        join->user[i] = -1;
+    }
+    qsort(join->sorted, (size_t)table->rows, sizeof *join->sorted, by_text);
+    return true;
+}
+
+bool manifest_join_groups(struct reading *reading, struct manifest *out)
+{
+    struct table table;
+    struct join join;
+    const char **texts = arena_array(reading->arena, const char *, out->rows + 1);
+    if (!open_join(reading, &join, &table))
+        return false;
+    for (int64_t i = 0; i < out->rows; i++) {
+        int64_t row = find_row(reading, out, &join, i);
+        if (row == -2)
+            return false;
+        if (row < 0)
+            return reading_fail(reading, EXIT_BAD_DATA, "%s (%s): %s does not hold this image; expected its group",
+                                manifest_place(reading->arena, out, i), out->path[i], table.path);
+        if (join.user[row] >= 0)
+            return reading_fail(reading, EXIT_BAD_DATA,
+                                "%s:%lld: '%.80s' may mean %s or %s\nname the images by their paths", table.path,
+                                (long long)table.line[row], table_cell(&table, row, join.key),
+                                out->path[join.user[row]], out->path[i]);
+        join.user[row] = i;
+        texts[i] = table_cell(&table, row, join.group);
+    }
+    reading_note(reading, "groups are those of column '%s' of %s, found by '%s'", table.header[join.group], table.path,
+                 table.header[join.key]);
+    out->group = reading_groups(reading, texts, out->rows);
     return true;
 }

@@ -64,44 +64,40 @@ static struct keyed *sort_ids(struct arena *arena, const char *const *ids, int64
 
 static struct corpus corpus_of(struct arena *arena, const struct manifest *m)
 {
-    const float **attribute = arena_array(arena, const float *, m->attributes + 1);
+    struct corpus corpus = { .rows = m->rows,
+                             .classes = m->classes,
+                             .multi_label = m->multi_label,
+                             .class_names = m->class_names,
+                             .label = m->multi_label ? NULL : m->label,
+                             .labels = m->labels,
+                             .split = m->split,
+                             .group = m->group };
     for (int a = 0; a < m->attributes; a++)
-        attribute[a] = m->attribute[a];
-    return (struct corpus){ .rows = m->rows,
-                            .classes = m->classes,
-                            .multi_label = m->multi_label,
-                            .class_names = m->class_names,
-                            .label = m->multi_label ? NULL : m->label,
-                            .labels = m->labels,
-                            .split = m->split,
-                            .group = m->group,
-                            .attributes = m->attributes,
-                            .attribute_names = m->attribute_names,
-                            .attribute = attribute };
+        corpus_add_attribute(&corpus, arena, m->attribute[a].name, m->attribute[a].value, m->attribute[a].values,
+                             m->attribute[a].value_names);
+    return corpus;
 }
 
 static struct reference read_table(struct job *job, const char *path)
 {
-    const struct pack_config *pack = &job->config->pack;
-    const char *slash = strrchr(path, '/');
-    struct manifest_request request = { .labels = slash ? slash + 1 : path,
-                                        .group = pack->group,
-                                        .val_fraction = pack->val_fraction,
-                                        .test_fraction = pack->test_fraction,
-                                        .by_id = true };
-    request.root = !slash ? "." : slash == path ? "/" : arena_printf(job->run, "%.*s", (int)(slash - path), path);
+    struct pack_config pack = job->config->pack;
+    const char *slash = strrchr(path, '/'), *why = NULL;
+    struct manifest_request request = { .pack = &pack, .by_id = true };
     struct manifest m = { 0 };
-    struct manifest_problem problem = { .arena = job->run, .code = EXIT_BAD_DATA };
-    bool ok = true;
+    enum exit_code code = EXIT_BAD_DATA;
+    bool there = job->world->rank != 0 || file_exists(path);
+    agree(job->world, there, EXIT_NO_INPUT, "%s: no such file", path);
     job_input_file(job, path);
-    if (job->world->rank == 0)
-        ok = file_exists(path) ? manifest_from_table(job->run, &m, &request, &problem)
-                               : manifest_fail(&problem, EXIT_NO_INPUT, "%s: no such file", path);
+    pack.labels = slash ? slash + 1 : path;
+    request.root = !slash ? "." : slash == path ? "/" : arena_printf(job->run, "%.*s", (int)(slash - path), path);
+    bool ok = job->world->rank != 0 || manifest_read_table(job->run, &m, &request, &code, &why);
     if (ok && job->world->rank == 0)
-        ok = sort_ids(job->run, m.id, m.rows, request.labels, &problem.why) != NULL;
-    agree(job->world, ok, problem.code, "%s", problem.why ? problem.why : "");
+        ok = sort_ids(job->run, m.id, m.rows, pack.labels, &why) != NULL;
+    agree(job->world, ok, code, "%s", why ? why : "");
     manifest_share(job->world, job->run, &m);
-    return (struct reference){ corpus_of(job->run, &m), m.id, request.labels };
+    for (const char *line = m.notes; *line; line += strcspn(line, "\n") + 1)
+        log_info("import: %.*s", (int)strcspn(line, "\n"), line);
+    return (struct reference){ corpus_of(job->run, &m), m.id, pack.labels };
 }
 
 static struct reference read_corpus(struct job *job)

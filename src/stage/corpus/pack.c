@@ -33,19 +33,11 @@ static int count_threads(void)
     return threads < PACK_WORKERS ? threads : PACK_WORKERS;
 }
 
-/* Tables below root that the manifest may have been read from are inputs: `cfn run` packs again when one has changed.
- */
-static void note_tables(struct job *job)
+/* What the manifest was read from is input: `cfn run` packs again when one has changed. */
+static void note_tables(struct job *job, const struct manifest *manifest)
 {
-    const char *const names[] = { job->config->pack.labels, "class2images_train.p", "class2images_val.p",
-                                  "class2images_test.p" };
-    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
-        const char *path = path_join(job->run, job->config->run.root, names[n]);
-        char there = job->world->rank == 0 && *names[n] && file_exists(path);
-        world_broadcast(job->world, &there, 1, 0);
-        if (there)
-            job_input_file(job, path);
-    }
+    for (int i = 0; i < manifest->inputs; i++)
+        job_input_file(job, manifest->input[i]);
 }
 
 int stage_pack(struct job *job)
@@ -76,7 +68,7 @@ int stage_pack(struct job *job)
         pack_encode(pack);
     place_rows(pack);
     struct store *store = pack_write(pack);
-    note_tables(job);
+    note_tables(job, &pack->manifest);
     job_publish(job, store);
     for (int w = 0; w < pack->workers; w++) {
         arena_destroy(pack->scratch[w]);
@@ -88,18 +80,29 @@ int stage_pack(struct job *job)
 
 /* Reading. */
 
+/* Which reader, why, and what it guessed: a line each. */
+static void say_manifest(const struct manifest *m)
+{
+    int64_t counts[SPLITS] = { 0 };
+    for (int64_t i = 0; i < m->rows; i++)
+        counts[m->split[i]]++;
+    log_info("pack: reader %s: %s", m->reader, m->seen);
+    for (const char *line = m->notes; *line;) {
+        size_t length = strcspn(line, "\n");
+        log_info("pack: %.*s", (int)length, line);
+        line += length + (line[length] == '\n');
+    }
+    log_info("pack: %lld images in %s: %lld train, %lld val, %lld test; %d %s", (long long)m->rows, m->source,
+             (long long)counts[0], (long long)counts[1], (long long)counts[2], m->classes,
+             m->multi_label ? "labels" : "classes");
+}
+
 static void read_manifest(struct pack *pack)
 {
     struct job *job = pack->job;
     const struct config *config = job->config;
     const struct pack_config *c = &config->pack;
-    struct manifest_request request = { .root = config->run.root,
-                                        .reader = c->reader,
-                                        .labels = c->labels,
-                                        .data = config->run.data,
-                                        .group = c->group,
-                                        .val_fraction = c->val_fraction,
-                                        .test_fraction = c->test_fraction };
+    struct manifest_request request = { .root = config->run.root, .data = config->run.data, .pack = c };
     enum exit_code code = EXIT_DONE;
     const char *why = "";
     char real[PATH_MAX];
@@ -115,12 +118,7 @@ static void read_manifest(struct pack *pack)
                                     .encoded = config->image.store != IMAGE_STORE_PIXELS };
     if (config->image.decode == DECODE_SCALED)
         pack->intake.reading.scale_side = config->image.short_side;
-    int64_t counts[SPLITS] = { 0 };
-    for (int64_t i = 0; i < pack->manifest.rows; i++)
-        counts[pack->manifest.split[i]]++;
-    log_info("pack: %lld images in %s: %lld train, %lld val, %lld test; %d %s", (long long)pack->manifest.rows,
-             pack->manifest.source, (long long)counts[0], (long long)counts[1], (long long)counts[2],
-             pack->manifest.classes, pack->manifest.multi_label ? "labels" : "classes");
+    say_manifest(&pack->manifest);
 }
 
 /* First pass. */
@@ -132,7 +130,8 @@ static void examine_row(struct pack *pack, int worker, int64_t i)
     int64_t row = pack->mine.first + i;
     struct image picture;
     const char *why = "";
-    if (!intake_image(scratch, &picture, &pack->facts[row], &pack->intake, pack->manifest.path[row], &why)) {
+    if (!intake_image(scratch, &picture, &pack->facts[row], &pack->intake, manifest_image(&pack->manifest, row),
+                      &why)) {
         pack->facts[row].ok = 0;
         pack->why[i] = arena_strdup(keep, why);
     } else if (!pack->facts[row].deep) { /* how 16-bit samples are mapped is not known yet */

@@ -1,5 +1,6 @@
 /* The second pass of cfn pack: the layout of corpus.h5, images in blocks of rows,
  * reading back, and the columns of the manifest. */
+#include <math.h>
 #include <string.h>
 
 #include <xxhash.h>
@@ -31,6 +32,24 @@ static void add_dataset(struct layout *layout, size_t *count, const char *name, 
     layout[(*count)++] = (struct layout){
         .name = name, .type = type, .dims = dims, .unit = unit, .description = description, .width = width
     };
+}
+
+static const char *attribute_path(struct arena *arena, const struct manifest_attribute *attribute)
+{
+    return arena_printf(arena, "/attributes/%s", attribute->name);
+}
+
+/* Codes of text as whole numbers; numbers as single precision unless a whole one would lose digits. */
+static enum store_type attribute_type(const struct manifest *m, int a)
+{
+    const struct manifest_attribute *one = &m->attribute[a];
+    if (one->values)
+        return STORE_I32;
+    for (int64_t i = 0; i < m->rows; i++)
+        if (fabs(one->value[i]) > 0x1p24 && one->value[i] == floor(one->value[i]) &&
+            one->value[i] != (double)(float)one->value[i])
+            return STORE_F64;
+    return STORE_F32;
 }
 
 static int64_t widest(const struct pack *pack, const char *const *texts)
@@ -80,8 +99,10 @@ static struct store *create(struct pack *pack)
                     NULL);
     }
     for (int a = 0; a < m->attributes; a++)
-        add_dataset(layout, &n, arena_printf(job->run, "/attributes/%s", m->attribute_names[a]), STORE_F32, "N", "1",
-                    "column of the table; NaN where it is empty", NULL);
+        add_dataset(layout, &n, attribute_path(job->run, &m->attribute[a]), attribute_type(m, a), "N", "1",
+                    m->attribute[a].values ? "which of the texts of attribute `values`; -1 where not known"
+                                           : "column of the table; NaN where not known",
+                    NULL);
     struct extent sizes[] = { { "N", pack->good },
                               { "N+1", pack->good + 1 },
                               { "H", one->stored_height },
@@ -101,8 +122,9 @@ bool pack_picture(struct pack *pack, struct arena *scratch, struct image *out, i
 {
     struct intake_facts facts;
     *out = pack->kept[source - pack->mine.first];
-    return out->pixels || (intake_image(scratch, out, &facts, &pack->intake, pack->manifest.path[source], why) &&
-                           facts.hash == pack->facts[source].hash);
+    return out->pixels ||
+           (intake_image(scratch, out, &facts, &pack->intake, manifest_image(&pack->manifest, source), why) &&
+            facts.hash == pack->facts[source].hash);
 }
 
 /* Corpus row `row` into its place. What was good in the first pass and is not now has changed meanwhile. */
@@ -117,7 +139,8 @@ static void make_row(struct pack *pack, struct arena *scratch, uint8_t *to, int6
         ok = pack_encoded(pack, to, source);
     } else if (pack->intake.encoded) {
         size_t size = 0;
-        const uint8_t *file = intake_bytes(scratch, &size, &pack->intake, pack->manifest.path[source], &why);
+        const uint8_t *file =
+            intake_bytes(scratch, &size, &pack->intake, manifest_image(&pack->manifest, source), &why);
         ok = file && (int64_t)size == bytes;
         if (ok)
             memcpy(to, file, size);
@@ -206,6 +229,29 @@ static void write_column(struct pack *pack, struct store *store, const char *nam
     arena_release(pack->job->scratch, mark);
 }
 
+static void write_attribute(struct pack *pack, struct store *store, int a)
+{
+    const struct manifest_attribute *one = &pack->manifest.attribute[a];
+    const char *name = attribute_path(pack->job->run, one);
+    int64_t rows = pack->manifest.rows;
+    enum store_type type = store_typeof(store, name);
+    struct arena_mark mark = arena_mark(pack->job->scratch);
+    int32_t *code = arena_array(pack->job->scratch, int32_t, rows + 1);
+    float *single = (float *)code;
+    for (int64_t i = 0; i < rows; i++)
+        if (type == STORE_I32)
+            code[i] = isnan(one->value[i]) ? -1 : (int32_t)one->value[i];
+        else
+            single[i] = (float)one->value[i];
+    if (type == STORE_F64)
+        write_column(pack, store, name, one->value, sizeof *one->value);
+    else
+        write_column(pack, store, name, code, sizeof *code);
+    if (one->values)
+        store_set_texts(store, name, "values", one->value_names, one->values);
+    arena_release(pack->job->scratch, mark);
+}
+
 static void write_texts(struct pack *pack, struct store *store, const char *name, const char *const *texts)
 {
     struct arena_mark mark = arena_mark(pack->job->scratch);
@@ -252,8 +298,7 @@ static void write_rest(struct pack *pack, struct store *store)
     if (m->group)
         write_column(pack, store, "/group", m->group, sizeof *m->group);
     for (int a = 0; a < m->attributes; a++)
-        write_column(pack, store, arena_printf(run, "/attributes/%s", m->attribute_names[a]), m->attribute[a],
-                     sizeof(float));
+        write_attribute(pack, store, a);
     write_texts(pack, store, "/id", m->id);
     if (m->report)
         write_stream(pack, store, "/report", m->report);
@@ -263,5 +308,7 @@ static void write_rest(struct pack *pack, struct store *store)
     corpus_keep_reading(store, run, &pack->intake.reading);
     if (pack->intake.reading.scale_side)
         store_set_text(store, "/", "decode", "scaled");
+    store_set_text(store, "/", "reader", m->reader);
+    store_set_text(store, "/", "notes", m->notes);
     store_set_i64(store, "/", "rejected", m->rows - pack->good);
 }

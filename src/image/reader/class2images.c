@@ -7,9 +7,7 @@
 
 #include "base/arena.h"
 #include "base/file.h"
-#include "base/text.h"
-#include "image/corpus.h"
-#include "image/manifest.h"
+#include "image/reader/reader.h"
 #include "store/pickle.h"
 
 /* CheXpert's labels in alphabetical order without "No Finding". */
@@ -30,29 +28,34 @@ static const char *const mimic_labels[] = {
 };
 enum { MIMIC_LABELS = 13, FILE_LIMIT = 1 << 30 };
 
-static const struct pickle *read_split(struct arena *arena, const char *root, int split, const char **name,
-                                       struct manifest_problem *problem);
+static const struct pickle *read_split(struct reading *reading, int split, const char **name);
 static bool take_split(struct arena *arena, struct manifest *out, const struct pickle *dict, int split,
-                       const char *file, struct manifest_problem *problem);
+                       const char *file, struct reading *reading);
 static void set_classes(struct arena *arena, struct manifest *out, const struct pickle *train);
 
-bool manifest_from_classes(struct arena *arena, struct manifest *out, const struct manifest_request *request,
-                           struct manifest_problem *problem)
+static const char *recognise(struct reading *reading)
 {
+    return tree_has(reading->tree, "class2images_train.p") ? "class2images_train.p" : NULL;
+}
+
+static bool read_classes(struct reading *reading, struct manifest *out)
+{
+    struct arena *arena = reading->arena;
     const struct pickle *dicts[SPLITS];
     const char *files[SPLITS];
     int64_t rows = 0;
     for (int split = 0; split < SPLITS; split++) {
-        dicts[split] = read_split(arena, request->root, split, &files[split], problem);
+        dicts[split] = read_split(reading, split, &files[split]);
         if (!dicts[split])
             return false;
         for (int64_t i = 1; i < dicts[split]->count; i += 2)
             rows += dicts[split]->items[i]->count;
     }
     if (dicts[SPLIT_TRAIN]->count == 0)
-        return manifest_fail(problem, EXIT_BAD_DATA, "%s: an empty dictionary; expected class name -> file names",
-                             files[SPLIT_TRAIN]);
-    *out = (struct manifest){ .source = files[SPLIT_TRAIN], .multi_label = strcmp(request->data, "mimic") == 0 };
+        return reading_fail(reading, EXIT_BAD_DATA, "%s: an empty dictionary; expected class name -> file names",
+                            files[SPLIT_TRAIN]);
+    *out =
+        (struct manifest){ .source = files[SPLIT_TRAIN], .multi_label = strcmp(reading->request->data, "mimic") == 0 };
     set_classes(arena, out, dicts[SPLIT_TRAIN]);
     out->path = arena_array(arena, const char *, rows + 1);
     out->id = arena_array(arena, const char *, rows + 1);
@@ -62,10 +65,17 @@ bool manifest_from_classes(struct arena *arena, struct manifest *out, const stru
     else
         out->label = arena_array(arena, int32_t, rows + 1);
     for (int split = 0; split < SPLITS; split++)
-        if (!take_split(arena, out, dicts[split], split, files[split], problem))
+        if (!take_split(arena, out, dicts[split], split, files[split], reading))
             return false;
     return true;
 }
+
+const struct manifest_reader reader_class2images = {
+    .name = "class2images",
+    .help = "class2images_{train,val,test}.p of the published code, images below images/",
+    .recognise = recognise,
+    .read = read_classes,
+};
 
 static int by_text(const void *a, const void *b)
 {
@@ -73,57 +83,56 @@ static int by_text(const void *a, const void *b)
 }
 
 /* dict[str, list or tuple of str], each key once. */
-static bool check_shape(struct arena *arena, const struct pickle *dict, const char *file,
-                        struct manifest_problem *problem)
+static bool check_shape(struct arena *arena, const struct pickle *dict, const char *file, struct reading *reading)
 {
     if (dict->type != PICKLE_DICT)
-        return manifest_fail(problem, EXIT_BAD_DATA, "%s: expected a dictionary of class name -> file names", file);
+        return reading_fail(reading, EXIT_BAD_DATA, "%s: expected a dictionary of class name -> file names", file);
     const char **keys = arena_array(arena, const char *, dict->count / 2 + 1);
     for (int64_t i = 0; i < dict->count; i += 2) {
         const struct pickle *key = dict->items[i], *names = dict->items[i + 1];
         if (key->type != PICKLE_TEXT)
-            return manifest_fail(problem, EXIT_BAD_DATA, "%s: key %lld is not a text; expected class names", file,
-                                 (long long)(i / 2));
+            return reading_fail(reading, EXIT_BAD_DATA, "%s: key %lld is not a text; expected class names", file,
+                                (long long)(i / 2));
         if (names->type != PICKLE_LIST && names->type != PICKLE_TUPLE)
-            return manifest_fail(problem, EXIT_BAD_DATA, "%s: class '%.80s' has no list; expected file names", file,
-                                 key->text);
+            return reading_fail(reading, EXIT_BAD_DATA, "%s: class '%.80s' has no list; expected file names", file,
+                                key->text);
         for (int64_t j = 0; j < names->count; j++)
             if (names->items[j]->type != PICKLE_TEXT)
-                return manifest_fail(problem, EXIT_BAD_DATA,
-                                     "%s: class '%.80s', element %lld is not a text; expected file names", file,
-                                     key->text, (long long)j);
+                return reading_fail(reading, EXIT_BAD_DATA,
+                                    "%s: class '%.80s', element %lld is not a text; expected file names", file,
+                                    key->text, (long long)j);
         keys[i / 2] = key->text;
     }
     qsort(keys, (size_t)(dict->count / 2), sizeof *keys, by_text);
     for (int64_t i = 1; i < dict->count / 2; i++)
         if (strcmp(keys[i], keys[i - 1]) == 0)
-            return manifest_fail(problem, EXIT_BAD_DATA, "%s: class '%.80s' appears twice", file, keys[i]);
+            return reading_fail(reading, EXIT_BAD_DATA, "%s: class '%.80s' appears twice", file, keys[i]);
     return true;
 }
 
-static const struct pickle *read_split(struct arena *arena, const char *root, int split, const char **name,
-                                       struct manifest_problem *problem)
+static const struct pickle *read_split(struct reading *reading, int split, const char **name)
 {
+    struct arena *arena = reading->arena;
     const char *why;
     size_t size;
     *name = arena_printf(arena, "class2images_%s.p", split_name((enum split)split));
-    const char *path = path_join(arena, root, *name);
+    const char *path = path_join(arena, reading->request->root, *name);
     if (!file_exists(path)) {
-        manifest_fail(problem, EXIT_NO_INPUT,
-                      "%s: missing; expected class2images_{train,val,test}.p in the data folder", path);
+        reading_fail(reading, EXIT_NO_INPUT, "%s: missing; expected class2images_{train,val,test}.p in the data folder",
+                     path);
         return NULL;
     }
-    char *bytes = file_read(arena, path, FILE_LIMIT, &size, &why);
+    char *bytes = file_read(arena, reading_input(reading, *name), FILE_LIMIT, &size, &why);
     if (!bytes) {
-        manifest_fail(problem, EXIT_NO_INPUT, "%s: %s", path, why);
+        reading_fail(reading, EXIT_NO_INPUT, "%s: %s", path, why);
         return NULL;
     }
     const struct pickle *dict = pickle_read(arena, *name, (const uint8_t *)bytes, size, &why);
     if (!dict) {
-        manifest_fail(problem, EXIT_BAD_DATA, "%s", why);
+        reading_fail(reading, EXIT_BAD_DATA, "%s", why);
         return NULL;
     }
-    return check_shape(arena, dict, *name, problem) ? dict : NULL;
+    return check_shape(arena, dict, *name, reading) ? dict : NULL;
 }
 
 static void set_classes(struct arena *arena, struct manifest *out, const struct pickle *train)
@@ -143,19 +152,19 @@ static int class_of(const struct manifest *out, const char *name)
 }
 
 static bool take_split(struct arena *arena, struct manifest *out, const struct pickle *dict, int split,
-                       const char *file, struct manifest_problem *problem)
+                       const char *file, struct reading *reading)
 {
     for (int64_t i = 0; i < dict->count; i += 2) {
         const char *key = dict->items[i]->text;
         const struct pickle *names = dict->items[i + 1];
         int label = out->multi_label ? 0 : class_of(out, key);
         if (out->multi_label && (strlen(key) != MIMIC_LABELS || strspn(key, "01") != MIMIC_LABELS))
-            return manifest_fail(problem, EXIT_BAD_DATA, "%s: key '%.80s'; expected 13 digits 0 or 1 (data: mimic)",
-                                 file, key);
+            return reading_fail(reading, EXIT_BAD_DATA, "%s: key '%.80s'; expected 13 digits 0 or 1 (data: mimic)",
+                                file, key);
         if (label < 0)
-            return manifest_fail(problem, EXIT_BAD_DATA,
-                                 "%s: unknown class '%.80s'; expected one of the keys of class2images_train.p", file,
-                                 key);
+            return reading_fail(reading, EXIT_BAD_DATA,
+                                "%s: unknown class '%.80s'; expected one of the keys of class2images_train.p", file,
+                                key);
         for (int64_t j = 0; j < names->count; j++) {
             int64_t row = out->rows++;
             out->id[row] = names->items[j]->text;
