@@ -29,8 +29,6 @@ bool text_ends(const char *text, const char *suffix);
 /* Control characters of `text` but those of `keep` ("\n", "") become '?', in place: what came from a file is said on a
  * terminal. Returns the text. */
 char *text_printable(char *text, const char *keep);
-/* The text with its control characters and backslashes as \t, \n, \\, \x01: a file name as it can be typed; arena. */
-char *text_escaped(struct arena *arena, const char *text);
 /* The text with &, <, >, quotes as HTML entities; owned by the arena. */
 char *text_html(struct arena *arena, const char *text);
 

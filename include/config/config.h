@@ -62,6 +62,7 @@ struct train_config {
     bool checkpoint_activations;        /* recompute instead of keeping */
     int checkpoint_minutes;             /* between checkpoints */
     int check_every;                    /* steps between comparisons of the weights over ranks */
+    enum validation validation;         /* no fit validation split: the last epoch is kept, or training refused */
 };
 struct embed_config {
     int batch;

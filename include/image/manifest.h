@@ -72,6 +72,8 @@ void manifest_share(struct world *world, struct arena *arena, struct manifest *m
 
 /* "labels.csv:12", or "row 11" of a source without lines; arena. */
 const char *manifest_place(struct arena *arena, const struct manifest *manifest, int64_t row);
+/* A name as it can be shown: control characters, backslashes and what is not UTF-8 as \t, \n, \\, \x01; arena. */
+const char *manifest_escaped(struct arena *arena, const char *name);
 struct image_place manifest_image(const struct manifest *manifest, int64_t row);
 
 /* Numbers by first appearance [rows]; an empty text is a group of its own. Arena. */

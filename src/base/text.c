@@ -152,21 +152,6 @@ char *text_printable(char *text, const char *keep)
     return text;
 }
 
-char *text_escaped(struct arena *arena, const char *text)
-{
-    struct text out = text_new(arena);
-    for (; *text; text++) {
-        unsigned char byte = (unsigned char)*text;
-        if (byte == '\t' || byte == '\n' || byte == '\r' || byte == '\\')
-            text_add(&out, "\\%c", byte == '\t' ? 't' : byte == '\n' ? 'n' : byte == '\r' ? 'r' : '\\');
-        else if (byte < 0x20 || byte == 0x7f)
-            text_add(&out, "\\x%02x", byte);
-        else
-            text_add_bytes(&out, text, 1);
-    }
-    return out.data;
-}
-
 char *text_html(struct arena *arena, const char *text)
 {
     struct text out = text_new(arena);

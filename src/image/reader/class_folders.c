@@ -26,9 +26,14 @@ static bool refuse(struct reading *reading, const struct layout_found *found);
 static bool check_others(struct reading *reading);
 static bool take_images(struct reading *reading, struct manifest *out, const struct layout_found *found);
 
+static bool asked_for(const struct reading *reading)
+{
+    return strcmp(reading->request->pack->reader, "class_folders") == 0;
+}
+
 static const char *recognise(struct reading *reading)
 {
-    return reading->tree->images ? arena_printf(reading->arena, "%lld images in folders, and no table or list is read",
+    return reading->tree->images ? arena_printf(reading->arena, "%lld images in folders, and no table or list of them",
                                                 (long long)reading->tree->images)
                                  : NULL;
 }
@@ -48,7 +53,7 @@ static bool read_folders(struct reading *reading, struct manifest *out)
     if (tree->images == 0)
         return reading_fail(reading, EXIT_NO_INPUT, "%s: no images%s%s\nwhich folders are read: docs/data.md", root,
                             tree->others ? "; seen: " : "", tree->others ? tree_kinds(reading->arena, tree) : "");
-    return find_layout(reading, &found) && refuse(reading, &found) && check_others(reading) &&
+    return check_others(reading) && find_layout(reading, &found) && refuse(reading, &found) &&
            take_images(reading, out, &found);
 }
 
@@ -196,6 +201,18 @@ static bool is_part(const char *name)
     return false;
 }
 
+/* "ISIC2018_Task3_Training_Input": a word of the name means a split. */
+static bool names_split(struct arena *arena, const char *name)
+{
+    while (*name) {
+        size_t length = strcspn(name, " _-.,()");
+        if (manifest_split(arena_printf(arena, "%.*s", (int)length, name)) >= 0)
+            return true;
+        name += length + (name[length] != '\0');
+    }
+    return false;
+}
+
 static bool class_holds(struct reading *reading, const struct layout_found *found, const char *name)
 {
     int64_t first;
@@ -231,7 +248,7 @@ static bool classes_are_used(struct reading *reading, const struct layout_found 
 static bool refuse_class(struct reading *reading, const struct layout_found *found, const char *name)
 {
     const char *root = reading->request->root, *beside;
-    if (manifest_split(name) >= 0)
+    if (manifest_split(name) >= 0 || (names_split(reading->arena, name) && !asked_for(reading)))
         return reading_fail(reading, EXIT_BAD_DATA,
                             "%s: folder '%s' would become a class, but its name means a split\n"
                             "expected train/CLASS/..., or name a table of labels by pack.labels",
@@ -285,7 +302,7 @@ static bool check_others(struct reading *reading)
     const struct tree *tree = reading->tree;
     const struct pack_config *pack = reading->request->pack;
     const char *root = reading->request->root, *source = unread_source(tree);
-    if (source && strcmp(pack->reader, "class_folders") != 0)
+    if (source && !asked_for(reading))
         return reading_fail(
             reading, EXIT_BAD_DATA,
             "%s: folder names would become labels, but there is %s, which no reader knows\n"

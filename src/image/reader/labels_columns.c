@@ -262,14 +262,19 @@ static bool take_label(struct reading *reading, struct manifest *out, const stru
 {
     const char **names = arena_array(reading->arena, const char *, t->rows + 1);
     const char **label = arena_array(reading->arena, const char *, t->rows + 1);
-    int64_t count = 0;
+    int64_t count = 0, changed = 0;
     for (int64_t i = 0; i < t->rows; i++) {
         label[i] = reading_value(reading, table_cell(t, i, c->label));
+        changed += strcmp(label[i], table_cell(t, i, c->label)) != 0;
         if (*label[i] == '\0')
             return no_label(reading, t, i, table_cell(t, i, c->label));
         if (c->split < 0 || out->split[i] == SPLIT_TRAIN)
             names[count++] = label[i];
     }
+    if (changed)
+        reading_note(reading,
+                     "%s: %lld labels are taken without the spaces around them, their letters in one form (NFC)",
+                     t->path, (long long)changed);
     if (!set_classes(reading, out, t, names, count))
         return false;
     struct finder finder = make_finder(reading->arena, out->class_names, out->classes);

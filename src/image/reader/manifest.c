@@ -1,8 +1,6 @@
 /* Manifests: which reader, and what must hold of every manifest whoever read it. */
 #include "image/manifest.h"
 
-#include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -23,7 +21,6 @@ static const struct manifest_reader *const readers[] = {
 enum { COLLECTIONS = 0, READERS = sizeof readers / sizeof readers[0] };
 
 static const struct manifest_reader *choose(struct reading *reading, const char **seen);
-static bool check(struct reading *reading, struct manifest *out);
 
 static bool start(struct reading *reading, struct arena *arena, const struct manifest_request *request)
 {
@@ -62,7 +59,7 @@ bool manifest_read(struct arena *arena, struct manifest *out, const struct manif
         ok = reading.tree || reading_fail(&reading, EXIT_NO_INPUT, "%s", no_tree);
     }
     const struct manifest_reader *reader = ok ? choose(&reading, &seen) : NULL;
-    ok = reader && reader->read(&reading, out) && check(&reading, out) && /* whoever read it */
+    ok = reader && reader->read(&reading, out) && manifest_check(&reading, out) && /* whoever read it */
          (out->group || !group || !*group || manifest_join_groups(&reading, out));
     if (ok)
         finish(&reading, out, reader->name, seen);
@@ -76,7 +73,7 @@ bool manifest_read_table(struct arena *arena, struct manifest *out, const struct
 {
     struct reading reading;
     *out = (struct manifest){ 0 };
-    bool ok = start(&reading, arena, request) && reader_labels_csv.read(&reading, out) && check(&reading, out);
+    bool ok = start(&reading, arena, request) && reader_labels_csv.read(&reading, out) && manifest_check(&reading, out);
     if (ok)
         finish(&reading, out, reader_labels_csv.name, "a table was named");
     *code = reading.code;
@@ -166,77 +163,6 @@ struct image_place manifest_image(const struct manifest *manifest, int64_t row)
     if (!manifest->member)
         return (struct image_place){ manifest->path[row], NULL, 0 };
     return (struct image_place){ manifest->path[row], manifest->member[row], manifest->index[row] };
-}
-
-struct named {
-    const char *name;
-    int64_t row;
-};
-static int by_name(const void *a, const void *b)
-{
-    const struct named *x = a, *y = b;
-    int order = strcmp(x->name, y->name);
-    return order ? order : (x->row > y->row) - (x->row < y->row);
-}
-
-/* First row (lowest) whose name occurs in an earlier row, which goes to *earlier; -1 when all differ. */
-static int64_t first_repeated(struct arena *arena, const char *const *names, int64_t rows, int64_t *earlier,
-                              int64_t *repeats)
-{
-    struct arena_mark mark = arena_mark(arena);
-    struct named *sorted = arena_array(arena, struct named, rows);
-    int64_t found = -1;
-    *repeats = 0;
-    for (int64_t i = 0; i < rows; i++)
-        sorted[i] = (struct named){ names[i], i };
-    qsort(sorted, (size_t)rows, sizeof *sorted, by_name);
-    for (int64_t i = 1; i < rows; i++)
-        if (strcmp(sorted[i].name, sorted[i - 1].name) == 0) {
-            ++*repeats;
-            if (found < 0 || sorted[i].row < found) {
-                found = sorted[i].row;
-                *earlier = sorted[i - 1].row;
-            }
-        }
-    arena_release(arena, mark);
-    return found;
-}
-
-/* One text for each image: its path, with array and number when it lies in one. */
-static const char **places(struct arena *arena, const struct manifest *m)
-{
-    if (!m->member)
-        return m->path;
-    const char **place = arena_array(arena, const char *, m->rows + 1);
-    for (int64_t i = 0; i < m->rows; i++)
-        place[i] = m->member[i] ? arena_printf(arena, "%s\n%s\n%lld", m->path[i], m->member[i], (long long)m->index[i])
-                                : m->path[i];
-    return place;
-}
-
-/* What must hold whatever the source: rows, paths below the root, images and ids once. */
-static bool check(struct reading *reading, struct manifest *out)
-{
-    struct arena *arena = reading->arena;
-    if (out->rows == 0)
-        return reading_fail(reading, EXIT_NO_INPUT, "%s: no images\nwhich folders are read: docs/data.md", out->source);
-    for (int64_t i = 0; i < out->rows; i++)
-        if (!path_is_below(out->path[i]) || strlen(out->path[i]) >= PATH_MAX / 2)
-            return reading_fail(reading, EXIT_BAD_DATA,
-                                "%s: the path leaves the data folder, is empty or too long: '%.200s'; expected a path "
-                                "below root without '..'",
-                                manifest_place(arena, out, i), text_escaped(arena, out->path[i]));
-    const char **lists[2] = { places(arena, out), out->id };
-    for (int k = 0; k < (out->id == out->path ? 1 : 2); k++) {
-        int64_t earlier, repeats, row = first_repeated(arena, lists[k], out->rows, &earlier, &repeats);
-        if (row >= 0 && out->line)
-            return reading_fail(
-                reading, EXIT_BAD_DATA, "%s: %s of an earlier row (line %lld); expected each image once",
-                manifest_place(arena, out, row), k == 0 ? "the path" : "the id", (long long)out->line[earlier]);
-        if (row >= 0 && k == 0)
-            reading_note(reading, "%s: %lld images are listed more than once", out->source, (long long)repeats);
-    }
-    return true;
 }
 
 int manifest_split(const char *name)

@@ -9,7 +9,7 @@
 
 #include "base/arena.h"
 #include "base/file.h"
-#include "image/manifest.h"
+#include "image/reader/reader.h"
 
 /* Reads an open regular file; false with errno 0 when it shrank meanwhile. */
 static bool read_whole(int file, uint8_t *bytes, size_t size)
@@ -48,9 +48,10 @@ uint8_t *manifest_open(struct arena *arena, const char *root, const char *path, 
     struct stat status;
     const char *full = path_join(arena, root, path);
     *why = NULL;
-    if (!path_is_safe(path)) {
-        *why = path_is_below(path) ? "a control character in the name of the file; expected a printable one"
-                                   : "the path leaves the data folder";
+    if (!path_is_safe(path) || !manifest_is_text(path)) {
+        *why = !path_is_below(path)  ? "the path leaves the data folder"
+               : !path_is_safe(path) ? "a control character in the name of the file; expected a printable one"
+                                     : "the name of the file is not UTF-8";
         return NULL;
     }
     if (!realpath(full, real)) {

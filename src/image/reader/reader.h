@@ -77,6 +77,10 @@ bool manifest_add_texts(struct reading *reading, struct manifest *out, const cha
 /* Column of a table as an attribute of numbers if all its known cells are, else of text; what is neither is left out
  * with a note. */
 void manifest_add_column(struct reading *reading, struct manifest *out, const struct table *table, int column);
+/* What must hold of every manifest: rows, paths below the root, images and ids once, names of classes that differ,
+ * texts of UTF-8. */
+bool manifest_check(struct reading *reading, struct manifest *out);
+bool manifest_is_text(const char *text); /* UTF-8? */
 /* Names that can be part of a dataset's path and differ; what had to change is noted. Done for every reader. */
 void manifest_check_names(struct reading *reading, struct manifest *out);
 /* Numbers by first appearance [rows]; an empty text or a word of pack.missing is a group of its own. Arena. */

@@ -33,10 +33,10 @@ struct trainer {
     struct evaluator *evaluator;
     struct adam adam;
     struct rng shuffle;
-    const char *identity;      /* what a checkpoint belongs to */
-    int64_t *rows, *order;     /* [train rows] global rows, and their order in this epoch */
-    int64_t train_rows, steps; /* steps of one epoch; the last rows are dropped */
-    struct span leaves;        /* this rank's shards */
+    const char *identity;                       /* what a checkpoint belongs to */
+    int64_t *rows, *order;                      /* [train rows] global rows, and their order in this epoch */
+    int64_t train_rows, validation_rows, steps; /* steps of one epoch; the last rows are dropped */
+    struct span leaves;                         /* this rank's shards */
     int64_t shard_rows;
     enum value_type precision;
     float *images, *targets, *mask; /* this rank's part of a batch */
@@ -47,6 +47,7 @@ struct trainer {
     struct history history;
     double progress[6]; /* epoch, step in it, loss sum, right, best accuracy, best epoch: what a checkpoint keeps */
     double last_save, step_seconds, save_seconds;
+    const char *no_validation; /* why the validation split cannot choose an epoch: the last is kept; NULL: it can */
 };
 enum { AT_EPOCH, AT_STEP, LOSS_SUM, RIGHT, BEST, BEST_EPOCH };
 
@@ -210,28 +211,29 @@ static bool train_epoch(struct trainer *t)
     return true;
 }
 
-/* Validation, and the best weights so far; the first maximum is kept. */
+/* Validation, and the best weights so far: the first maximum is kept, or the last epoch where validation cannot say. */
 static void end_epoch(struct trainer *t)
 {
     int epoch = (int)t->progress[AT_EPOCH];
     double seen = (double)(t->steps * t->config->batch) * (t->corpus->multi_label ? t->corpus->classes : 1);
     enum phase before = phase_enter(PHASE_EVALUATE);
     network_sync(t->net);
-    double accuracy = evaluate_accuracy(t->evaluator, t->net, SPLIT_VAL);
+    double accuracy = t->validation_rows ? evaluate_accuracy(t->evaluator, t->net, SPLIT_VAL) : (double)NAN;
     phase_enter(before);
     t->history.loss[epoch] = t->progress[LOSS_SUM] / (double)t->steps;
     t->history.train_accuracy[epoch] = t->progress[RIGHT] / seen;
     t->history.val_accuracy[epoch] = accuracy;
-    if (accuracy > t->progress[BEST]) {
+    if (t->no_validation || accuracy > t->progress[BEST]) {
         t->progress[BEST] = accuracy;
         t->progress[BEST_EPOCH] = epoch + 1;
         memcpy(t->best_weights, network_weights(t->net, NULL), (size_t)t->weights_count * sizeof(float));
         memcpy(t->best_buffers, network_buffers(t->net, NULL), (size_t)t->buffers_count * sizeof(float));
     }
     progress_end();
-    log_info("train epoch %d/%d loss %.4f accuracy %.4f val %.4f%s", epoch + 1, t->config->epochs,
-             t->history.loss[epoch], t->history.train_accuracy[epoch], accuracy,
-             (int)t->progress[BEST_EPOCH] == epoch + 1 ? " (best)" : "");
+    const char *val = t->validation_rows ? arena_printf(t->job->run, "%.4f", accuracy) : "-";
+    log_info("train epoch %d/%d loss %.4f accuracy %.4f val %s%s", epoch + 1, t->config->epochs, t->history.loss[epoch],
+             t->history.train_accuracy[epoch], val,
+             !t->no_validation && (int)t->progress[BEST_EPOCH] == epoch + 1 ? " (best)" : "");
     t->progress[AT_EPOCH] += 1;
     t->progress[AT_STEP] = t->progress[LOSS_SUM] = t->progress[RIGHT] = 0;
 }
@@ -296,6 +298,24 @@ static struct network *make_network(struct trainer *t)
     return net;
 }
 
+/* What keeps the validation split from choosing an epoch: it is empty, or lacks a class that is trained. */
+static const char *look_at_validation(struct trainer *t)
+{
+    const struct corpus *corpus = t->corpus;
+    int64_t *seen = arena_array(t->job->run, int64_t, SPLITS * corpus->classes);
+    for (int64_t i = 0; i < corpus->rows; i++) {
+        t->validation_rows += corpus->split[i] == SPLIT_VAL;
+        if (!corpus->multi_label)
+            seen[corpus->split[i] * corpus->classes + corpus->label[i]]++;
+    }
+    if (t->validation_rows == 0)
+        return "there is no validation image";
+    for (int c = 0; c < corpus->classes; c++)
+        if (seen[SPLIT_TRAIN * corpus->classes + c] > 0 && seen[SPLIT_VAL * corpus->classes + c] == 0)
+            return arena_printf(t->job->run, "the validation split has no image of class '%s'", corpus->class_names[c]);
+    return NULL;
+}
+
 static void setup(struct trainer *t, struct job *job)
 {
     const struct train_config *c = &job->config->train;
@@ -311,6 +331,12 @@ static void setup(struct trainer *t, struct job *job)
     agree(job->world, t->steps > 0, EXIT_BAD_CONFIG,
           "train.batch: %d is more than the %lld training images of %s\nUse a smaller batch.", c->batch,
           (long long)t->train_rows, store_path(store));
+    t->no_validation = look_at_validation(t);
+    agree(job->world, !t->no_validation || c->validation != VALIDATION_REQUIRE, EXIT_BAD_DATA,
+          "%s: %s\ntrain.validation: warn keeps the last epoch instead of the best one", store_path(store),
+          t->no_validation ? t->no_validation : "");
+    if (t->no_validation)
+        log_warn("train: %s: the last epoch is kept, not the best one", t->no_validation);
     t->view = preprocess_configured(job);
     t->loader = (job->dry_run ? loader_plan : loader_open)(store, job->run, &t->view, job_seed(job));
     t->precision = network_precision(job->world, c->precision == PRECISION_BF16);
@@ -391,6 +417,9 @@ int stage_train(struct job *job)
         return EXIT_STOPPED;
     }
     write_backbone(&t);
-    log_info("train: best validation accuracy %.4f at epoch %.0f", t.progress[BEST], t.progress[BEST_EPOCH]);
+    if (t.no_validation)
+        log_info("train: epoch %.0f is kept, the last one", t.progress[BEST_EPOCH]);
+    else
+        log_info("train: best validation accuracy %.4f at epoch %.0f", t.progress[BEST], t.progress[BEST_EPOCH]);
     return job_done(job);
 }

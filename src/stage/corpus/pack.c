@@ -80,23 +80,6 @@ int stage_pack(struct job *job)
 
 /* Reading. */
 
-/* Which reader, why, and what it guessed: a line each. */
-static void say_manifest(const struct manifest *m)
-{
-    int64_t counts[SPLITS] = { 0 };
-    for (int64_t i = 0; i < m->rows; i++)
-        counts[m->split[i]]++;
-    log_info("pack: reader %s: %s", m->reader, m->seen);
-    for (const char *line = m->notes; *line;) {
-        size_t length = strcspn(line, "\n");
-        log_info("pack: %.*s", (int)length, line);
-        line += length + (line[length] == '\n');
-    }
-    log_info("pack: %lld images in %s: %lld train, %lld val, %lld test; %d %s", (long long)m->rows, m->source,
-             (long long)counts[0], (long long)counts[1], (long long)counts[2], m->classes,
-             m->multi_label ? "labels" : "classes");
-}
-
 static void read_manifest(struct pack *pack)
 {
     struct job *job = pack->job;
@@ -118,7 +101,7 @@ static void read_manifest(struct pack *pack)
                                     .encoded = config->image.store != IMAGE_STORE_PIXELS };
     if (config->image.decode == DECODE_SCALED)
         pack->intake.reading.scale_side = config->image.short_side;
-    say_manifest(&pack->manifest);
+    pack_say_manifest(&pack->manifest);
 }
 
 /* First pass. */
@@ -188,7 +171,7 @@ static void write_rejects(struct pack *pack, int64_t bad)
     for (int64_t i = 0; i < pack->mine.count; i++)
         if (pack->why[i]) {
             text_add(&mine, "%lld,", (long long)(pack->mine.first + i));
-            add_quoted(&mine, pack->manifest.path[pack->mine.first + i]);
+            add_quoted(&mine, manifest_escaped(job->run, pack->manifest.path[pack->mine.first + i]));
             text_add(&mine, ",");
             add_quoted(&mine, pack->why[i]);
             text_add(&mine, "\n");
@@ -222,10 +205,12 @@ static void reject(struct pack *pack)
     bool skip = config->on_bad == ON_BAD_SKIP;
     bool stop = bad && (!skip || (double)bad > config->max_bad_fraction * (double)m->rows || bad == m->rows);
     agree(job->world, !stop || first < 0, EXIT_BAD_DATA,
-          "pack: %lld of %lld images cannot be used%s; the first: %s: %s\n%s lists them all%s", (long long)bad,
+          "pack: %lld of %lld images cannot be used%s; the first: %s: %s: %s\n%s lists them all%s", (long long)bad,
           (long long)m->rows, skip ? ", more than pack.max_bad_fraction allows" : "",
-          first < 0 ? "" : manifest_place(job->run, m, pack->mine.first + first), first < 0 ? "" : pack->why[first],
-          job_path(job, "rejects.csv"), skip ? "." : "; pack.on_bad: skip leaves them out.");
+          first < 0 ? "" : manifest_place(job->run, m, pack->mine.first + first),
+          first < 0 ? "" : manifest_escaped(job->run, m->path[pack->mine.first + first]),
+          first < 0 ? "" : pack->why[first], job_path(job, "rejects.csv"),
+          skip ? "." : "; pack.on_bad: skip leaves them out.");
     if (bad)
         log_warn("pack: %lld of %lld images are left out; %s says why", (long long)bad, (long long)m->rows,
                  job_path(job, "rejects.csv"));
@@ -314,6 +299,7 @@ static void place_rows(struct pack *pack)
 
 static void summary(const struct pack *pack)
 {
+    pack_say_classes(pack);
     const struct intake_facts *one = &pack->facts[pack->row[0]];
     char *bytes = text_bytes(pack->job->run, (double)pack->offset[pack->good]);
     if (pack->intake.encoded)

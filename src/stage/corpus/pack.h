@@ -41,4 +41,8 @@ bool pack_encoded(struct pack *pack, uint8_t *to, int64_t source);
 /* Second pass: corpus.h5 with its images, read back and compared, and all columns; not yet published. Collective. */
 struct store *pack_write(struct pack *pack);
 
+/* Which reader and why, and what it guessed; then, of what was packed, the classes with their images by split. */
+void pack_say_manifest(const struct manifest *manifest);
+void pack_say_classes(const struct pack *pack);
+
 #endif
