@@ -5,6 +5,7 @@
 #include "base/version.h"
 #include "cli/commands.h"
 #include "config/key.h"
+#include "image/manifest.h"
 #include "math/blas.h"
 #include "nn/network.h"
 #include "stage/stage.h"
@@ -49,6 +50,14 @@ static char *help_all(struct arena *arena)
     return out.data;
 }
 
+/* What each word of pack.reader reads. */
+static void add_readers(struct text *out)
+{
+    const char *name, *help;
+    for (int k = 0; manifest_reader_help(k, &name, &help); k++)
+        text_add(out, "    %-22s %s\n", name, help);
+}
+
 /* Keys a command's outputs depend on, with default and meaning. */
 static void add_keys(struct text *out, const struct command *command)
 {
@@ -58,9 +67,12 @@ static void add_keys(struct text *out, const struct command *command)
     text_add(out, "\nKeys it depends on (default)\n");
     for (int w = 0; (word = command_word(out->arena, command->keys, w)); w++)
         for (size_t k = 0; k < count; k++)
-            if (strcmp(keys[k].path, word) == 0 || (*word && key_in(&keys[k], word)))
+            if (strcmp(keys[k].path, word) == 0 || (*word && key_in(&keys[k], word))) {
                 text_add(out, "  %-24s %-17s %s\n", keys[k].path, *keys[k].fallback ? keys[k].fallback : "-",
                          keys[k].doc);
+                if (strcmp(keys[k].path, "pack.reader") == 0)
+                    add_readers(out);
+            }
 }
 
 /* Flags short for a key, with its default and meaning. */

@@ -103,7 +103,7 @@ grep -q good "$work/compare" || sed 's/^/# /' "$work/compare"
 
 # Bad images: listed alike at any rank count, stopping or left out.
 for ranks in 1 4; do
-    expect "pack: a cut file stops it, with its line" 65 "labels.csv:5: PNG" $ranks "$work/bad"
+    expect "pack: a cut file stops it, with its line" 65 "labels.csv:5: img/3.png: PNG" $ranks "$work/bad"
     mv "$out/t/rejects.csv" "$work/rejects-$ranks.csv"
 done
 cmp -s "$work/rejects-1.csv" "$work/rejects-4.csv" && [ "$(grep -c . "$work/rejects-1.csv")" = 6 ] &&

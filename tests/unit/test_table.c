@@ -65,6 +65,74 @@ static void test_quotes(void **state)
     assert_int_equal(table.line[2], 6);
 }
 
+static bool parse_bytes(const void *bytes, size_t size)
+{
+    return table_parse(arena, &table, "t.csv", bytes, size, &why);
+}
+
+static void test_separators(void **state)
+{
+    (void)state;
+    assert_true(parse("path\tlabel, long\na b\tx\n"));
+    assert_string_equal(table.header[1], "label, long");
+    assert_string_equal(table.notes, "t.csv: columns are separated by TAB\n");
+    assert_true(parse("path;label\na;\"x;y\"\n"));
+    assert_string_equal(table_cell(&table, 0, 1), "x;y");
+    assert_true(parse("sep=;\r\npath;a,b,c\r\nx;y\r\n")); /* more commas than semicolons */
+    assert_int_equal(table.columns, 2);
+    assert_int_equal(table.line[0], 3);
+    assert_true(parse("# by hand\n#path,label\na,x\n")); /* the second is a header: as many columns as below */
+    assert_string_equal(table.header[0], "#path");
+    assert_true(parse("only\na\n"));
+    assert_string_equal(table.notes, "");
+}
+
+static void test_encodings(void **state)
+{
+    (void)state;
+    static const char wide[] = "\xFF\xFEp\0,\0q\0\n\0\xE4\0,\0\x3D\xD8\x00\xDE\n\0"; /* a-umlaut; U+1F600 */
+    assert_true(parse_bytes(wide, sizeof wide - 1));
+    assert_string_equal(table_cell(&table, 0, 0), "\xC3\xA4");
+    assert_string_equal(table_cell(&table, 0, 1), "\xF0\x9F\x98\x80");
+    assert_false(parse_bytes(wide, sizeof wide - 2));        /* half a unit */
+    assert_false(parse_bytes("\xFF\xFEp\0\n\0\x3D\xD8", 8)); /* half a character */
+    assert_non_null(strstr(why, "t.csv:2: UTF-16 that is cut off"));
+    assert_true(parse("p,q\n\x80,\xE4\n"));
+    assert_string_equal(table_cell(&table, 0, 0), "\xE2\x82\xAC");
+    assert_string_equal(table_cell(&table, 0, 1), "\xC3\xA4");
+    assert_non_null(strstr(table.notes, "(line 2), read as Windows-1252"));
+    expect_refused("p,q\n\x81,x\n", "t.csv:2:", "0x81");
+    expect_refused("p,q\n\xC3\xA4\xC3\xA4,\xE4\n", "t.csv:2:", "0xE4 is not UTF-8");
+}
+
+static void test_what_is_left_out(void **state)
+{
+    (void)state;
+    assert_true(parse(",path,Unnamed: 0,label,\n1,a,1,x,\n,,,,\n2,b,2,y,,,\n"));
+    assert_int_equal(table.columns, 2);
+    assert_int_equal(table.rows, 2);
+    assert_string_equal(table_cell(&table, 1, 0), "b");
+    assert_string_equal(table_cell(&table, 1, 1), "y");
+    assert_int_equal(table.line[1], 4);
+    assert_non_null(strstr(table.notes, "3 of 5 columns without a name"));
+    expect_refused("p,q\na,b,,c\n", "t.csv:2:", "4 cells");
+    assert_true(parse("p,q\na,\"=\"\"7\"\"\"\n"));
+    assert_string_equal(table_cell(&table, 0, 1), "7");
+}
+
+static void test_names_and_words(void **state)
+{
+    (void)state;
+    assert_true(parse("Path,LABEL,label\na,b,c\n"));
+    assert_int_equal(table_column(&table, "path"), 0);
+    assert_int_equal(table_column(&table, "label"), 2);
+    assert_int_equal(table_column(&table, "Label"), -1); /* two of them, in other cases */
+    static const char words[] = "NA, <NA>,nan";
+    assert_true(table_missing("", words) && table_missing("na", words) && table_missing("NaN", words));
+    assert_true(table_missing("<NA>", words) && table_missing("", ""));
+    assert_false(table_missing("NAN1", words) || table_missing("N", words) || table_missing("NA, <NA>", words));
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -78,7 +146,6 @@ static void test_refused(void **state)
     expect_refused("path,label\na,x\"y\n", "t.csv:2:", "quote");
     expect_refused("path,label\nok,z\na,\"x\"y\n", "t.csv:3:", "quote");
     expect_refused("path,path\na,x\n", "t.csv:1:", "twice");
-    expect_refused("\xFF\xFEp", "t.csv:1:", "UTF-16");
     assert_false(table_parse(arena, &table, "t.csv", "path,label\na\0b,x\n", 17, &why));
     assert_non_null(strstr(why, "t.csv:2: a NUL byte"));
 }
@@ -130,6 +197,10 @@ int main(void)
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_marks_and_line_ends),
         cmocka_unit_test(test_quotes),
+        cmocka_unit_test(test_separators),
+        cmocka_unit_test(test_encodings),
+        cmocka_unit_test(test_what_is_left_out),
+        cmocka_unit_test(test_names_and_words),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_a_line_of_a_million_characters),
         cmocka_unit_test(test_numbers),

@@ -173,7 +173,7 @@ const char *table_utf8(struct arena *arena, const char *path, const char *bytes,
 
 /* ---- separators ---- */
 
-static const char separators[] = { ',', '\t', ';' };
+static const char separators[] = { '\t', ',', ';' }; /* which wins when they are as many */
 
 /* Separators of one kind outside quotes in a line. */
 static int count_separators(const char *line, size_t length, char separator)
