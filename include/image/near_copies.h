@@ -37,7 +37,7 @@ struct near_found {
 /* Rows are sorted by their hash turned by one band after the other, and each is compared with up to 4,096 that follow
  * it and agree in the band (up to 4,096 rows: with all others); bands are so wide that some 4,096 rows agree by chance:
  * 64 N / log2(N / 4096) x 2,048 comparisons of hashes, shared by ranks and threads. The 32 nearest are compared by
- * thumbnail. Every rank holds 80 bytes a row. Found is the same on every rank and at any number of them; owned by
+ * thumbnail. Every rank holds some 100 bytes a row. Found is the same on every rank and at any number of them; owned by
  * the arena. Collective. */
 struct near_found near_copies(struct world *world, struct arena *arena, struct arena *scratch,
                               const struct near_rows *rows);

@@ -220,7 +220,7 @@ bool likeness_agree(double *correlation, const uint8_t *a, const uint8_t *b, int
 bool likeness_agree_finely(struct arena *scratch, const uint8_t *a, const uint8_t *b, int side)
 {
     /* Noise and texture of different pictures have nothing in common; compression leaves more than half of it. */
-    static const double least = 0.4;
+    static const double least = 0.5;
     struct arena_mark mark = arena_mark(scratch);
     size_t pixels = (size_t)side * (size_t)side;
     int32_t *pa = arena_take_raw(scratch, pixels, sizeof *pa), *pb = arena_take_raw(scratch, pixels, sizeof *pb);
