@@ -69,7 +69,7 @@ static void measure_frequencies(float *out, const int32_t *small)
             norm += value[k] * value[k];
         }
     for (int k = 0; k < LIKENESS_FREQUENCIES; k++)
-        out[k] = norm > 0 ? (float)(value[k] / sqrt(norm)) : 0;
+        out[k] = norm > 1e-6 ? (float)(value[k] / sqrt(norm)) : 0; /* below: rounding, of a flat picture */
 }
 
 /* Left against right and top against bottom in turn, over cells of 2 x 2. */
