@@ -8,20 +8,20 @@
 struct image;
 
 enum appearance_family {
-    APPEARANCE_GREY,
+    APPEARANCE_HISTOGRAM,
     APPEARANCE_BORDERS,
     APPEARANCE_SIZE,
     APPEARANCE_SHARPNESS,
     APPEARANCE_COLOUR,
     APPEARANCE_FAMILIES
 };
-extern const char *const appearance_names[APPEARANCE_FAMILIES]; /* "grey levels", "borders", ... */
+extern const char *const appearance_names[APPEARANCE_FAMILIES]; /* "histogram", "borders", ... */
 
 /* First feature of each family, and one past the last:
- * grey levels: share of pixels in 16 equal bins; borders: of the top, bottom, left and right sixteenth mean, share
- * below 16 and share above 239; size: log2 of height, width and their ratio, of the file; sharpness: log of the mean
- * square of steps across and down and of the Laplacian, and the last two over the variance; colour: mean and deviation
- * of red, green and blue, mean |red - green| and |green - blue|. */
+ * histogram: share of pixels in 16 equal bins of grey levels; borders: of the top, bottom, left and right sixteenth
+ * mean, share below 16 and share above 239; size: log2 of height, width and their ratio, of the file; sharpness: log of
+ * the mean square of steps across and down and of the Laplacian, and the last two over the variance; colour: mean and
+ * deviation of red, green and blue, mean |red - green| and |green - blue|. */
 enum { APPEARANCE_FEATURES = 16 + 12 + 3 + 5 + 8 };
 extern const int appearance_first[APPEARANCE_FAMILIES + 1];
 

@@ -138,12 +138,12 @@ void audit_floors(struct audit *audit)
     text_add(&audit->out, "\n");
 }
 
-/* A class is off when a split has a third more or less of it than of all images, by more than chance gives at random:
- * 2.5 deviations of a draw without replacement. */
+/* A class is off when a split has a third more or less of it than of all images, by more than chance gives: 2.5
+ * deviations of a draw without replacement. Where a split has none of it, audit_counts has said so. */
 static bool is_off(double count, double expected, double rows, double all)
 {
     double share = all > 0 ? rows / all : 0, deviation = sqrt(expected * (1 - share));
-    return expected >= 5 && fabs(count - expected) > 2.5 * deviation &&
+    return count > 0 && expected >= 5 && fabs(count - expected) > 2.5 * deviation &&
            (count > 4.0 / 3 * expected || count < 2.0 / 3 * expected);
 }
 

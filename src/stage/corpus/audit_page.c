@@ -60,24 +60,24 @@ static void shortcut(const struct audit *audit, struct text *out)
 {
     if (audit->bar_count == 0)
         return;
-    struct plot_bar bars[APPEARANCE_FAMILIES + 1];
+    struct plot_bar bars[APPEARANCE_FAMILIES + 2];
     for (int b = 0; b < audit->bar_count; b++)
         bars[b] =
             (struct plot_bar){ audit->bars[b].name, audit->bars[b].auroc, audit->bars[b].low, audit->bars[b].high };
+    bars[audit->bar_count] = (struct plot_bar){ "permuted labels", audit->permuted, NAN, NAN };
     html_add(
         out,
         "<h2>What can be told without looking at the content?</h2>\n<p class=\"soft\">AUROC on the %s split of a "
-        "linear "
-        "model that knows grey levels, borders, size, sharpness and colour alone, with 95 %% intervals; 0.5 is "
-        "guessing. Fitted to permuted labels it reached %.3f at most. A network has to beat the first bar before it "
-        "has learnt anything about what the images show.</p>\n",
-        audit->measured_on, audit->permuted);
+        "linear model that knows grey levels, borders, size, sharpness and colour alone, with 95 %% intervals; 0.5 "
+        "is guessing, and the last bar the best of fits to permuted labels. A network has to beat the first bar "
+        "before it has learnt anything about what the images show.</p>\n",
+        audit->measured_on);
     plot_bars(out, &(struct plot_bars){ .title = "AUROC of the shortcut probe",
                                         .axis = "AUROC",
                                         .bars = bars,
-                                        .count = audit->bar_count,
+                                        .count = audit->bar_count + 1,
                                         .width = 620,
-                                        .label_width = 110,
+                                        .label_width = 120,
                                         .low = 0,
                                         .high = 1,
                                         .digits = 3 });

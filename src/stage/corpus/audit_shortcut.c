@@ -410,7 +410,8 @@ static void probe_splits(struct probe *probe)
     for (int s = SPLIT_VAL; s <= SPLIT_TEST; s++)
         if (probe->part[s].rows > 0)
             write_split(probe, (enum split)s, &all[s], alone);
-    enum split split = probe->part[SPLIT_TEST].rows > 0 ? SPLIT_TEST : SPLIT_VAL;
+    const bool test = probe->part[SPLIT_TEST].rows > 0, val = probe->part[SPLIT_VAL].rows > 0;
+    enum split split = test && !(val && isnan(all[SPLIT_TEST].value[SCORE_AUROC])) ? SPLIT_TEST : SPLIT_VAL;
     keep_bars(probe, split, &all[split], alone);
     conclude(probe, &all[split]);
 }
