@@ -66,10 +66,38 @@ select_ 2 --set select.objective=mixture --set "select.mixture=facility_location
 say $? "mixture"
 select_ 2 --set select.objective=mixture --set "select.mixture=facility=1"; [ $? = 78 ] && grep -q "facility=1" "$tmp/out"
 say $? "unknown member of a mixture: exit 78"
+good=0
+for mixture in modular=1 labo=1 mutual_information=1x facility_location= facility_location=inf facility_location=-1 =1 \
+    "sum_redundancy graph_cut facility_location mutual_information reconstruction"; do
+    for ranks in 1 4; do
+        select_ $ranks --set select.objective=mixture --set "select.mixture=$mixture"; [ $? = 78 ] && grep -qF "${mixture##* }" "$tmp/out" || good=1
+    done
+done
+say $good "names of the code, weights that are no numbers > 0, a fifth member: exit 78 and the word, at one rank and four"
+select_ 2 --set select.objective=mixture --set "select.mixture=feature_based=1" --set select.concave=log1p --set select.signs=absolute &&
+    cp "$run/selection.h5" "$tmp/mixture.h5" && select_ 2 --set select.objective=feature_based --set select.concave=log1p \
+    --set select.signs=absolute && $python tests/support/same_data.py "$tmp/mixture.h5" "$run/selection.h5"
+say $? "a mixture of one is that one"
 select_ 2 --set select.objective=reconstruction && grep -q "gains of reconstruction can grow" "$tmp/out"
 say $? "lazy gives way where gains can grow, with a note"
 select_ 2 --set select.similarity=precomputed --set select.similarity_file="$tmp/t/resnet18/matrix.h5" && index "len(set(i)) == 10"
 say $? "precomputed similarity"
+matrix="--set select.similarity=precomputed --set select.similarity_file=$tmp/t/resnet18/matrix.h5"
+good=0
+for objective in mutual_information feature_based reconstruction; do # none of them looks at similarities between vectors
+    for similarity in "--set select.similarity=cosine" "$matrix"; do
+        select_ 2 --set select.objective=$objective --set select.signs=absolute $similarity || good=1
+        cp "$run/selection.h5" "$tmp/${similarity##*[=/]}.picks"
+    done
+    $python tests/support/same_data.py "$tmp/cosine.picks" "$tmp/matrix.h5.picks" || good=1
+done
+say $good "what looks at the vectors picks the same beside a matrix of similarities"
+select_ 2 --set select.objective=labo $matrix && cp "$run/selection.h5" "$tmp/labo.h5" &&
+    select_ 2 --set select.objective=mixture --set "select.mixture=facility_location mutual_information" $matrix &&
+    $python tests/support/same_data.py "$tmp/labo.h5" "$run/selection.h5" index && index "len(set(i)) == 10"
+say $? "mutual information beside facility location on a matrix"
+select_ 4 --set select.objective=mixture --set "select.mixture=facility_location reconstruction" $matrix
+[ $? = 78 ] && grep -q "reconstruction looks at the vectors" "$tmp/out"; say $? "vectors and a matrix in one mixture: exit 78"
 for what in nan inf; do # of a pair, so that the matrix stays symmetric
     $python -c "
 import h5py, shutil

@@ -51,6 +51,7 @@ static void add_term(struct select_plan *plan, const struct select_config *k, co
                             .similarity = objective->rows == ROWS_NONE ? NULL : similarity_find(similarity),
                             .weight = weight,
                             .parameter = set ? k->parameter : objective->parameter };
+    plan->matrix = plan->matrix || (objective->rows != ROWS_NONE && plan->term[plan->terms - 1].similarity->is_matrix);
     plan->scores = plan->scores || objective->needs_scores;
     plan->moment = plan->moment || objective->needs_moment;
     plan->shareable = plan->shareable && objective->rows != ROWS_ENTRIES && !plan->scores && !plan->moment;
@@ -101,6 +102,18 @@ static const struct {
 } SUMS[] = { { "mixture", add_mixture }, { "labo", add_labo } };
 enum { SUMS_COUNT = sizeof SUMS / sizeof *SUMS };
 
+/* Members look at one thing, the vectors or the matrix. Scores of candidates are formed before. */
+static void check_matrix(const struct job *job, const struct select_plan *plan)
+{
+    for (int t = 0; t < plan->terms && plan->matrix; t++) {
+        const struct objective *objective = plan->term[t].objective;
+        agree(job->world, objective->rows != ROWS_ENTRIES && !objective->needs_moment, EXIT_BAD_CONFIG,
+              "select.mixture: %s looks at the vectors, other members at a matrix (select.similarity: %s)\nset "
+              "select.similarity: cosine",
+              objective->name, plan->similarity->name);
+    }
+}
+
 static struct select_plan make_plan(struct job *job)
 {
     const struct select_config *k = &job->config->select;
@@ -114,6 +127,7 @@ static struct select_plan make_plan(struct job *job)
             SUMS[i].add(job, &plan);
     if (plan.terms == 0)
         add_term(&plan, k, objective_of(k->objective, k->concave), 1);
+    check_matrix(job, &plan);
     return plan;
 }
 
@@ -264,12 +278,15 @@ static int64_t run_selection(struct job *job, struct candidates *c, int64_t *ind
     read_lists(job, c, &spec);
 
     bool store = keeps_matrix(job, c, &plan);
-    select_vectors(job, c, shares_vectors(&plan, store));
     const double *response = NULL, *moment = NULL;
     int classes = 0;
     bool pools = k->pools == POOLS_CLASS;
+    if (!plan.matrix || plan.scores || pools)
+        select_vectors(job, c, shares_vectors(&plan, store));
     if (plan.scores || plan.moment || pools)
         select_statistics(job, c, plan.scores || pools ? &response : NULL, &classes, plan.moment ? &moment : NULL);
+    if (plan.matrix)
+        select_matrix(job, c);
     const double *score = plan.scores ? select_information(job, response, c->count, classes) : NULL;
     for (int t = 0; t < plan.terms; t++) {
         plan.term[t].score = score;

@@ -9,18 +9,21 @@ struct candidates {
     int64_t total, count; /* rows of /cav; those that may be chosen */
     int dim;
     int64_t *row;         /* [count] of /cav, increasing */
-    struct ground ground; /* their vectors, once select_vectors was called */
+    struct ground ground; /* their vectors or matrix, whichever was read last */
 };
 
 /* Reads what the filters ask for and applies them. Ends the job when nobody passes. Owned by job->run. Collective. */
 struct candidates *select_candidates(struct job *job);
 /* Vectors of the candidates: all on every rank, or with `share` each rank's own rows. Collective. */
 void select_vectors(struct job *job, struct candidates *candidates, bool share);
+/* The matrix of similarity: precomputed instead: its rows of the candidates, all on every rank. Collective. */
+void select_matrix(struct job *job, struct candidates *candidates);
 
 /* From the training images of embeddings.h5, either may be NULL:
  *   response [count x C] mean over the images of a class of <vector, x>; *classes is C
  *   moment   [D x D]     sum of x x'
- * Every rank must hold all vectors. Owned by job->run, the same on every rank and at any rank count. Collective. */
+ * Every rank must hold all vectors, as select_vectors leaves them. Owned by job->run, the same on every rank and at any
+ * rank count. Collective. */
 void select_statistics(struct job *job, struct candidates *candidates, const double **response, int *classes,
                        const double **moment);
 /* Mutual information of concept and class from the responses (LaBo), responses below 0 counting as 0. [count] */

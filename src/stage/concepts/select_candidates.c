@@ -156,33 +156,34 @@ static void read_matrix(struct job *job, struct candidates *c, float *out)
           (long long)bad, (long long)other, (long long)other, (long long)bad);
 }
 
+void select_matrix(struct job *job, struct candidates *c)
+{
+    float *matrix = arena_take_raw(job->run, (size_t)(c->count * c->count) + 1, sizeof *matrix);
+    read_matrix(job, c, matrix);
+    c->ground = (struct ground){ c->count, (int)c->count, matrix, { 0, c->count }, 0 };
+}
+
 void select_vectors(struct job *job, struct candidates *c, bool share)
 {
-    const struct select_config *k = &job->config->select;
-    const bool matrix = similarity_find(k->similarity)->is_matrix;
+    const enum signs signs = job->config->select.signs;
     struct span mine = share ? similarities_span(job->world, c->count) : (struct span){ 0, c->count };
-    int dim = matrix ? (int)c->count : c->dim;
-    float *x = arena_take_raw(job->run, (size_t)(mine.count * dim) + 1, sizeof *x);
-    if (matrix) {
-        read_matrix(job, c, x);
-    } else {
-        struct store *cav = job_open(job, "cav.h5", "cav");
-        int64_t wrong = -1;
-        if (share || c->count < c->total)
-            store_read_list(cav, "/cav", c->row + mine.first, mine.count, x);
-        else
-            store_read_all(cav, "/cav", x);
-        for (int64_t i = mine.count - 1; i >= 0; i--)
-            if (!vec_all_finite(x + i * dim, dim))
-                wrong = c->row[mine.first + i];
-        agree(job->world, wrong < 0, EXIT_BAD_DATA,
-              "%s: /cav row %lld holds NaN or Inf, expected finite numbers\nmake it again: cfn cav --force",
-              store_path(cav), (long long)wrong);
-        store_close(cav);
-        if (k->signs != SIGNS_KEEP)
-            change_signs(x, mine.count * dim, k->signs);
-    }
-    c->ground = (struct ground){ c->count, dim, x, mine, 0 };
+    float *x = arena_take_raw(job->run, (size_t)(mine.count * c->dim) + 1, sizeof *x);
+    struct store *cav = job_open(job, "cav.h5", "cav");
+    int64_t wrong = -1;
+    if (share || c->count < c->total)
+        store_read_list(cav, "/cav", c->row + mine.first, mine.count, x);
+    else
+        store_read_all(cav, "/cav", x);
+    for (int64_t i = mine.count - 1; i >= 0; i--)
+        if (!vec_all_finite(x + i * c->dim, c->dim))
+            wrong = c->row[mine.first + i];
+    agree(job->world, wrong < 0, EXIT_BAD_DATA,
+          "%s: /cav row %lld holds NaN or Inf, expected finite numbers\nmake it again: cfn cav --force",
+          store_path(cav), (long long)wrong);
+    store_close(cav);
+    if (signs != SIGNS_KEEP)
+        change_signs(x, mine.count * c->dim, signs);
+    c->ground = (struct ground){ c->count, c->dim, x, mine, 0 };
 }
 
 enum { LEAVES = 64 }; /* of the rows of embeddings.h5 */

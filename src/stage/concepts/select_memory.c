@@ -50,7 +50,7 @@ double select_memory(struct job *job, const struct candidates *c, const struct s
 {
     const struct select_config *k = &job->config->select;
     const double n = (double)c->count, ranks = job->world->size;
-    const double dim = plan->similarity->is_matrix ? n : c->dim;
+    const double dim = plan->matrix ? n : c->dim;
     const double own = share ? ceil(n / ranks) : n;
     const bool tree = plan->optimiser->tree;
     double bytes = ITEM_BYTES * n, node = 0;
@@ -61,8 +61,10 @@ double select_memory(struct job *job, const struct candidates *c, const struct s
         node = matrix_bytes(plan, most, most, dim, 1, true);
     }
     bytes += tree ? 4 * own * dim + node : fmax(node, matrix_bytes(plan, n, own, dim, 1 / ranks, store));
-    if (plan->similarity->is_matrix)
+    if (plan->matrix)
         bytes += 4 * (double)c->total * (double)c->total;
+    if (plan->matrix && (plan->scores || k->pools == POOLS_CLASS))
+        bytes += 4 * n * c->dim; /* vectors, for the scores */
     if (plan->scores || plan->moment || k->pools == POOLS_CLASS)
         bytes += image_bytes(job, plan->moment);
     return bytes;

@@ -11,6 +11,7 @@ struct select_plan {
     const struct optimiser *optimiser;
     struct term_spec term[GOAL_TERMS];
     int terms;
+    bool matrix;                    /* similarities come from a file */
     bool scores, moment, shareable; /* needs mutual information, S; rows of vectors may be shared out */
 };
 
