@@ -108,7 +108,7 @@ int64_t shape_floats(const struct shape *shape);
 /* Multiply-adds count two. */
 double node_flops(const struct graph *graph, int node, bool train);
 
-/* A backbone: its published names, and the function that builds it (NULL: not in this version). */
+/* A backbone: its name, and the function that builds it. */
 struct zoo_row {
     const char *name;
     void (*build)(struct graph *graph, int size, int classes);
@@ -116,7 +116,7 @@ struct zoo_row {
 const struct zoo_row *zoo_find(const char *name); /* NULL when there is no such row */
 enum { ZOO_ROWS = 6 };
 int zoo_names(const char *names[ZOO_ROWS]); /* all names; returns their number */
-/* Names of all backbones that can be built, joined by ", ". */
+/* All names, joined by ", ". */
 const char *zoo_built(struct arena *arena);
 
 /* He et al., Deep residual learning for image recognition, 2016. */

@@ -27,8 +27,6 @@ static void check_spec(struct world *world, struct arena *arena, const struct ne
     const char *names[ZOO_ROWS], *near = row ? NULL : text_suggest(s->backbone, names, (size_t)zoo_names(names));
     agree(world, row, EXIT_BAD_CONFIG, "backbone: \"%s\" is not a backbone%s\nthis version trains %s", s->backbone,
           near ? arena_printf(arena, " (did you mean \"%s\"?)", near) : "", zoo_built(arena));
-    agree(world, row->build, EXIT_BAD_CONFIG, "backbone: \"%s\" is known, but not built yet\nthis version trains %s",
-          s->backbone, zoo_built(arena));
     agree(world, s->image_size >= SMALLEST_IMAGE, EXIT_BAD_CONFIG, "image.size: expected %d or more, found %d",
           SMALLEST_IMAGE, s->image_size);
     agree(world, s->classes >= 1, EXIT_BAD_DATA, "classes: expected 1 or more, found %d", s->classes);

@@ -50,7 +50,6 @@ const char *zoo_built(struct arena *arena)
 {
     struct text text = text_new(arena);
     for (int i = 0; i < ZOO_ROWS; i++)
-        if (rows[i].build)
-            text_add(&text, "%s%s", text.length ? ", " : "", rows[i].name);
+        text_add(&text, "%s%s", i > 0 ? ", " : "", rows[i].name);
     return text.data;
 }

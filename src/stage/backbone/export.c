@@ -67,7 +67,7 @@ static const struct parameter *parameters_of(struct job *job, struct store *stor
     bool known = store_get_text(store, "/", "backbone", &backbone) && store_get_i64(store, "/", "classes", &classes) &&
                  store_get_i64(store, "/", "image_size", &size);
     const struct zoo_row *row = zoo_find(backbone);
-    bool fine = known && row && row->build && classes >= 1 && classes <= 1 << 20 && size >= 32 && size <= 1 << 16;
+    bool fine = known && row && classes >= 1 && classes <= 1 << 20 && size >= 32 && size <= 1 << 16;
     agree(job->world, fine, EXIT_BAD_DATA,
           "%s: expected weights of a backbone, found none\nThey come from cfn train or cfn import; for one dataset: "
           "cfn export FILE DATASET OUT.npy",

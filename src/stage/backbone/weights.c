@@ -68,8 +68,8 @@ struct weights *weights_open(struct job *job, const char *path, const char *back
                              const char *prefix)
 {
     const struct zoo_row *row = zoo_find(backbone);
-    agree(job->world, row && row->build, EXIT_BAD_CONFIG, "backbone: \"%s\" cannot be built\nthis version has %s",
-          backbone, zoo_built(job->run));
+    agree(job->world, row, EXIT_BAD_CONFIG, "backbone: \"%s\" cannot be built\nthis version has %s", backbone,
+          zoo_built(job->run));
     struct weights *w = arena_array(job->run, struct weights, 1);
     w->arena = arena_create("weights", (size_t)1 << 20);
     w->path = job_input_file(job, path);
