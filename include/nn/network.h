@@ -93,7 +93,6 @@ void network_infer(struct network *net, float *features, float *logits, const fl
 /* FLOPs of one image, forward or forward + backward, and bytes the plan holds. */
 double network_flops(const struct network *net, bool train);
 int64_t network_bytes(const struct network *net);
-int64_t network_value_bytes(const struct network *net); /* of activations and their gradients, placed by lifetime */
 /* Table of nodes, shapes, parameters, FLOPs and bytes, for `cfn model`; text owned by the arena. */
 char *network_describe(struct network *net, struct arena *arena);
 

@@ -114,7 +114,7 @@ static uint64_t train(struct network_spec spec)
         hash = digest(digest(hash, &losses[step], sizeof(double)), &correct, sizeof correct);
     }
     memcpy(last_losses, losses, sizeof losses);
-    last_bytes = network_value_bytes(net);
+    last_bytes = net->value_bytes;
     hash = digest_state(net, hash);
     network_close(net);
     arena_reset(arena);
@@ -151,7 +151,7 @@ static void little_kept(void **state)
     spec.shards = 4;
     struct network *net = network_create(world, arena, &spec);
     int64_t made = (int64_t)BATCH * (STEM + STAGES) * (int64_t)sizeof(float);
-    assert_true(network_value_bytes(net) < made + made / 4);
+    assert_true(net->value_bytes < made + made / 4);
     network_close(net);
     arena_reset(arena);
 }

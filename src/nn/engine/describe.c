@@ -17,11 +17,6 @@ int64_t network_bytes(const struct network *net)
            (int64_t)sizeof(float) * (net->spec.train ? net->flat * (3 + net->nodes) : net->graph->weights + net->flat);
 }
 
-int64_t network_value_bytes(const struct network *net)
-{
-    return net->value_bytes;
-}
-
 static double node_seconds(const struct network *net, int node)
 {
     const double *seconds = net->ops[node].seconds;
