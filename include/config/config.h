@@ -24,6 +24,7 @@ struct run_config {       /* top level keys */
     double max_hours;      /* 0 = none */
     const char *stop_file; /* stop when it exists; empty = none */
     enum log_level log_level;
+    double checkpoint_minutes;
     bool mix_libraries; /* go on from a checkpoint that other libraries or instructions computed */
 };
 struct pack_config {
@@ -60,7 +61,6 @@ struct train_config {
     const char *weights;                /* backbone.h5, .pth, .safetensors; empty = from scratch */
     enum label_policy uncertain, blank; /* several labels per image */
     bool checkpoint_activations;        /* recompute instead of keeping */
-    int checkpoint_minutes;             /* between checkpoints */
     int check_every;                    /* steps between comparisons of the weights over ranks */
     enum validation validation;         /* no fit validation split: the last epoch is kept, or training refused */
 };

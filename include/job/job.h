@@ -47,6 +47,9 @@ uint64_t job_seed(const struct job *job);
 /* Lines for the identity of a checkpoint: the settings that the command's outputs depend on, and compiler, libraries
  * and kernels, on which bits depend (job->run). Keys that are `neutral` (config/key.h) may change on the way. */
 const char *job_identity(struct job *job);
+/* Is the next checkpoint due, with the last one written at `last` (timer_seconds)? Rank 0's clock decides. Collective.
+ */
+bool job_checkpoint_due(const struct job *job, double last);
 /* Path of a file of this run ("sae.h5"); corpus.h5, audit.json and rejects.csv resolve to data_dir, other names to
  * the stage's directory. Arena run. */
 const char *job_path(struct job *job, const char *name);

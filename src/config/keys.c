@@ -53,6 +53,8 @@ static const struct key keys[] = {
       .doc = "Stop in time with a checkpoint and exit code 75; 0 = no limit." },
     { TOP(stop_file, KEY_TEXT, ""), .neutral = true,
       .doc = "Stop with a checkpoint when this file exists; empty = none." },
+    { TOP(checkpoint_minutes, KEY_REAL, "30"), ABOVE_UP_TO(0, 10080), .unit = "minutes", .neutral = true,
+      .doc = "Time between checkpoints of a stage that takes long: train, sae, cav." },
     { TOP(mix_libraries, KEY_BOOL, "false"), .neutral = true,
       .doc = "Go on from a checkpoint of other libraries or instructions: not the bits of an unbroken run." },
     { TOP(log_level, KEY_CHOICE, "normal"),
@@ -139,8 +141,6 @@ static const struct key keys[] = {
       .doc = "Several labels per image: how labels left blank count." },
     { ROW(train, checkpoint_activations, KEY_BOOL, "false"), .neutral = true,
       .doc = "Keep only what leaves a block of layers, compute the rest again: less memory, more time, same bits." },
-    { ROW(train, checkpoint_minutes, KEY_INT, "30"), BETWEEN(1, 10080), .unit = "minutes", .neutral = true,
-      .doc = "Time between checkpoints." },
     { ROW(train, check_every, KEY_INT, "100"), BETWEEN(0, 1000000), .unit = "steps", .neutral = true,
       .doc = "Steps between comparisons of the weights over ranks; 0 = never." },
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/timer.h"
 #include "base/usage.h"
 #include "job/home.h"
 #include "job/perf.h"
@@ -13,6 +14,13 @@
 uint64_t job_seed(const struct job *job)
 {
     return (uint64_t)job->config->run.seed + ((uint64_t)job->config->run.trial << 40);
+}
+
+bool job_checkpoint_due(const struct job *job, double last)
+{
+    bool due = timer_seconds() - last > 60.0 * job->config->run.checkpoint_minutes;
+    world_broadcast(job->world, &due, sizeof due, 0);
+    return due;
 }
 
 const char *job_path(struct job *job, const char *name)

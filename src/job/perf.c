@@ -149,7 +149,7 @@ static int make_notes(const struct summary *sum, struct arena *arena, const char
     if (saving > 0.02)
         notes[count++] = arena_printf(arena,
                                       "checkpoints take %.1f %% of the time: write them less often "
-                                      "(train.checkpoint_minutes), or to a faster file system",
+                                      "(checkpoint_minutes), or to a faster file system",
                                       100.0 * saving);
     return count;
 }

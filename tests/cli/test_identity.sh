@@ -13,7 +13,7 @@ mkdir -p "$tmp"
 flags=(--data t --backbone resnet18 --result_dir "$tmp/out" --root "$tmp/corpus" --set "stop_file=$tmp/stop" --set threads=1
        --set image.size=32 --set train.batch=32 --set train.epochs=2 --set sae.epochs=40 --set sae.batch=64
        --set cav.positives=20 --set cav.negatives=20)
-neutral=" train.checkpoint_activations train.checkpoint_minutes train.check_every sae.parallel "
+neutral=" train.checkpoint_activations train.check_every sae.parallel "
 stage() { timeout 100 "$CFN" "$1" "${flags[@]}" "${@:2}" > "$tmp/log" 2>&1; }
 # KEY VALUE lines of a section: another value than the one in use, from what the reference says a key takes.
 others() { # section
@@ -75,6 +75,17 @@ goes_on() { # stage, settings...
     [ $code = 75 ] || tail -4 "$tmp/log" | sed 's/^/# /'
 }
 
+saves_by_time() { # stage: goes on to its end, with checkpoints on the way
+    stage "$1" --resume --set checkpoint_minutes=0.00001
+    local code=$?
+    [ $code = 0 ] && $python -c '
+import json, sys
+assert json.load(open(sys.argv[1]))[sys.argv[2]]["phase_seconds"]["checkpoint"]["max"] > 0' "$run/perf.json" "$1" 2> "$tmp/log"
+    local bad=$?
+    say $bad "$1 saves every checkpoint_minutes"
+    [ $bad = 0 ] || tail -4 "$tmp/log" | sed 's/^/# /'
+}
+
 "$CFN" demo-corpus "$tmp/corpus" > "$tmp/log" 2>&1 && stage pack; say $? "a corpus"
 stops train
 walk train 16
@@ -83,7 +94,11 @@ refused train image.resize 48
 refused train image.interpolation bilinear
 refused train image.mean grey
 refused train image.std grey
-goes_on train --set train.checkpoint_activations=true --set train.checkpoint_minutes=7 --set train.check_every=1
+goes_on train --set train.checkpoint_activations=true --set checkpoint_minutes=7 --set train.check_every=1
+saves_by_time train
+stage train --force --set train.checkpoint_minutes=7
+test $? = 78 && grep -q 'train.checkpoint_minutes: unknown key (did you mean checkpoint_minutes?)' "$tmp/log"
+say $? "the key of before: 78, names the one of now"
 
 $python tests/support/make_run.py "$run" 300 16 3 12 > "$tmp/log" 2>&1; say $? "representations"
 rm -f "$run"/{sae,cav,selection}.h5
@@ -92,7 +107,8 @@ walk sae 30
 refused sae seed 7
 refused sae sae.sweep "neurons=32,48"
 goes_on sae --set sae.parallel=data
-stage sae --resume; say $? "sae"
+saves_by_time sae
 stops cav
 walk cav 7
 refused cav seed 7
+saves_by_time cav

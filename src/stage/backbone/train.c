@@ -173,8 +173,7 @@ static void resume(struct trainer *t)
 /* True when the job has to end now, with a checkpoint written. */
 static bool stop_now(struct trainer *t)
 {
-    bool due = timer_seconds() - t->last_save > 60.0 * t->config->checkpoint_minutes;
-    world_broadcast(t->job->world, &due, sizeof due, 0);
+    bool due = job_checkpoint_due(t->job, t->last_save);
     bool stop = deadline_reached(t->job->world, t->step_seconds, 3 * t->save_seconds + 5);
     if (due || stop)
         save(t);

@@ -29,6 +29,7 @@ struct cav_task {
     int64_t done;
     const char *identity; /* of a checkpoint */
     double block_seconds; /* of the slowest block so far */
+    double last_save;
 };
 
 /* What is done already, from a checkpoint; job.force clears it. Collective. */

@@ -38,6 +38,7 @@ static void save(struct cav_task *t)
 {
     struct world *world = t->job->world;
     struct arena_mark mark = arena_mark(t->job->scratch);
+    enum phase before = phase_enter(PHASE_CHECKPOINT);
     struct whole w = whole_take(t);
     int64_t done = t->done;
     world_allgather_rows(world, w.state, t->state, t->mine.count, sizeof *t->state);
@@ -45,6 +46,8 @@ static void save(struct cav_task *t)
     world_allgather_rows(world, w.score, t->score, t->mine.count, sizeof *t->score);
     world_sum_i64(world, &done, 1);
     checkpoint_save(world, job_path(t->job, "checkpoints"), "cav", done, t->identity, w.fields, 3);
+    t->last_save = timer_seconds();
+    phase_enter(before);
     arena_release(t->job->scratch, mark);
 }
 
@@ -164,7 +167,7 @@ static int64_t most(const struct world *world, int64_t value)
 }
 
 /* Neurons slots[0..count-1] of this rank: their examples, then their fits. Returns false when the job has to end, with
- * a checkpoint written. Collective, also with none. */
+ * a checkpoint written; also saves by time. Collective, also with none. */
 static bool run_pass(struct cav_task *t, struct fits *f, const int64_t *slots, int64_t count)
 {
     struct job *job = t->job;
@@ -184,10 +187,11 @@ static bool run_pass(struct cav_task *t, struct fits *f, const int64_t *slots, i
         fetch_examples(t, f, collector, at, block);
         fit_block(t, f, slots + at, block);
         t->block_seconds = fmax(timer_seconds() - begin, 0.9 * t->block_seconds);
+        bool due = job_checkpoint_due(job, t->last_save);
         go = !deadline_reached(job->world, t->block_seconds, 10);
+        if (due || !go)
+            save(t);
     }
-    if (!go)
-        save(t);
     arena_release(job->scratch, mark);
     return go;
 }
@@ -211,6 +215,7 @@ void cav_read_decoder(struct cav_task *t)
 bool cav_fit_all(struct cav_task *t)
 {
     struct fits *f = fits_create(t);
+    t->last_save = timer_seconds();
     int64_t *todo = arena_array(t->job->run, int64_t, t->mine.count), count = 0;
     for (int64_t slot = 0; slot < t->mine.count; slot++)
         if (t->state[slot] == CAV_PENDING)

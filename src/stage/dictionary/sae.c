@@ -208,9 +208,7 @@ static void resume(struct sae_stage *s)
 /* True when the job has to end now, with a checkpoint written. At the end of an epoch also saves by time. */
 static bool stop_now(struct sae_stage *s, bool epoch_end)
 {
-    bool due = epoch_end && timer_seconds() - s->last_save > 60.0 * s->job->config->train.checkpoint_minutes;
-    if (epoch_end)
-        world_broadcast(s->job->world, &due, sizeof due, 0);
+    bool due = epoch_end && job_checkpoint_due(s->job, s->last_save);
     bool stop = deadline_reached(s->job->world, s->step_seconds, 3 * s->save_seconds + 5);
     if (due || stop)
         save(s);
