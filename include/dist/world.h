@@ -58,6 +58,8 @@ void world_sum_f32_any_order(const struct world *world, float *values, int n);
 void world_allgather_rows(const struct world *world, void *out, const void *local, int64_t rows, size_t row_bytes);
 /* Texts of all ranks joined in rank order on rank 0 (NULL elsewhere); owned by the arena. */
 char *world_gather_text(const struct world *world, struct arena *arena, const char *text);
+/* Does this rank hold the same bytes as rank 0? A hash is compared; each rank has its own answer. Collective. */
+bool world_same_bits(const struct world *world, const void *data, size_t bytes);
 /* The smallest value and, among equals, the lowest index; likewise the largest. In place. */
 void world_argmax_f64(const struct world *world, double *value, int64_t *index);
 

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include <xxhash.h>
+
 #include "base/arena.h"
 #include "dist/internal.h"
 
@@ -69,6 +71,15 @@ char *world_broadcast_text(const struct world *world, struct arena *arena, const
     out[length] = '\0';
     world_broadcast(world, out, (size_t)length, root);
     return out;
+}
+
+bool world_same_bits(const struct world *world, const void *data, size_t bytes)
+{
+    if (world->size == 1)
+        return true;
+    uint64_t hash = XXH3_64bits(data, bytes), first = hash;
+    world_broadcast(world, &first, sizeof first, 0);
+    return first == hash;
 }
 
 static void allreduce(const struct world *world, void *values, int n, MPI_Datatype type, MPI_Op op, int64_t width)

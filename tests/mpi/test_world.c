@@ -151,6 +151,19 @@ static void agreement_goes_on_when_all_agree(void **unused)
     assert_true(world_calls() == calls + 1);
 }
 
+/* Each rank learns of itself alone; a zero's sign counts. */
+static void other_bits_than_rank_0_are_noticed(void **unused)
+{
+    (void)unused;
+    float values[3] = { 1, 0, 2 };
+    assert_true(world_same_bits(world, values, sizeof values));
+    const bool last = world->size > 1 && world->rank == world->size - 1;
+    if (last)
+        values[1] = -0.0F;
+    assert_true(world_same_bits(world, values, sizeof values) == !last);
+    assert_true(world_same_bits(world, NULL, 0));
+}
+
 /* Warnings of all ranks come out once, counted by kind. */
 static void warnings_are_gathered(void **unused)
 {
@@ -187,6 +200,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(argmax_takes_the_lowest_index_of_equals),
         cmocka_unit_test(gathers),
         cmocka_unit_test(agreement_goes_on_when_all_agree),
+        cmocka_unit_test(other_bits_than_rank_0_are_noticed),
         cmocka_unit_test(warnings_are_gathered),
     };
     return world_end(world, cmocka_run_group_tests(tests, NULL, NULL));

@@ -88,20 +88,10 @@ static void settle_counts(const struct world *world, struct sae_model *m)
 /* All ranks must hold the same weights: a silent difference would spoil everything built on them. */
 static void check_ranks(struct world *world, const struct sae *sae, int64_t epoch)
 {
-    uint64_t hash = 1469598103934665603u, first;
-    if (world->size == 1)
-        return;
-    for (int64_t i = 0; i < sae->count; i++) {
-        uint32_t bits;
-        memcpy(&bits, &sae->flat[i], sizeof bits);
-        hash = (hash ^ bits) * 1099511628211u;
-    }
-    first = hash;
-    world_broadcast(world, &first, sizeof first, 0);
-    agree(world, first == hash, EXIT_INTERNAL,
-          "sae: weights differ from rank 0 after epoch %lld (hash %016llx, rank 0 %016llx)\n"
+    agree(world, world_same_bits(world, sae->flat, (size_t)sae->count * sizeof *sae->flat), EXIT_INTERNAL,
+          "sae: weights differ from those of rank 0 after epoch %lld\n"
           "A node may be faulty; the same command goes on from the last checkpoint.",
-          (long long)epoch, (unsigned long long)hash, (unsigned long long)first);
+          (long long)epoch);
 }
 
 /* FVU and mean number of active neurons of each; a batch is opened once. */

@@ -111,18 +111,10 @@ static void check_ranks(struct trainer *t)
         return;
     network_sync(t->net);
     const float *weights = network_weights(t->net, NULL);
-    uint64_t hash = 1469598103934665603u, first;
-    for (int64_t i = 0; i < t->weights_count; i++) {
-        uint32_t bits;
-        memcpy(&bits, &weights[i], sizeof bits);
-        hash = (hash ^ bits) * 1099511628211u;
-    }
-    first = hash;
-    world_broadcast(world, &first, sizeof first, 0);
-    agree(world, first == hash, EXIT_INTERNAL,
-          "train: weights differ from rank 0 at epoch %.0f step %.0f (hash %016llx, rank 0 %016llx)\n"
+    agree(world, world_same_bits(world, weights, (size_t)t->weights_count * sizeof *weights), EXIT_INTERNAL,
+          "train: weights differ from those of rank 0 at epoch %.0f step %.0f\n"
           "A node may be faulty; --resume goes on from the last checkpoint.",
-          t->progress[AT_EPOCH] + 1, t->progress[AT_STEP] + 1, (unsigned long long)hash, (unsigned long long)first);
+          t->progress[AT_EPOCH] + 1, t->progress[AT_STEP] + 1);
 }
 
 static int checkpoint_fields(struct trainer *t, struct checkpoint_field *f)
