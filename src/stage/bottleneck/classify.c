@@ -15,7 +15,7 @@
 #include "stage/decompose.h"
 #include "stage/sae_summary.h"
 
-/* What was found with one set of vectors, ours or random ones. */
+/* What was found with one set of vectors, ours or random ones; its arrays live in run. */
 struct found {
     struct head head;
     struct head_basis *basis; /* of its columns; NULL: the codes */
@@ -24,6 +24,12 @@ struct found {
     float *logits;                 /* [N x C] on every rank */
     float *local;                  /* [mine.count x C] */
     double temperature;            /* of the validation rows */
+};
+
+/* What is kept of one set of random vectors. */
+struct control {
+    float *logits; /* [N x C] on every rank */
+    struct classify_curve curve;
 };
 
 static struct head_basis *basis_of(const struct classify *t, const float *atoms)
@@ -102,27 +108,25 @@ static void fit_all(struct found *f, struct classify *t, const float *atoms, con
     classify_gather(t, f->logits, f->local);
 }
 
-/* The whole pipeline with random unit vectors in place of concepts; logits [N x C] of each trial. */
-static void run_controls(struct classify *t, struct found *found)
+/* The whole pipeline with random unit vectors in place of concepts. */
+static struct control run_control(struct classify *t, int trial)
 {
     struct job *job = t->job;
     const struct features *f = t->features;
-    int trials = job->config->classify.controls;
+    struct control control = { .logits = classify_take_logits(t) };
+    struct arena_mark mark = arena_mark(job->run); /* heads and codes are wanted once */
     float *atoms = arena_array(job->run, float, (int64_t)t->M * f->dim);
     struct classify_codes codes = classify_codes_take(job->run, f->mine.count, t->S);
-    for (int trial = 0; trial < trials; trial++) {
-        found[trial].logits = classify_take_logits(t);
-        found[trial].local = arena_array(job->run, float, f->mine.count * f->classes);
-    }
-    for (int trial = 0; trial < trials; trial++) {
-        struct arena_mark mark = arena_mark(job->run);
-        control_random_vectors(atoms, t->M, f->dim, job_seed(job), trial);
-        pursue(&codes, t, atoms);
-        fit_all(&found[trial], t, atoms, &codes);
-        log_info("classify: random concepts, trial %d of %d: C = %.3g, validation score %.4f", trial + 1, trials,
-                 found[trial].search.c, found[trial].search.score);
-        arena_release(job->run, mark); /* of found[trial] only numbers and logits are used later */
-    }
+    struct found found = { .logits = control.logits,
+                           .local = arena_array(job->run, float, f->mine.count * f->classes) };
+    control_random_vectors(atoms, t->M, f->dim, job_seed(job), trial);
+    pursue(&codes, t, atoms);
+    fit_all(&found, t, atoms, &codes);
+    control.curve = found.sparse.curve;
+    log_info("classify: random concepts, trial %d of %d: C = %.3g, validation score %.4f", trial + 1,
+             job->config->classify.controls, found.search.c, found.search.score);
+    arena_release(job->run, mark);
+    return control;
 }
 
 /* The answer that ignores the image, for every row. */
@@ -156,7 +160,7 @@ static const float *backbone_logits(const struct classify *t)
     return whole;
 }
 
-static void measure_all(struct classify *t, const struct found *ours, const struct found *controls,
+static void measure_all(struct classify *t, const struct found *ours, const struct control *controls,
                         const struct classify_probe *linear, const struct classify_residual *residual,
                         double hybrid_temperature)
 {
@@ -165,10 +169,10 @@ static void measure_all(struct classify *t, const struct found *ours, const stru
     const float *backbone = backbone_logits(t), *probe = linear->logits;
     const float *majority = majority_logits(t), *cbm = ours->logits;
     const float **random = arena_array(job->run, const float *, trials);
-    struct classify_sparse *paths = arena_array(job->run, struct classify_sparse, trials);
+    struct classify_curve *curves = arena_array(job->run, struct classify_curve, trials);
     for (int trial = 0; trial < trials; trial++) {
         random[trial] = controls[trial].logits;
-        paths[trial] = controls[trial].sparse;
+        curves[trial] = controls[trial].curve;
     }
     const float *hybrid = residual ? residual->hybrid : NULL;
     const struct metrics_model own = { "backbone", 1, &backbone }, linear_probe = { "probe", 1, &probe };
@@ -182,7 +186,7 @@ static void measure_all(struct classify *t, const struct found *ours, const stru
         models[count++] = (struct metrics_model){ "random_concepts", trials, random };
     if (residual)
         models[count++] = (struct metrics_model){ "hybrid", 1, &hybrid };
-    struct classify_sparse_report report = { t, &ours->sparse, paths, trials };
+    struct classify_sparse_report report = { t, &ours->sparse.curve, curves, trials };
     const struct classify_calibration calibration[] = {
         { models[0].name, t, *models[0].logits, classify_temperature(t, *models[0].logits) },
         { "cbm", t, cbm, ours->temperature },
@@ -253,27 +257,32 @@ static void run(struct classify *t, const struct classify_codes *codes)
     const struct features *f = t->features;
     struct found ours = { .logits = classify_take_logits(t),
                           .local = arena_array(job->run, float, f->mine.count * f->classes) };
-    struct found *controls = arena_array(job->run, struct found, job->config->classify.controls);
-    struct classify_probe *probe = classify_probe_fit(t);
+    const struct classify_config *config = &job->config->classify;
+    struct control *controls = arena_array(job->run, struct control, config->controls);
+    struct classify_probe probe = classify_probe_fit(t);
     fit_all(&ours, t, t->atoms, codes);
     log_info("classify: C = %.3g after %d fits, validation %s %.4f", ours.search.c, ours.search.fits,
              f->multi_label ? "AUROC" : "accuracy", ours.search.score);
     ours.temperature = classify_temperature(t, ours.logits);
-    struct classify_residual *residual =
-        job->config->classify.residual ? classify_residual_fit(t, codes, ours.local) : NULL;
-    double hybrid_temperature = residual ? classify_temperature(t, residual->hybrid) : 1;
-    run_controls(t, controls);
+    struct classify_residual residual = { .hybrid = NULL };
+    double hybrid_temperature = 1;
+    if (config->residual) {
+        residual = classify_residual_fit(t, codes, ours.local);
+        hybrid_temperature = classify_temperature(t, residual.hybrid);
+    }
+    for (int trial = 0; trial < config->controls; trial++)
+        controls[trial] = run_control(t, trial);
     progress_end();
-    measure_all(t, &ours, controls, probe, residual, hybrid_temperature);
+    measure_all(t, &ours, controls, &probe, config->residual ? &residual : NULL, hybrid_temperature);
     struct cbm cbm = describe(t, &ours);
-    cbm.probe = &probe->head;
-    cbm.probe_c = probe->c;
-    if (residual) {
-        cbm.logits = residual->hybrid_local;
+    cbm.probe = &probe.head;
+    cbm.probe_c = probe.c;
+    if (config->residual) {
+        cbm.logits = residual.hybrid_local;
         cbm.temperature = hybrid_temperature;
-        cbm.residual = &residual->head;
-        cbm.residual_logits = residual->local;
-        cbm.residual_c = residual->search.c;
+        cbm.residual = &residual.head;
+        cbm.residual_logits = residual.local;
+        cbm.residual_c = residual.search.c;
     }
     cbm_write(job, f, &cbm);
 }

@@ -76,8 +76,8 @@ struct classify_probe {
     double c;      /* that the search chose */
     float *logits; /* [N x C] on every rank */
 };
-/* Collective; it lives in run. */
-struct classify_probe *classify_probe_fit(struct classify *t);
+/* Its arrays live in run. Collective. */
+struct classify_probe classify_probe_fit(struct classify *t);
 
 /* ---- classify_sparse.c: heads at equal NEC ---- */
 
@@ -85,10 +85,13 @@ enum { CLASSIFY_LEVELS = 6 };
 extern const int CLASSIFY_NEC[CLASSIFY_LEVELS]; /* 5 10 15 20 25 30 */
 
 /* Main metric (accuracy; several labels: macro AUROC) of the heads of one path, by split (val, test) and level. */
-struct classify_sparse {
-    struct sparse_path *path;
+struct classify_curve {
     double value[2][CLASSIFY_LEVELS];
     double nec[CLASSIFY_LEVELS];
+};
+struct classify_sparse {
+    struct sparse_path *path; /* lives in run, as the weights of `chosen` */
+    struct classify_curve curve;
     int levels[CLASSIFY_LEVELS + 1], level_count; /* of path->level: those of the curve and classify.nec */
     struct head chosen;                           /* of classify.nec */
     double chosen_nec;
@@ -97,7 +100,7 @@ struct classify_sparse {
 struct classify_sparse classify_sparse_path(struct classify *t, struct head_rows *rows, const float *x);
 struct classify_sparse_report {
     const struct classify *task;
-    const struct classify_sparse *cbm, *controls; /* [1], [trials] */
+    const struct classify_curve *cbm, *controls; /* [1], [trials] */
     int trials;
 };
 void classify_sparse_write(struct json_writer *w, const void *report); /* section "sparse" of metrics.json */
@@ -113,9 +116,9 @@ struct classify_residual {
     float *hybrid_local;  /* [mine.count x C] concepts + local */
     float *part, *hybrid; /* [N x C] the same two, on every rank */
 };
-/* Collective; all of it lives in run. */
-struct classify_residual *classify_residual_fit(struct classify *t, const struct classify_codes *codes,
-                                                const float *concepts);
+/* Its arrays live in run. Collective. */
+struct classify_residual classify_residual_fit(struct classify *t, const struct classify_codes *codes,
+                                               const float *concepts);
 struct classify_residual_report {
     const struct classify *task;
     const struct classify_residual *residual;

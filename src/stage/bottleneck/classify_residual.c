@@ -26,29 +26,28 @@ static void subtract_rebuilt(float *x, const struct classify *t, const struct cl
     }
 }
 
-struct classify_residual *classify_residual_fit(struct classify *t, const struct classify_codes *codes,
-                                                const float *concepts)
+struct classify_residual classify_residual_fit(struct classify *t, const struct classify_codes *codes,
+                                               const float *concepts)
 {
     const struct features *f = t->features;
     struct arena *run = t->job->run;
     int64_t entries = f->mine.count * f->classes;
-    struct classify_residual *r = arena_array(run, struct classify_residual, 1);
+    struct classify_residual r = { .local = arena_array(run, float, entries),
+                                   .hybrid_local = arena_array(run, float, entries) };
     struct arena_mark mark = arena_mark(t->job->scratch);
     float *x = arena_take_raw(run, (size_t)f->mine.count * (size_t)f->dim, sizeof *x);
     subtract_rebuilt(x, t, codes);
     arena_release(t->job->scratch, mark);
-    r->local = arena_array(run, float, entries);
-    r->hybrid_local = arena_array(run, float, entries);
     struct classify_model model = { .x = x, .width = f->dim, .offset = concepts, .smallest = true };
     model.rows = classify_rows(t, x, f->dim, concepts);
-    r->search = classify_fit(t, &r->head, r->hybrid_local, &model);
-    classify_logits(r->local, t, &r->head, x, NULL);
-    r->part = classify_take_logits(t);
-    r->hybrid = classify_take_logits(t);
-    classify_gather(t, r->part, r->local);
-    classify_gather(t, r->hybrid, r->hybrid_local);
-    log_info("classify: residual: C = %.3g, validation %s %.4f", r->search.c, f->multi_label ? "AUROC" : "accuracy",
-             r->search.score);
+    r.search = classify_fit(t, &r.head, r.hybrid_local, &model);
+    classify_logits(r.local, t, &r.head, x, NULL);
+    r.part = classify_take_logits(t);
+    r.hybrid = classify_take_logits(t);
+    classify_gather(t, r.part, r.local);
+    classify_gather(t, r.hybrid, r.hybrid_local);
+    log_info("classify: residual: C = %.3g, validation %s %.4f", r.search.c, f->multi_label ? "AUROC" : "accuracy",
+             r.search.score);
     return r;
 }
 

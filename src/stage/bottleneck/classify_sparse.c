@@ -51,8 +51,8 @@ struct classify_sparse classify_sparse_path(struct classify *t, struct head_rows
         classify_logits(local, t, &out.path->level[l], x, NULL);
         classify_gather(t, all, local);
         for (int s = 0; s < 2; s++)
-            out.value[s][at] = metrics_main(job, f, all, MEASURED[s]);
-        out.nec[at++] = out.path->nec[l];
+            out.curve.value[s][at] = metrics_main(job, f, all, MEASURED[s]);
+        out.curve.nec[at++] = out.path->nec[l];
     }
     arena_release(job->scratch, mark);
     return out;
@@ -75,7 +75,7 @@ static void write_numbers(struct json_writer *w, const char *key, const double *
 }
 
 /* Mean, least and most of the trials at each level. */
-static void write_values(struct json_writer *w, const struct classify_sparse *trial, int trials, int s)
+static void write_values(struct json_writer *w, const struct classify_curve *trial, int trials, int s)
 {
     double middle[CLASSIFY_LEVELS], low[CLASSIFY_LEVELS], high[CLASSIFY_LEVELS];
     for (int l = 0; l < CLASSIFY_LEVELS; l++) {
@@ -99,7 +99,7 @@ static void write_values(struct json_writer *w, const struct classify_sparse *tr
     json_end_object(w);
 }
 
-static void write_model(struct json_writer *w, const char *name, const struct classify_sparse *trial, int trials)
+static void write_model(struct json_writer *w, const char *name, const struct classify_curve *trial, int trials)
 {
     double reached[CLASSIFY_LEVELS] = { 0 };
     json_object(w, name);
@@ -129,7 +129,7 @@ void classify_sparse_write(struct json_writer *w, const void *data)
     json_end_object(w);
 }
 
-static void print_model(const struct classify_sparse_report *r, const char *name, const struct classify_sparse *trial,
+static void print_model(const struct classify_sparse_report *r, const char *name, const struct classify_curve *trial,
                         int trials, int s)
 {
     double middle[CLASSIFY_LEVELS] = { 0 };
