@@ -162,17 +162,6 @@ struct code {
     double *part; /* [S] scratch */
 };
 
-static int by_size(const double *part, const int32_t *atom, int S, const bool *taken)
-{
-    int best = -1;
-    for (int s = 0; s < S; s++)
-        if (atom[s] >= 0 && !taken[s] &&
-            (best < 0 || fabs(part[s]) > fabs(part[best]) ||
-             (fabs(part[s]) == fabs(part[best]) && atom[s] < atom[best])))
-            best = s;
-    return best;
-}
-
 static void concept_line(struct page *page, struct text *out, int m, double value, double scale)
 {
     text_add(out, "<div class=\"row\">");
@@ -183,30 +172,30 @@ static void concept_line(struct page *page, struct text *out, int m, double valu
     text_add(out, "</div>\n");
 }
 
-/* How the logit of class c adds up for this image: the strongest concepts, the others, the constant, what a
- * residual head adds, the sum. */
+/* How the logit of class c adds up for this image, by the kernel that fills explanations.h5: the strongest concepts,
+ * the others, the constant, what a residual head adds, the sum. */
 static void put_sum(struct page *page, struct text *out, const struct code *code, int64_t row, int c)
 {
-    int S = page->atoms, used = 0, shown = 0, order[ROWS];
-    double logit = (double)page->logits[row * page->classes + c];
-    double others = explain_class(code->part, code->atom, code->value, page->weight, c, page->concepts, S);
-    double residual = page->residual ? (double)page->residual[row * page->classes + c] : 0;
-    double constant = logit - residual - others;
-    bool *taken = arena_array(page->arena, bool, S + 1);
+    const int M = page->concepts, S = page->atoms, top = page->job->config->explain.top;
+    const float *weight = page->weight + (int64_t)c * M;
+    const double logit = (double)page->logits[row * page->classes + c];
+    const double residual = page->residual ? (double)page->residual[row * page->classes + c] : 0;
+    const float explained = (float)(logit - residual);
+    const double constant = (double)explained - explain_class(code->part, code->atom, code->value, weight, 0, M, S);
+    int32_t concept[ROWS];
+    float value[ROWS], rest;
+    int limit = top < ROWS ? top : ROWS, used = 0, shown = 0;
+    explain_row(concept, value, &rest, code->atom, code->value, weight, &explained, 1, M, S, limit);
     for (int s = 0; s < S; s++)
         used += code->atom[s] >= 0;
-    int limit = page->job->config->explain.top < ROWS ? page->job->config->explain.top : ROWS;
-    while (shown < limit && shown < used) {
-        int s = by_size(code->part, code->atom, S, taken);
-        taken[s] = true;
-        others -= code->part[s];
-        order[shown++] = s;
-    }
+    while (shown < limit && concept[shown] >= 0)
+        shown++;
+    const double others = (double)rest - constant;
     double scale = fmax(fmax(fabs(constant), fabs(residual)), used > shown ? fabs(others) : 0);
     for (int i = 0; i < shown; i++)
-        scale = fmax(scale, fabs(code->part[order[i]]));
+        scale = fmax(scale, fabs((double)value[i]));
     for (int i = 0; i < shown; i++)
-        concept_line(page, out, code->atom[order[i]], code->part[order[i]], scale);
+        concept_line(page, out, concept[i], (double)value[i], scale);
     if (used > shown)
         plain_row(out, "", arena_printf(page->arena, "%d other concepts together", used - shown), others, scale, true);
     plain_row(out, "", "not from concepts (constant part)", constant, scale, true);
