@@ -38,7 +38,7 @@ static const struct command commands[] = {
     { STAGE("sae", "trains the sparse autoencoder whose neurons become concepts", stage_sae),
       .outputs = "sae.h5", .keys = "trial seed sae" },
     { STAGE("name", "top images, contact sheets and names of neurons", stage_name),
-      .outputs = "names.json sheets", .keys = "name" },
+      .outputs = "names.json sheets", .keys = "image.size " PREPROCESS_KEYS " name" },
     { STAGE("cav", "one concept activation vector per neuron", stage_cav),
       .outputs = "cav.h5", .keys = "trial seed cav" },
     { STAGE("select", "greedy submodular choice of concepts", stage_select),
@@ -48,7 +48,7 @@ static const struct command commands[] = {
     { STAGE("classify", "fits the concept-bottleneck head and measures it beside its controls", stage_classify),
       .outputs = "cbm.h5 metrics.json", .keys = "trial seed classify" },
     { STAGE("explain", "explains every prediction, and writes the report page", stage_explain),
-      .outputs = "explanations.h5 report", .keys = "explain" },
+      .outputs = "explanations.h5 report", .keys = "image.size " PREPROCESS_KEYS " explain" },
     { .name = "run", .doc = "all of the above in order; skips what is done and still valid", .function = stage_run,
       .flags = COMMAND_RUN },
 

@@ -82,6 +82,13 @@ stage 1 explain --force; same explain "${everything[@]}" audit.json
 plan explain 'done before'
 test -z "$(noted explain absent)"; say $? "explain: nothing was missing"
 
+# A setting of each stage without checkpoints (tests/unit/test_commands.c asks the table about all of them).
+for change in pack:on_bad:fail:skip embed:precision:fp32:bf16 name:top:16:9 select:optimizer:lazy:stochastic \
+    decompose:intercept:true:false classify:l1_ratio:0.99:0.9 explain:top:5:3; do
+    IFS=: read -r name key was now <<< "$change"
+    plan "$name" "made with $name.$key=$was, now $name.$key=$now" --set "$name.$key=$now"
+done
+
 # Files of the user, and inputs that only some settings ask for.
 rows=$(/usr/bin/python3 -c "import h5py, sys; print(len(h5py.File(sys.argv[1])['cav']))" "$run/cav.h5")
 yes 1 | head -n "$rows" > "$tmp/costs.txt"
