@@ -170,6 +170,27 @@ assert f['images'].shape == (9, 12, 15, 1) and len(np.unique(f['images'][()])) >
 pack 1 "$work/sizes" --force --set image.decode=scaled
 says "pack: image.decode: scaled without image.short_side is refused" $? 78 "set image.short_side"
 
+# JPEG at a part of its size: 21 x 30 at 1/2 is above 8 pixels, and becomes what the whole file becomes, about.
+/usr/bin/python3 - "$work" <<'PY'
+import os, sys
+for line in open("tests/parity/fixtures/image_files.txt"):
+    name, *_, data = line.split()
+    if name in ("jpeg", "jpeg_444"):
+        path = f"{sys.argv[1]}/jpeg/{name}/0.jpg"
+        os.makedirs(os.path.dirname(path))
+        open(path, "wb").write(bytes.fromhex(data))
+PY
+rm -rf "$out"
+pack 1 "$work/jpeg" --set image.short_side=8
+mv "$out/t/corpus.h5" "$work/exact.h5"
+pack 1 "$work/jpeg" --set image.short_side=8 --set image.decode=scaled
+check "pack: image.decode: scaled is kept, with the file's size" "
+e = h5py.File(f'{work}/exact.h5')
+assert f.attrs['decode'] == 'scaled' and 'decode' not in e.attrs
+assert (f['source_size'][()] == [21, 30]).all() and f['images'].shape == e['images'].shape == (2, 8, 11, 3)
+difference = np.abs(f['images'][()].astype(int) - e['images'][()])
+assert 0 < difference.mean() < 20, difference.mean()"
+
 # Reports as one stream: no longer than they are, the same at any rank count.
 for ranks in 1 2 3 4 8; do
     rm -rf "$out"

@@ -145,6 +145,38 @@ static void test_encoded(void **state)
     check_loader("encoded_read", 1, true, 10);
 }
 
+/* A file of 16-bit samples is mapped to 8 bits as the corpus says: 2048 of 4095 is 128. */
+static void test_deep(void **state)
+{
+    (void)state;
+    static const char head[] = "P5 16 16 65535\n";
+    enum { HEAD = sizeof head - 1, BYTES = HEAD + 2 * S * S };
+    uint8_t file[BYTES], view[S * S * 3];
+    const int64_t offset[2] = { 0, BYTES };
+    memcpy(file, head, HEAD);
+    for (int i = 0; i < S * S; i++) {
+        file[HEAD + 2 * i] = 8;
+        file[HEAD + 2 * i + 1] = 0;
+    }
+    const char *dir = getenv("CFN_TEST_TMP");
+    char *path = arena_printf(arena, "%s/deep-%d.h5", dir ? dir : "/tmp", world->size);
+    const struct layout layout[] = { { "/encoded", STORE_U8, "B", "byte", "files", NULL, false },
+                                     { "/encoded_offset", STORE_I64, "2", "byte", "offsets", NULL, false } };
+    struct store *store = store_create(world, arena, path, layout, 2, &(struct extent){ "B", BYTES }, 1, true);
+    store_write_all(store, "/encoded", file);
+    store_write_all(store, "/encoded_offset", offset);
+    corpus_keep_reading(store, arena, &(struct image_reading){ .white = { [0] = 4095, [12] = 65535 } });
+    store_publish(store);
+    store = store_open(world, arena, path);
+    struct image_reading reading = corpus_reading(store, arena, 7);
+    assert_true(reading.white[0] == 4095 && reading.white[12] == 65535 && reading.white[10] == 0);
+    assert_true(!reading.stored && reading.max_megapixels == 7);
+    loader_view(loader_open(store, arena, &clip, 1), view, 0, S);
+    for (int i = 0; i < S * S * 3; i++)
+        assert_int_equal(view[i], 128);
+    store_close(store);
+}
+
 static void test_corpus(void **state)
 {
     (void)state;
@@ -172,6 +204,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pixels),
         cmocka_unit_test(test_encoded),
+        cmocka_unit_test(test_deep),
         cmocka_unit_test(test_corpus),
     };
     world = world_start(&argc, &argv);

@@ -224,6 +224,33 @@ static void shapes_names_and_attributes(void **state)
     store_close(store);
 }
 
+/* A stream of texts, one of them long and some empty; ranks hold uneven parts, or none. */
+static void streams_of_texts(void **state)
+{
+    (void)state;
+    enum { ROWS = 11, LONG = 70000 };
+    const char *texts[ROWS], *path = path_join(arena, dir, "streams.h5");
+    int64_t bytes = 0;
+    for (int i = 0; i < ROWS; i++) {
+        char *text = arena_array(arena, char, LONG + 1);
+        memset(text, 'a' + i, i == 4 ? LONG : (size_t)(i * 3 % 7));
+        texts[i] = text;
+        bytes += (int64_t)strlen(text);
+    }
+    const struct layout layout[] = { { "/report", STORE_U8, "B", "byte", "texts", NULL, false },
+                                     { "/report_offset", STORE_I64, "N+1", "byte", "offsets", NULL, false } };
+    const struct extent sizes[] = { { "B", bytes }, { "N+1", ROWS + 1 } };
+    struct store *store = store_create(world, arena, path, layout, 2, sizes, 2, true);
+    const struct span mine = shard_rows(ROWS, world->size, world->rank);
+    store_write_texts(store, arena, "/report", texts + mine.first, mine.count);
+    store_publish(store);
+    store = store_open(world, arena, path);
+    const char **found = store_read_texts(store, arena, "/report");
+    for (int i = 0; i < ROWS; i++)
+        assert_string_equal(found[i], texts[i]);
+    store_close(store);
+}
+
 static void lists_of_rows(void **state)
 {
     (void)state;
@@ -369,6 +396,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_comes_back),
         cmocka_unit_test(shapes_names_and_attributes),
+        cmocka_unit_test(streams_of_texts),
         cmocka_unit_test(lists_of_rows),
         cmocka_unit_test(whole_datasets_small_and_large),
         cmocka_unit_test(publication_is_atomic),

@@ -14,7 +14,7 @@
 
 enum {
     SCRATCH_BLOCK = 1 << 20,
-    KEEP_BYTES = 256 << 20, /* pictures kept between the passes, per rank */
+    KEEP_BYTES = 160 << 20, /* pictures kept between the passes, per rank */
 };
 
 static void read_manifest(struct pack *pack);
