@@ -4,6 +4,7 @@
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,12 @@ struct arena_mark {
  * `block_bytes`. The caller ends it with arena_destroy. */
 struct arena *arena_create(const char *name, size_t block_bytes);
 void arena_destroy(struct arena *arena);
+
+/* An arena for --dry-run. It counts as any other (arena_peak_bytes), but what is taken from it lies in no memory until
+ * it is written to. Functions that take memory run in it as ever; those that go on to fill it ask arena_is_plan, and
+ * leave that out. */
+struct arena *arena_plan(const char *name);
+bool arena_is_plan(const struct arena *arena);
 
 /* `count * size` zeroed bytes, 64-byte aligned, owned by the arena.
  * Overflow-safe; out of memory ends the job with the arena's name and size. */

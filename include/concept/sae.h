@@ -91,6 +91,13 @@ struct sae_work {
 };
 /* blocks: the tree of the models it is for, NULL for a single block. */
 struct sae_work sae_work(struct arena *arena, int dim, int neurons, int64_t rows, const struct tree *blocks);
+/* Room for what is asked of it alone: of the larger arrays so many floats. sae_encode needs f [rows x K]; sae_decode
+ * error [depth x rows x D] besides, over a tree of that depth; sae_backward df [rows x K]. */
+struct sae_room {
+    int64_t rows, f, df, error;
+    int neurons, blocks;
+};
+struct sae_work sae_work_in(struct arena *arena, int dim, const struct sae_room *room);
 
 /* centred [rows x D] = x - b; f [rows x K] = centred We'. With `half` (or NULL) f has room for the rows of a full
  * piece. 2 rows K D flops. */

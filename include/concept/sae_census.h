@@ -28,7 +28,7 @@ struct sae_census *sae_census_create(struct arena *arena, int neurons, int top);
 void sae_census_add(struct sae_census *census, int64_t *active, const float *f, const bool *train, int64_t first,
                     int64_t rows);
 /* Joins the first pass of all ranks (their rows in rank order) and sets the scale for sums over `train_rows`.
- * Collective; scratch is taken and released again. */
+ * Collective; scratch is taken and released again, and no more than that in a plan (base/arena.h). */
 void sae_census_merge(struct sae_census *census, const struct world *world, struct arena *scratch, int64_t train_rows);
 
 /* Second pass: totals over training rows (this rank's; sum them with world_sum_i64). Local. */

@@ -12,13 +12,13 @@ struct world;
 /* Monosemanticity of each neuron over the training rows: mean cosine of pairs of rows, weighted by the product of the
  * neuron's activations, min-max scaled (Pach et al. 2025); closed form, one product of K x rows x D.
  *   score [K] out, the same on every rank; NaN for a neuron whose activation does not vary over two rows
- * Collective; takes K D floats from `scratch` and gives them back. */
+ * Collective; takes K D floats from `scratch` and gives them back, and in a plan (base/arena.h) does nothing else. */
 void sae_monosemanticity(double *score, struct sae_trainer *trainer, struct arena *scratch);
 
 /* Largest |cosine| of each of `neurons` unit rows [neurons x dim] to another one, both with alive [neurons] > 0; 0 for
  * the others.
  *   nearest [neurons] out, the same on every rank
- * Collective; the ranks share the rows. neurons^2 dim flops over all. */
+ * Collective; the ranks share the rows. neurons^2 dim flops over all; none in a plan. */
 void sae_coherence(double *nearest, struct world *world, struct arena *scratch, const float *decoder,
                    const int64_t *alive, int neurons, int dim);
 
@@ -31,7 +31,7 @@ struct sae_repeats {
  * each repeat, such that the sum of cosines is largest (math/assign.h).
  *   stability [K] out, the same on every rank: mean cosine to the matched neuron
  * Returns false, with stability undefined, when told to stop. Collective. Takes from `scratch`, and gives back, a
- * second trainer and K^2 floats on rank 0. */
+ * second trainer and K^2 floats on rank 0; in a plan nothing else. */
 bool sae_stability(double *stability, const struct sae_trainer *trainer, struct arena *scratch,
                    const struct sae_repeats *repeats);
 

@@ -88,15 +88,13 @@ struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world,
                                        int dim, int neurons, struct sae_set train, struct sae_set eval);
 /* Several trainings on the same batches: out [count], options [count] that agree in batch, epochs, leaves, seed and
  * resident_bytes, neurons [count]. Each gives the bits it gives alone. They share the rows, and whatever does not
- * outlast a step; when they step in turn, the rows of a batch are fetched once. Collective. */
+ * outlast a step; when they step in turn, the rows of a batch are fetched once. In a plan (base/arena.h) they
+ * have their memory and nothing in it: for sae_trainers_end alone, and for functions that plan. Collective. */
 void sae_trainers_create(struct sae_trainer **out, struct arena *arena, struct world *world,
                          const struct sae_options *options, int dim, const int *neurons, int count,
                          struct sae_set train, struct sae_set eval);
 /* After the last step: ends what a library holds for them; memory goes with the arena. Local. */
 void sae_trainers_end(struct sae_trainer *const *trainers, int count);
-/* Bytes a rank of `ranks` takes for them, for --dry-run. Local. */
-int64_t sae_trainers_bytes(const struct sae_options *options, int dim, const int *neurons, int count,
-                           int64_t train_rows, int64_t eval_rows, int ranks);
 
 /* Cost of the sparse products beside the dense ones' when l0 of K neurons are active: sparse below 1. Local. */
 double sae_sparse_share(const struct sae_options *options, double l0, int neurons);

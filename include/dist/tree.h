@@ -22,11 +22,10 @@ struct tree;
 /* Owned by the arena. Local, but must be made alike on all ranks. */
 struct tree *tree_create(struct arena *arena, struct world *world, int leaves);
 int tree_leaf_count(const struct tree *tree);
-bool tree_is_local(const struct tree *tree);        /* made for a world of one rank: its sums need no other one */
-struct span tree_leaves(const struct tree *tree);   /* this rank's leaves: first and count */
-int tree_nodes(const struct tree *tree);            /* complete subtrees of this rank, >= 0 */
-int tree_nodes_of(int leaves, int ranks, int rank); /* those of a rank before there is a tree; local */
-int tree_depth(const struct tree *tree);            /* rows a folding stack needs, >= max(nodes, 1) */
+bool tree_is_local(const struct tree *tree);      /* made for a world of one rank: its sums need no other one */
+struct span tree_leaves(const struct tree *tree); /* this rank's leaves: first and count */
+int tree_nodes(const struct tree *tree);          /* complete subtrees of this rank, >= 0 */
+int tree_depth(const struct tree *tree);          /* rows a folding stack needs, >= max(nodes, 1) */
 
 /* Folding: the leaves of a rank are formed one after another, each into row
  * tree_slot(leaf) of a stack [depth x stride], followed by tree_fold, which

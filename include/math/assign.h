@@ -11,7 +11,7 @@ struct arena;
  *   column_of [n]      out, a permutation
  *   value     [n x n]  row-major, finite
  * Returns the mean of the matched values. At worst n^3 steps; usually a small multiple of n^2. Scratch: 50 n bytes,
- * given back. Local. */
+ * given back; in a plan (base/arena.h) that is all. Local. */
 double assign_rows(int32_t *column_of, struct arena *scratch, const float *value, int32_t n);
 
 #endif

@@ -23,8 +23,8 @@ void __asan_unpoison_memory_region(void const volatile *addr, size_t size);
 #define UNPOISON(addr, size) __asan_unpoison_memory_region(addr, size)
 enum { RED_ZONE = 64 };
 #else
-#define POISON(addr, size)   ((void)0)
-#define UNPOISON(addr, size) ((void)0)
+#define POISON(addr, size)   ((void)(addr), (void)(size))
+#define UNPOISON(addr, size) ((void)(addr), (void)(size))
 enum { RED_ZONE = 0 };
 #endif
 
@@ -45,7 +45,15 @@ struct arena {
     size_t count, room, current;
     size_t before; /* in use in the blocks before `current` */
     size_t reserved, peak;
+    bool plan;
 };
+
+/* Not those of a plan: the sanitizer's own record of them would take an eighth of their size. */
+static void poison(const struct arena *arena, char *data, size_t size)
+{
+    if (!arena->plan)
+        POISON(data, size);
+}
 
 static size_t round_up(size_t size, size_t to)
 {
@@ -69,24 +77,38 @@ struct arena *arena_create(const char *name, size_t block_bytes)
     return arena;
 }
 
+struct arena *arena_plan(const char *name)
+{
+    struct arena *arena = arena_create(name, HUGE_PAGE);
+    arena->plan = true;
+    return arena;
+}
+
+bool arena_is_plan(const struct arena *arena)
+{
+    return arena->plan;
+}
+
 void arena_destroy(struct arena *arena)
 {
     if (!arena)
         return;
     for (size_t i = 0; i < arena->count; i++) {
-        UNPOISON(arena->blocks[i].data, arena->blocks[i].size);
+        if (!arena->plan)
+            UNPOISON(arena->blocks[i].data, arena->blocks[i].size);
         munmap(arena->blocks[i].data, arena->blocks[i].size);
     }
     free(arena->blocks);
     free(arena);
 }
 
-/* Zeroed pages; large maps begin at a huge page and ask for such pages. */
+/* Zeroed pages; large maps begin at a huge page and ask for such pages. A plan asks for addresses alone. */
 static char *map(const struct arena *arena, size_t size)
 {
-    bool huge = size >= HUGE_FROM;
+    bool huge = size >= HUGE_FROM && !arena->plan;
     size_t slack = huge ? HUGE_PAGE : 0;
-    char *data = mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | (arena->plan ? MAP_NORESERVE : 0);
+    char *data = mmap(NULL, size + slack, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (data == MAP_FAILED)
         out_of_memory(arena, size);
     if (huge) {
@@ -121,7 +143,7 @@ static void add_block(struct arena *arena, size_t bytes)
         size = round_up(size, size >= HUGE_FROM ? HUGE_PAGE : PAGE);
         arena->blocks[arena->count++] = (struct block){ .data = map(arena, size), .size = size };
         arena->reserved += size;
-        POISON(arena->blocks[found].data, size);
+        poison(arena, arena->blocks[found].data, size);
     }
     struct block kept = arena->blocks[next];
     arena->blocks[next] = arena->blocks[found];
@@ -150,7 +172,8 @@ static void *take(struct arena *arena, size_t count, size_t size, size_t *clean)
     block->used += need;
     if (arena->before + block->used > arena->peak)
         arena->peak = arena->before + block->used;
-    UNPOISON(data, bytes);
+    if (!arena->plan)
+        UNPOISON(data, bytes);
     return data;
 }
 
@@ -174,6 +197,18 @@ struct arena_mark arena_mark(const struct arena *arena)
     return (struct arena_mark){ .block = arena->current, .used = used };
 }
 
+/* What a plan has written beyond `used` is zero again, at no cost: the pages go back. */
+static void forget(struct block *block)
+{
+    size_t page = round_up(block->used, PAGE), end = round_up(block->touched, PAGE);
+    if (block->touched <= block->used)
+        return;
+    memset(block->data + block->used, 0, (page < block->touched ? page : block->touched) - block->used);
+    if (end > page)
+        madvise(block->data + page, end - page, MADV_DONTNEED);
+    block->touched = block->used;
+}
+
 void arena_release(struct arena *arena, struct arena_mark mark)
 {
     if (arena->count == 0)
@@ -181,7 +216,9 @@ void arena_release(struct arena *arena, struct arena_mark mark)
     for (size_t i = mark.block; i <= arena->current; i++) {
         struct block *block = &arena->blocks[i];
         block->used = i == mark.block ? mark.used : 0;
-        POISON(block->data + block->used, block->size - block->used);
+        if (arena->plan)
+            forget(block);
+        poison(arena, block->data + block->used, block->size - block->used);
     }
     arena->current = mark.block;
     arena->before = 0;

@@ -120,11 +120,6 @@ static int nodes_in(struct span block)
     return count;
 }
 
-int tree_nodes_of(int leaves, int ranks, int rank)
-{
-    return nodes_in(shard_rows(leaves, ranks, rank));
-}
-
 /* Are the nodes of all ranks gathered, rather than slices exchanged? */
 static bool is_small(int64_t n, int all_nodes, size_t width)
 {

@@ -110,6 +110,10 @@ double assign_rows(int32_t *column_of, struct arena *scratch, const float *value
     s.from = arena_array(scratch, int32_t, n);
     s.open = arena_array(scratch, int32_t, n);
     s.closed = arena_array(scratch, int32_t, n);
+    if (arena_is_plan(scratch)) {
+        arena_release(scratch, mark);
+        return 0;
+    }
     start(&s);
     for (int32_t i = 0; i < n; i++)
         if (column_of[i] < 0)

@@ -377,7 +377,7 @@ static void prepare(struct bench *b)
     b->work = floats(arena, depthwise_work(&b->shape), 7);
     b->partial = floats(arena, depthwise_partial(&b->shape), 8);
     b->tree = tree_create(arena, b->world, LEAVES);
-    b->codes = sae_codes(arena, VALUES / NEURONS, VALUES, false);
+    b->codes = sae_codes(arena, VALUES / NEURONS, VALUES, 0, false);
     const float *atoms = floats(arena, ATOMS * D, 9);
     b->single = pursuit_of(arena, atoms, true), b->exact = pursuit_of(arena, atoms, false);
     b->found = (struct pursuit_codes){ arena_array(arena, int32_t, SIGNALS * NONZEROS),

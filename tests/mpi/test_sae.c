@@ -16,6 +16,7 @@
 #include "concept/sae/sae_top.h"
 #include "concept/sae_census.h"
 #include "concept/sae_cost.h"
+#include "concept/sae_score.h"
 #include "concept/sae_train.h"
 #include "digest.h"
 #include "dist/shard.h"
@@ -361,6 +362,54 @@ static void traffic_is_as_foretold(void **state)
         }
 }
 
+/* Trainings together, then the scores of one and its repetition, in `run` and `scratch`; a census besides. */
+static void take_all(struct arena *run, struct arena *scratch, const struct sae_options *options, const int *neurons)
+{
+    struct sae_trainer *t[TOGETHER];
+    const struct sae_repeats repeats = { .count = 1 };
+    double *score = arena_array(run, double, neurons[0]);
+    sae_trainers_create(t, run, world, options, D, neurons, TOGETHER, make_set(TRAIN, 2), make_set(EVAL, 3));
+    struct sae_census *census = sae_census_create(run, neurons[0], 4);
+    sae_census_merge(census, world, scratch, TRAIN);
+    sae_monosemanticity(score, t[0], scratch);
+    sae_coherence(score, world, scratch, sae_model(t[0])->decoder, census->fired, neurons[0], D);
+    sae_stability(score, t[0], scratch, &repeats);
+    sae_trainers_end(t, TOGETHER);
+}
+
+/* A dry run's plan takes what is taken in earnest, to the byte. */
+static void memory_is_as_foretold(void **state)
+{
+    (void)state;
+    struct sae_options options[TOGETHER];
+    int neurons[TOGETHER];
+    make_points(options, neurons, 1 << 20);
+    struct arena *run = arena_create("test", 1 << 20), *scratch = arena_create("test", 1 << 20);
+    struct arena *plan = arena_plan("test"), *plan_scratch = arena_plan("test");
+    take_all(run, scratch, options, neurons);
+    take_all(plan, plan_scratch, options, neurons);
+    assert_int_equal(arena_peak_bytes(plan), arena_peak_bytes(run));
+    assert_int_equal(arena_peak_bytes(plan_scratch), arena_peak_bytes(scratch));
+    for (int i = 0; i < KINDS; i++) {
+        const struct sae_options one = options_of(&kinds[i], i % 2 ? 1 << 20 : 0);
+        struct arena *const both[] = { arena_create("test", 1 << 20), arena_plan("test") };
+        for (int b = 0; b < 2; b++) {
+            struct sae_trainer *t =
+                sae_trainer_create(both[b], world, &one, D, K, make_set(TRAIN, 2), make_set(EVAL, 3));
+            sae_trainers_end(&t, 1);
+        }
+        const size_t took = arena_peak_bytes(both[0]), told = arena_peak_bytes(both[1]);
+        if (took != told)
+            fail_msg("%s: %zu bytes taken, %zu foretold", kinds[i].name, took, told);
+        arena_destroy(both[0]);
+        arena_destroy(both[1]);
+    }
+    arena_destroy(run);
+    arena_destroy(scratch);
+    arena_destroy(plan);
+    arena_destroy(plan_scratch);
+}
+
 int main(int argc, char **argv)
 {
     world = world_start(&argc, &argv);
@@ -376,6 +425,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(largest_of_all_ranks),
         cmocka_unit_test(lists_are_merged),
         cmocka_unit_test(traffic_is_as_foretold),
+        cmocka_unit_test(memory_is_as_foretold),
     };
     int code = cmocka_run_group_tests(tests, NULL, NULL);
     arena_destroy(arena);

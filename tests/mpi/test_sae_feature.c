@@ -222,6 +222,28 @@ static void the_cheaper_way_is_taken(void **state)
     assert_int_equal(sae_cheaper_way(&options, 1024, &many, 1, 1 << 18, 8), SAE_BY_ROWS);
 }
 
+/* A dry run's plan takes what the training takes, to the byte. */
+static void memory_is_as_foretold(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < KINDS; kind++)
+        for (int way = 0; way < 4; way++) {
+            const struct sae_options options =
+                options_of(&kinds[kind], way % 2 ? SAE_BY_NEURONS : SAE_BY_ROWS, way / 2 ? 1 << 20 : 0);
+            struct arena *const both[] = { arena_create("test", 1 << 20), arena_plan("test") };
+            for (int i = 0; i < 2; i++) {
+                struct sae_trainer *t = sae_trainer_create(both[i], world, &options, D, kinds[kind].neurons,
+                                                           make_set(TRAIN, 2, false), make_set(EVAL, 3, false));
+                sae_trainers_end(&t, 1);
+            }
+            const size_t took = arena_peak_bytes(both[0]), told = arena_peak_bytes(both[1]);
+            if (took != told)
+                fail_msg("%s, way %d: %zu bytes taken, %zu foretold", kinds[kind].name, way, took, told);
+            arena_destroy(both[0]);
+            arena_destroy(both[1]);
+        }
+}
+
 int main(int argc, char **argv)
 {
     world = world_start(&argc, &argv);
@@ -229,9 +251,8 @@ int main(int argc, char **argv)
     blas_start(1);
     arena = arena_create("test", 1 << 20);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_bits_both_ways),
-        cmocka_unit_test(goes_on_the_other_way),
-        cmocka_unit_test(traffic_is_as_foretold),
+        cmocka_unit_test(same_bits_both_ways),      cmocka_unit_test(goes_on_the_other_way),
+        cmocka_unit_test(traffic_is_as_foretold),   cmocka_unit_test(memory_is_as_foretold),
         cmocka_unit_test(the_cheaper_way_is_taken),
     };
     int code = cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,6 +105,36 @@ static void untouched_memory_is_counted(void **unused)
     arena_destroy(arena);
 }
 
+/* A plan counts what another arena would, has room for more than the machine, and what was written is zero again. */
+static void a_plan_takes_no_memory(void **unused)
+{
+    (void)unused;
+    enum { FEW = 1000, ROUNDS = 3 };
+    const size_t many = (size_t)1 << 40;
+    struct arena *real = arena_create("test", 4096), *plan = arena_plan("test");
+    struct arena *const both[] = { real, plan };
+    assert_true(arena_is_plan(plan) && !arena_is_plan(real));
+    for (int i = 0; i < 2; i++) {
+        struct arena_mark mark = arena_mark(both[i]);
+        for (int round = 0; round < ROUNDS; round++) {
+            int *few = arena_array(both[i], int, FEW);
+            for (int k = 0; k < FEW; k++) {
+                assert_int_equal(few[k], 0);
+                few[k] = k + 1;
+            }
+            arena_take_raw(both[i], (size_t)(round + 1) << 20, 3);
+            arena_release(both[i], mark);
+        }
+    }
+    assert_int_equal(arena_peak_bytes(plan), arena_peak_bytes(real));
+    const size_t before = arena_peak_bytes(plan);
+    char *large = arena_take(plan, many, 1);
+    large[many - 1] = 1;
+    assert_true(arena_peak_bytes(plan) >= many && arena_peak_bytes(plan) < many + before);
+    arena_destroy(real);
+    arena_destroy(plan);
+}
+
 static void large_blocks_begin_at_a_huge_page(void **unused)
 {
     (void)unused;
@@ -181,6 +211,7 @@ int main(void)
         cmocka_unit_test(release_gives_back_and_takes_no_more_from_the_system),
         cmocka_unit_test(parts_do_not_overlap),
         cmocka_unit_test(untouched_memory_is_counted),
+        cmocka_unit_test(a_plan_takes_no_memory),
         cmocka_unit_test(large_blocks_begin_at_a_huge_page),
         cmocka_unit_test(impossible_sizes_end_the_job),
         cmocka_unit_test(a_memory_limit_is_named),

@@ -43,7 +43,10 @@ static struct pass *begin_pass(struct sae_rule rule, bool aux)
     p->tree = tree_create(arena, &world, LEAVES);
     p->grad = sae_view(arena_array(arena, float, p->sae.count *tree_depth(p->tree)), D, K);
     const struct sae_depths depths = { tree_depth(p->tree), tree_depth(p->sae.blocks), 1 };
-    p->sparse = sae_sparse(arena, &rule, &depths, D, K, ROWS, ROWS * K, aux ? AUX : 0, false);
+    const struct sae_sizes sizes = {
+        .dim = D, .neurons = K, .rows = ROWS, .entries = ROWS * K, .kept = ROWS * K, .aux_k = aux ? AUX : 0
+    };
+    p->sparse = sae_sparse(arena, &rule, &depths, &sizes);
     p->aux = aux;
     formula_fill(p->sae.flat, p->sae.count, 8, 0.5f, 0.02f);
     formula_fill(x, ROWS * D, 9, 1, 0);
@@ -244,7 +247,7 @@ static void largest_of_a_row(void **state)
     (void)state;
     enum { N = 150, MOST = 40 };
     static float f[3 * N], gathered[3 * N];
-    struct sae_codes c = sae_codes(arena, 3, 3 * MOST, false), d = sae_codes(arena, 3, 3 * MOST, false);
+    struct sae_codes c = sae_codes(arena, 3, 3 * MOST, 0, false), d = sae_codes(arena, 3, 3 * MOST, 0, false);
     int32_t list[N / 3];
     for (int i = 0; i < 3 * N; i++)
         f[i] = i < N ? floorf(fabsf(formula(i, 4)) * 6) : i < 2 * N ? fmaxf(formula(i, 4), 0) : i % 50 == 0 ? 1 : 0;

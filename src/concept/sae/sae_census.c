@@ -24,7 +24,7 @@ struct sae_census *sae_census_create(struct arena *arena, int neurons, int top)
     c->total = arena_array(arena, int64_t, neurons);
     c->top_index = arena_array(arena, int64_t, (int64_t)neurons * top);
     c->top_value = arena_array(arena, float, (int64_t)neurons *top);
-    for (int64_t i = 0; i < (int64_t)neurons * top; i++)
+    for (int64_t i = 0; !arena_is_plan(arena) && i < (int64_t)neurons * top; i++)
         c->top_index[i] = -1;
     return c;
 }
@@ -60,13 +60,12 @@ void sae_census_add(struct sae_census *c, int64_t *active, const float *f, const
     }
 }
 
-/* Lists of neurons first..first+count-1 of all ranks become one list each. */
-static void merge_lists(struct sae_census *c, const struct world *world, struct arena *scratch, int first, int count)
+/* Lists of neurons first..first+count-1 of all ranks become one list each; mine [count x T], all [ranks x count x T].
+ */
+static void merge_lists(struct sae_census *c, const struct world *world, struct entry *mine, struct entry *all,
+                        int first, int count)
 {
-    struct arena_mark mark = arena_mark(scratch);
     int64_t n = (int64_t)count * c->top;
-    struct entry *mine = arena_array(scratch, struct entry, n),
-                 *all = arena_array(scratch, struct entry, n * world->size);
     int64_t *index = c->top_index + (int64_t)first * c->top;
     float *value = c->top_value + (int64_t)first * c->top;
     for (int64_t i = 0; i < n; i++) {
@@ -82,15 +81,26 @@ static void merge_lists(struct sae_census *c, const struct world *world, struct 
             if (e->row >= 0)
                 offer(index + list, value + list, c->top, e->row, (float)e->value);
         }
-    arena_release(scratch, mark);
 }
 
-void sae_census_merge(struct sae_census *c, const struct world *world, struct arena *scratch, int64_t train_rows)
+static void merge(struct sae_census *c, const struct world *world, struct entry *mine, struct entry *all)
 {
     world_sum_i64(world, c->fired, c->neurons);
     world_max_f64(world, &c->largest, 1);
     for (int first = 0; first < c->neurons; first += MERGE_NEURONS)
-        merge_lists(c, world, scratch, first, c->neurons - first < MERGE_NEURONS ? c->neurons - first : MERGE_NEURONS);
+        merge_lists(c, world, mine, all, first,
+                    c->neurons - first < MERGE_NEURONS ? c->neurons - first : MERGE_NEURONS);
+}
+
+void sae_census_merge(struct sae_census *c, const struct world *world, struct arena *scratch, int64_t train_rows)
+{
+    struct arena_mark mark = arena_mark(scratch);
+    const int64_t most = (int64_t)(c->neurons < MERGE_NEURONS ? c->neurons : MERGE_NEURONS) * c->top;
+    struct entry *mine = arena_array(scratch, struct entry, most),
+                 *all = arena_array(scratch, struct entry, most * world->size);
+    if (!arena_is_plan(scratch))
+        merge(c, world, mine, all);
+    arena_release(scratch, mark);
     /* No sum of train_rows values up to `largest` may pass 2^61. */
     c->scale = c->largest > 0 ? ldexp(1, 61 - ilogb(c->largest * (double)(train_rows + 1)) - 1) : 1;
 }

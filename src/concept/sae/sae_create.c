@@ -1,6 +1,6 @@
-/* The memory of sparse autoencoder training: what a trainer owns, what trainers
- * of one pass share, and how much that is. Here rows and neurons are dealt to
- * the ranks (sae_options.way). */
+/* The memory of sparse autoencoder training: what a trainer owns, and what
+ * trainers of one pass share. Here rows and neurons are dealt to the ranks
+ * (sae_options.way). In a plan nothing is filled. */
 #include <math.h>
 #include <string.h>
 
@@ -23,18 +23,29 @@ static int64_t leaf_rows(const struct sae_options *options, int64_t train_rows)
     return (batch + options->leaves - 1) / options->leaves;
 }
 
-int64_t sae_piece_rows(const struct sae_options *options, int64_t train_rows, int ranks)
+/* Rows of a product when a rank has so many leaves. */
+static int64_t rows_of_leaves(const struct sae_options *options, int64_t train_rows, int leaves)
 {
-    const int64_t leaves = by_neurons(options, ranks) ? options->leaves : (options->leaves + ranks - 1) / ranks;
     const int64_t own = leaf_rows(options, train_rows) * leaves;
     return own < SAE_ROWS ? own : SAE_ROWS;
+}
+
+/* Those that evaluation takes through all neurons at once. */
+static int64_t whole_rows(const struct sae_options *options, int64_t train_rows, int ranks)
+{
+    return rows_of_leaves(options, train_rows, (options->leaves + ranks - 1) / ranks);
+}
+
+int64_t sae_piece_rows(const struct sae_options *options, int64_t train_rows, int ranks)
+{
+    return by_neurons(options, ranks) ? rows_of_leaves(options, train_rows, options->leaves)
+                                      : whole_rows(options, train_rows, ranks);
 }
 
 /* Rows of a product in bfloat16, whose bits depend on its shape: it ends with a leaf. */
 static int64_t half_rows(const struct sae_options *options, int64_t train_rows)
 {
-    const int64_t leaf = leaf_rows(options, train_rows);
-    return leaf < SAE_ROWS ? leaf : SAE_ROWS;
+    return rows_of_leaves(options, train_rows, 1);
 }
 
 /* Neurons of a rank in a step. */
@@ -61,12 +72,12 @@ static int most_offered(const struct sae_options *options, int count)
 }
 
 /* Mean per dimension and sum of squared deviations of the evaluation set, two passes. */
-static double total_variance(struct sae_workspace *space, struct arena *arena)
+static double total_variance(struct sae_workspace *space)
 {
     struct sae_source *s = &space->eval;
     struct span leaves = tree_leaves(space->tree);
-    double *mean = arena_array(arena, double, s->dim), *sum = arena_array(arena, double, s->dim);
-    double *part = arena_array(arena, double, (leaves.count + 1) * s->dim), total = 0;
+    double *mean = space->row_sums, *sum = mean + s->dim, *part = sum + s->dim, total = 0;
+    memset(mean, 0, (size_t)s->dim * sizeof *mean);
     for (int pass = 0; pass < 2; pass++) {
         for (int64_t start = 0; start < s->set.rows; start += space->eval_batch) {
             sae_open_batch(s, NULL, start,
@@ -105,7 +116,7 @@ struct shape {
     const struct sae_options *options; /* [count] */
     const int *neurons;                /* [count] */
     int count, dim, most;              /* most: neurons of the largest */
-    int64_t piece;                     /* rows of a product */
+    int64_t whole, piece;              /* rows of a product with all neurons, and of one of a step */
 };
 
 /* Floats of the folding stack: over all neurons, as evaluation needs it, and over those of a step. */
@@ -118,26 +129,77 @@ static int64_t stack_floats(const struct shape *shape, const struct tree *tree, 
     return whole > step ? whole : step;
 }
 
-/* The deepest tree over blocks that sums of a piece go along. */
-static const struct tree *block_tree(const struct shape *shape)
+static int64_t larger(int64_t a, int64_t b)
 {
+    return a > b ? a : b;
+}
+
+/* Is there a training whose steps may have dense products? */
+static bool may_be_dense(const struct shape *shape)
+{
+    for (int i = 0; i < shape->count; i++)
+        if (!sae_by_count(&shape->options[i].rule))
+            return true;
+    return false;
+}
+
+static bool has_dead_list(const struct shape *shape)
+{
+    for (int i = 0; i < shape->count; i++)
+        if (sae_aux_k(&shape->options[i]) > 0)
+            return true;
+    return false;
+}
+
+/* Rows through all neurons at once: of evaluation, and of a round of planting (sae_resample.c), which are as many at
+ * any number of ranks. */
+static int64_t most_whole(const struct sae_options *options, int count, int most, int64_t train_rows, int ranks)
+{
+    const int64_t few = (most + SAE_ROUNDS - 1) / SAE_ROUNDS, piece = sae_piece_rows(options, train_rows, 1);
+    bool plants = false;
+    for (int i = 0; i < count; i++)
+        plants = plants || (sae_by_count(&options[i].rule) && options[i].resample_every > 0);
+    return larger(whole_rows(options, train_rows, ranks), !plants ? 0 : few < piece ? few : piece);
+}
+
+/* Room for all neurons at evaluation, and for those here in a step. Sums of a reconstruction need a folding stack over
+ * blocks; steps over active neurons only have theirs elsewhere. */
+static struct sae_room work_room(const struct shape *shape)
+{
+    struct world *world = shape->world;
     const int blocks = sae_block_count(shape->most, shape->options->leaves);
-    const struct tree *alone_tree = tree_create(shape->arena, &alone, blocks);
-    const struct tree *split = tree_create(shape->arena, shape->world, blocks);
-    const bool deeper = by_neurons(shape->options, shape->world->size) && tree_depth(split) > tree_depth(alone_tree);
-    return deeper ? split : alone_tree;
+    const int64_t here = sae_here(shape->most, shape->options, world->size, world->rank), D = shape->dim;
+    const struct tree *whole = tree_create(shape->arena, &alone, blocks);
+    const struct tree *step =
+        by_neurons(shape->options, world->size) ? tree_create(shape->arena, world, blocks) : whole;
+    const bool dense = may_be_dense(shape);
+    return (struct sae_room){ .rows = larger(shape->whole, shape->piece),
+                              .f = larger(shape->whole * shape->most, shape->piece * here),
+                              .df = (dense                  ? shape->piece
+                                     : has_dead_list(shape) ? SAE_BAND
+                                                            : 0) *
+                                    here,
+                              .error = D * larger(tree_depth(whole) * shape->whole,
+                                                  dense ? tree_depth(step) * shape->piece : 0),
+                              .neurons = shape->most,
+                              .blocks = blocks };
 }
 
 static void take_scratch(struct sae_workspace *s, const struct shape *shape, const struct tree *step_tree)
 {
     struct arena *arena = shape->arena;
-    const int64_t train_rows = s->train.set.rows, stride = sae_stride(sae_count(shape->dim, shape->most));
+    const int64_t train_rows = s->train.set.rows, leaves = tree_leaves(s->tree).count;
+    const int64_t stride = sae_stride(sae_count(shape->dim, shape->most));
+    const struct sae_room room = work_room(shape);
     s->stack = arena_take_raw(arena, (size_t)stack_floats(shape, s->tree, step_tree), sizeof(float));
-    memset(s->stack, 0, (size_t)stride * sizeof(float)); /* a rank without leaves never writes it */
-    s->work = sae_work(arena, shape->dim, shape->most, shape->piece, block_tree(shape));
-    s->x = arena_array(arena, float, shape->piece * shape->dim);
-    s->picked = arena_array(arena, int64_t, shape->piece);
-    s->leaf_sums = arena_array(arena, double, SAE_LEAF_SUMS *(tree_leaves(s->tree).count + 1));
+    if (!arena_is_plan(arena)) /* a rank without leaves never writes it */
+        memset(s->stack, 0, (size_t)stride * sizeof(float));
+    s->work = sae_work_in(arena, shape->dim, &room);
+    s->work.rows = shape->whole;
+    s->x = arena_array(arena, float, room.rows * shape->dim);
+    s->picked = arena_array(arena, int64_t, room.rows);
+    s->leaf_sums = arena_array(arena, double, SAE_LEAF_SUMS *(leaves + 1));
+    s->row_sums = arena_array(arena, double, (leaves + 4) * (shape->dim + 1));
     s->row_loss = arena_array(arena, double, s->batch);
     s->cumulative = arena_array(arena, double, train_rows);
     s->drawn = arena_array(arena, struct drawn, train_rows);
@@ -174,7 +236,7 @@ static struct sae_step step_parts(const struct shape *shape, const struct sae_wo
     struct arena *arena = shape->arena;
     const int blocks = sae_block_count(shape->most, shape->options->leaves);
     const int64_t leaves = tree_leaves(tree).count;
-    struct sae_step step = { .tree = tree, .rows = s->train };
+    struct sae_step step = { .tree = tree, .rows = s->train, .piece = shape->piece };
     if (tree != s->tree) {
         step.rows = sae_source_whole(arena, &s->train, tree, s->batch);
         step.offers = sae_offers(arena, s->world, s->batch, most_offered(shape->options, shape->count));
@@ -199,26 +261,25 @@ struct dealt {
     int ranks, rank;
 };
 
-/* Most neurons, entries and auxiliary neurons among the trainings from `first` on that choose neurons in its way. */
-struct most {
-    int neurons, aux_k;
-    int64_t entries;
-};
-static struct most most_of(const struct sae_options *options, const int *neurons, int first, int count,
-                           struct dealt dealt)
+/* The largest of the trainings from `first` on that choose neurons in its way. */
+static struct sae_sizes largest_of(const struct shape *shape, int first, struct dealt dealt)
 {
-    struct most m = { 0 };
-    for (int i = first; i < count; i++) {
+    const struct sae_options *options = shape->options;
+    struct sae_sizes z = { .dim = shape->dim, .rows = dealt.own, .half = options[first].half };
+    for (int i = first; i < shape->count; i++) {
         if (!same_rule(&options[first], &options[i]))
             continue;
-        const int here = sae_here(neurons[i], &options[i], dealt.ranks, dealt.rank), aux = sae_aux_k(&options[i]);
-        int64_t entries = sae_code_room(&options[i], neurons[i], here, dealt.batch, dealt.own);
-        m.neurons = here > m.neurons ? here : m.neurons;
-        m.aux_k = aux > m.aux_k ? aux : m.aux_k;
-        m.entries = entries > m.entries ? entries : m.entries;
+        const int here = sae_here(shape->neurons[i], &options[i], dealt.ranks, dealt.rank),
+                  aux = sae_aux_k(&options[i]);
+        int64_t kept, entries = sae_code_room(&options[i], shape->neurons[i], here, dealt.batch, dealt.own, &kept);
+        z.neurons = here > z.neurons ? here : z.neurons;
+        z.aux_k = aux > z.aux_k ? aux : z.aux_k;
+        z.entries = larger(entries, z.entries);
+        z.kept = larger(kept, z.kept);
     }
-    return m;
+    return z;
 }
+
 /* The first training that chooses neurons as training i does. */
 static int first_alike(const struct sae_options *options, int i)
 {
@@ -226,24 +287,6 @@ static int first_alike(const struct sae_options *options, int i)
     while (!same_rule(&options[first], &options[i]))
         first++;
     return first;
-}
-
-/* Rows of a folding stack over the leaves of a rank. */
-static int leaf_depth(int leaves, int ranks)
-{
-    int depth = ranks > 1 ? 2 : 1;
-    for (int own = (leaves + ranks - 1) / ranks; own > 1; own = (own + 1) / 2)
-        depth++;
-    return depth;
-}
-
-/* Rows of a folding stack over all blocks. */
-static int block_depth(int neurons, int leaves)
-{
-    int depth = 1;
-    for (int blocks = sae_block_count(neurons, leaves); blocks > 1; blocks /= 2)
-        depth++;
-    return depth;
 }
 
 static void deepen(struct sae_depths *depths, const struct tree *blocks)
@@ -309,10 +352,9 @@ static void share_products(struct sae_trainer **out, const struct shape *shape)
         deepen(&depths, out[i]->step.part.blocks);
     for (int i = 0; i < shape->count; i++) {
         const int first = first_alike(options, i), alike = options[i].half ? first_half(options, shape->neurons, i) : i;
-        const struct most most = most_of(options, shape->neurons, i, shape->count, dealt);
-        out[i]->step.sparse = first < i ? out[first]->step.sparse
-                                        : sae_sparse(shape->arena, &options[i].rule, &depths, shape->dim, most.neurons,
-                                                     dealt.own, most.entries, most.aux_k, options[i].half);
+        const struct sae_sizes sizes = largest_of(shape, i, dealt);
+        out[i]->step.sparse =
+            first < i ? out[first]->step.sparse : sae_sparse(shape->arena, &options[i].rule, &depths, &sizes);
         if (options[i].half)
             out[i]->step.half =
                 alike < i ? out[alike]->step.half
@@ -334,6 +376,8 @@ void sae_trainers_create(struct sae_trainer **out, struct arena *arena, struct w
                                  .count = count,
                                  .dim = dim,
                                  .most = most_neurons(neurons, count),
+                                 .whole =
+                                     most_whole(options, count, most_neurons(neurons, count), train.rows, world->size),
                                  .piece = sae_piece_rows(options, train.rows, world->size) };
     struct sae_workspace *space = workspace(&shape, train, eval);
     struct tree *tree = step_tree(&shape, space);
@@ -345,9 +389,11 @@ void sae_trainers_create(struct sae_trainer **out, struct arena *arena, struct w
         own_step(out[i], arena);
     }
     share_products(out, &shape);
-    space->variance = total_variance(space, arena);
+    if (arena_is_plan(arena))
+        return;
+    space->variance = total_variance(space);
     for (int i = 0; i < count; i++) {
-        sae_first_weights(out[i], arena);
+        sae_first_weights(out[i]);
         sae_loaded(out[i]);
     }
 }
@@ -369,59 +415,4 @@ struct sae_trainer *sae_trainer_create(struct arena *arena, struct world *world,
     struct sae_trainer *t;
     sae_trainers_create(&t, arena, world, options, dim, &neurons, 1, train, eval);
     return t;
-}
-
-/* Rows of a product when all neurons are at work on this rank, which a step's may not be. */
-static int64_t measured_rows(const struct sae_options *options, int64_t train_rows, int64_t eval_rows, int ranks)
-{
-    const int64_t eval = eval_rows / ranks + 1, leaf = leaf_rows(options, train_rows);
-    return eval > leaf ? eval : leaf;
-}
-
-/* What is touched of activations and, with dense products, of their gradients. */
-static int64_t activation_bytes(int own, int most, int64_t piece, int64_t measured, bool dense)
-{
-    const int64_t step = piece * own, whole = (measured < piece ? measured : piece) * most;
-    return 4 * ((step > whole ? step : whole) + (dense ? piece : SAE_BAND) * own);
-}
-
-int64_t sae_trainers_bytes(const struct sae_options *options, int dim, const int *neurons, int count,
-                           int64_t train_rows, int64_t eval_rows, int ranks)
-{
-    const bool split = by_neurons(options, ranks);
-    const int64_t row = dim * (int64_t)sizeof(float), batch = options->batch < train_rows ? options->batch : train_rows;
-    const struct dealt dealt = { batch, split ? batch : (batch + ranks - 1) / ranks, ranks, 0 };
-    const int64_t piece = sae_piece_rows(options, train_rows, ranks);
-    const int depth = leaf_depth(options->leaves, ranks), step_depth = leaf_depth(options->leaves, split ? 1 : ranks);
-    int64_t bytes = 0;
-    int most = 0;
-    bool dense = false; /* has gradients of all activations */
-    for (int i = 0; i < count; i++) {
-        most = neurons[i] > most ? neurons[i] : most;
-        dense = dense || !sae_by_count(&options[i].rule);
-        bytes += 3 * 4 * sae_count(dim, neurons[i]) + 36 * (int64_t)neurons[i];
-        if (first_alike(options, i) == i) {
-            struct most m = most_of(options, neurons, i, count, dealt);
-            if (sae_by_batch(&options[i].rule)) /* of a band that nothing is dropped from, half is above 0 */
-                m.entries -= (int64_t)SAE_BAND * m.neurons / 2;
-            const int blocks = sae_block_count(neurons[i], options->leaves);
-            const struct sae_depths depths = { step_depth, block_depth(neurons[i], options->leaves),
-                                               split ? tree_nodes_of(blocks, ranks, 0) : 1 };
-            bytes += sae_sparse_bytes(&options[i].rule, &depths, dim, m.neurons, dealt.own, m.entries, m.aux_k,
-                                      options[i].half);
-        }
-        if (options[i].half && first_half(options, neurons, i) == i)
-            bytes += sae_half_bytes(dim, neurons[i], half_rows(options, train_rows), !sae_by_count(&options[i].rule));
-    }
-    const bool kept = train_rows * row <= options->resident_bytes;
-    bytes += kept ? train_rows * row : (batch / ranks + 1) * row;
-    bytes += eval_rows * row <= options->resident_bytes ? eval_rows * row : (batch / ranks + 1) * row;
-    if (split)
-        bytes += (kept ? 0 : batch * row) + 8 * batch + sae_offers_bytes(batch, most_offered(options, count), ranks);
-    const int own = sae_here(most, options, ranks, 0);
-    const int64_t whole = depth * sae_count(dim, most), here = step_depth * sae_count(dim, own);
-    const int64_t error = 4 * block_depth(most, options->leaves) * (int64_t)dim;
-    return bytes + 4 * (whole > here ? whole : here) + piece * (8 * dim + error) +
-           activation_bytes(own, most, piece, measured_rows(options, train_rows, eval_rows, ranks), dense) +
-           train_rows * 32 + 8 * (int64_t)most;
 }

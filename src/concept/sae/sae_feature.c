@@ -27,12 +27,6 @@ struct sae_offers sae_offers(struct arena *arena, const struct world *world, int
                                 .wanted = arena_array(arena, int64_t, slice * ranks + 1) };
 }
 
-int64_t sae_offers_bytes(int64_t batch, int most, int ranks)
-{
-    const int64_t all = (batch + ranks - 1) / ranks * ranks;
-    return (batch + all) * (4 * (int64_t)most + (int64_t)sizeof(struct sae_verdict)) + 8 * all;
-}
-
 double sae_choose_rows_bytes(int64_t batch, int k, int ranks)
 {
     return (double)batch * (ranks - 1) / ranks * (4.0 * k + sizeof(struct sae_verdict) + 2 * sizeof(int64_t));

@@ -10,7 +10,6 @@ bool sae_is_split(const struct sae_trainer *trainer);
 
 /* Scratch of sae_choose_rows; local. */
 struct sae_offers sae_offers(struct arena *arena, const struct world *world, int64_t batch, int most);
-int64_t sae_offers_bytes(int64_t batch, int most, int ranks);
 
 /* codes, the k largest of each row among the neurons here, become those that are among the k largest of all ranks, ties
  * to the lowest neuron. Each row is decided by one rank. Collective: two exchanges, 4 k + 24 bytes a row. */

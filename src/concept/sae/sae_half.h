@@ -16,7 +16,6 @@ struct sae_half;
 /* For pieces of up to `rows` rows. `dense`: all five products, else the encoder's alone. */
 struct sae_half *sae_half(struct arena *arena, int dim, int neurons, int64_t rows, bool dense);
 void sae_half_end(struct sae_half *half); /* NULL is nothing */
-int64_t sae_half_bytes(int dim, int neurons, int64_t rows, bool dense);
 
 /* Once a step: rounds the weights of the encoder, and those of the decoder when a dense product will be asked for. */
 void sae_half_weights(struct sae_half *half, const struct sae *sae, bool dense);

@@ -25,22 +25,31 @@ static bool train_again(struct sae_trainer *t, const struct sae_repeats *repeats
     return true;
 }
 
-/* total [K] += cosine of each decoder row to the row of `other` matched with it. Collective. */
+/* matched [K] <- cosine of each decoder row to the row of `other` matched with it. In a plan memory is all it takes. */
+static void match(double *matched, const struct sae *sae, const struct sae *other, struct arena *scratch)
+{
+    const int K = sae->neurons, D = sae->dim;
+    float *cosine = arena_take_raw(scratch, (size_t)K * (size_t)K, sizeof *cosine);
+    int32_t *partner = arena_array(scratch, int32_t, K);
+    const bool plan = arena_is_plan(scratch);
+    if (!plan)
+        blas_sgemm('N', 'T', K, K, D, 1, sae->decoder, D, other->decoder, D, 0, cosine, K);
+    assign_rows(partner, scratch, cosine, K);
+    for (int k = 0; !plan && k < K; k++)
+        matched[k] = (double)cosine[(int64_t)k * K + partner[k]];
+}
+
+/* total [K] += what rank 0 matched. Collective. */
 static void add_matched(double *total, struct world *world, const struct sae *sae, const struct sae *other,
                         struct arena *scratch)
 {
     struct arena_mark mark = arena_mark(scratch);
-    const int K = sae->neurons, D = sae->dim;
+    const int K = sae->neurons;
     double *matched = arena_array(scratch, double, K);
-    if (world->rank == 0) {
-        float *cosine = arena_take_raw(scratch, (size_t)K * (size_t)K, sizeof *cosine);
-        int32_t *partner = arena_array(scratch, int32_t, K);
-        blas_sgemm('N', 'T', K, K, D, 1, sae->decoder, D, other->decoder, D, 0, cosine, K);
-        assign_rows(partner, scratch, cosine, K);
-        for (int k = 0; k < K; k++)
-            matched[k] = (double)cosine[(int64_t)k * K + partner[k]];
-    }
-    world_broadcast(world, matched, (size_t)K * sizeof *matched, 0);
+    if (world->rank == 0)
+        match(matched, sae, other, scratch);
+    if (!arena_is_plan(scratch))
+        world_broadcast(world, matched, (size_t)K * sizeof *matched, 0);
     for (int k = 0; k < K; k++)
         total[k] += matched[k];
     arena_release(scratch, mark);
@@ -59,7 +68,7 @@ bool sae_stability(double *stability, const struct sae_trainer *t, struct arena 
         options.may_be_lost = false;
         struct sae_trainer *other = sae_trainer_create(scratch, t->space->world, &options, t->model.sae.dim, K,
                                                        t->space->train.set, t->space->eval.set);
-        whole = train_again(other, repeats);
+        whole = arena_is_plan(scratch) || train_again(other, repeats);
         enum phase before = phase_enter(PHASE_EVALUATE);
         if (whole)
             add_matched(stability, t->space->world, &t->model.sae, &other->model.sae, scratch);

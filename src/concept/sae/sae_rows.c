@@ -35,7 +35,8 @@ struct sae_source sae_source(struct arena *arena, const struct world *world, con
     source.wanted = arena_array(arena, int64_t, most);
     if (set.rows * (int64_t)row_bytes <= resident_bytes) {
         float *all = arena_take_raw(arena, (size_t)set.rows, row_bytes);
-        world_allgather_rows(world, all, set.x, set.mine, row_bytes);
+        if (!arena_is_plan(arena))
+            world_allgather_rows(world, all, set.x, set.mine, row_bytes);
         source.all = all;
     } else {
         source.fetched = arena_take_raw(arena, (size_t)most, row_bytes);

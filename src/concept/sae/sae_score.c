@@ -15,10 +15,11 @@
 enum { SUM, SQUARE, STATS };         /* of a neuron's activations */
 enum { TILE = SAE_ROWS, BAND = 64 }; /* rows of cosines formed at once; neurons whose statistics stay in cache */
 
-/* Sums needed by the closed form: weighted [K x D] sum of a e, whole [D] sum of e, stats [K x STATS], least [K]. */
+/* Sums needed by the closed form: weighted [K x D] sum of a e, whole [D] sum of e, stats [K x STATS], least [K]; of a
+ * batch part [own leaves x K x STATS], sum [K x STATS]. */
 struct totals {
     float *weighted, *whole;
-    double *stats, *least;
+    double *stats, *least, *part, *sum;
 };
 
 /* Statistics of a piece's activations, neuron by neuron. */
@@ -62,18 +63,25 @@ static void add_leaf(struct sae_workspace *s, const struct sae *sae, struct tota
     }
 }
 
+static struct totals totals(struct arena *arena, const struct sae *sae, int64_t leaves)
+{
+    const int64_t D = sae->dim, K = sae->neurons;
+    float *weighted = arena_array(arena, float, (K + 1) * D);
+    return (struct totals){ .weighted = weighted,
+                            .whole = weighted + K * D,
+                            .part = arena_array(arena, double, (leaves + 1) * K * STATS),
+                            .sum = arena_array(arena, double, K *STATS),
+                            .stats = arena_array(arena, double, K *STATS),
+                            .least = arena_array(arena, double, K) };
+}
+
 /* Takes all training rows. Collective. */
-static void take_totals(struct totals *all, struct sae_workspace *s, const struct sae *sae, struct arena *scratch)
+static void take_totals(struct totals *all, struct sae_workspace *s, const struct sae *sae)
 {
     const int D = sae->dim, K = sae->neurons;
     const int64_t n = s->train.set.rows, floats = (int64_t)(K + 1) * D, stride = sae_stride(sae->count);
     const int64_t leaves = tree_leaves(s->tree).count;
-    double *part = arena_array(scratch, double, (leaves + 1) * K * STATS),
-           *sum = arena_array(scratch, double, K *STATS);
-    all->weighted = arena_array(scratch, float, floats);
-    all->whole = all->weighted + (int64_t)K * D;
-    all->stats = arena_array(scratch, double, K *STATS);
-    all->least = arena_array(scratch, double, K);
+    double *part = all->part, *sum = all->sum;
     for (int k = 0; k < K; k++)
         all->least[k] = INFINITY;
     for (int64_t start = 0; start < n; start += s->batch) {
@@ -91,28 +99,35 @@ static void take_totals(struct totals *all, struct sae_workspace *s, const struc
     world_min_f64(s->world, all->least, K);
 }
 
-void sae_monosemanticity(double *score, struct sae_trainer *t, struct arena *scratch)
+/* score [K], of n rows. */
+static void score_all(double *score, const struct totals *all, int K, int D, double n)
 {
-    const int D = t->model.sae.dim;
-    const double n = (double)t->space->train.set.rows;
-    struct arena_mark mark = arena_mark(scratch);
-    enum phase before = phase_enter(PHASE_EVALUATE);
-    struct totals all;
-    take_totals(&all, t->space, &t->model.sae, scratch);
 #pragma omp parallel for schedule(static)
-    for (int k = 0; k < t->model.sae.neurons; k++) {
+    for (int k = 0; k < K; k++) {
         /* a = f - least; the range cancels. Pairs: (||sum a e||^2 - sum a^2) / ((sum a)^2 - sum a^2). */
-        const double least = all.least[k], f = all.stats[k * STATS + SUM];
-        const double sum = f - n * least, square = all.stats[k * STATS + SQUARE] - 2 * least * f + n * least * least;
+        const double least = all->least[k], f = all->stats[k * STATS + SUM];
+        const double sum = f - n * least, square = all->stats[k * STATS + SQUARE] - 2 * least * f + n * least * least;
         double norm = 0;
         for (int d = 0; d < D; d++) {
-            const double v = (double)all.weighted[(int64_t)k * D + d] - least * (double)all.whole[d];
+            const double v = (double)all->weighted[(int64_t)k * D + d] - least * (double)all->whole[d];
             norm += v * v;
         }
         const double pairs = sum * sum - square;
         score[k] = pairs > 1e-6 * sum * sum ? (norm - square) / pairs : NAN;
     }
-    phase_enter(before);
+}
+
+void sae_monosemanticity(double *score, struct sae_trainer *t, struct arena *scratch)
+{
+    const struct sae *sae = &t->model.sae;
+    struct arena_mark mark = arena_mark(scratch);
+    struct totals all = totals(scratch, sae, tree_leaves(t->space->tree).count);
+    if (!arena_is_plan(scratch)) {
+        enum phase before = phase_enter(PHASE_EVALUATE);
+        take_totals(&all, t->space, sae);
+        score_all(score, &all, sae->neurons, sae->dim, (double)t->space->train.set.rows);
+        phase_enter(before);
+    }
     arena_release(scratch, mark);
 }
 
@@ -128,6 +143,24 @@ static float largest(const float *cosine, const int64_t *alive, int64_t first, i
     return most;
 }
 
+/* nearest [count] of neurons first..first+count-1; cosine [TILE x neurons]. */
+static void nearest_of(double *nearest, float *cosine, const float *decoder, const int64_t *alive, struct span mine,
+                       int neurons, int dim)
+{
+    const int64_t end = mine.first + mine.count;
+    for (int64_t first = mine.first; first < end; first += TILE) {
+        const int64_t n = end - first < TILE ? end - first : TILE;
+        blas_sgemm('N', 'T', n, neurons, dim, 1, decoder + first * dim, dim, decoder, dim, 0, cosine, neurons);
+#pragma omp parallel for schedule(static)
+        for (int64_t i = 0; i < n; i++) {
+            const int64_t k = first + i;
+            const float *row = cosine + i * neurons;
+            const float before = largest(row, alive, 0, k), after = largest(row, alive, k + 1, neurons);
+            nearest[k - mine.first] = alive[k] <= 0 ? 0 : (double)(before > after ? before : after);
+        }
+    }
+}
+
 void sae_coherence(double *nearest, struct world *world, struct arena *scratch, const float *decoder,
                    const int64_t *alive, int neurons, int dim)
 {
@@ -135,19 +168,11 @@ void sae_coherence(double *nearest, struct world *world, struct arena *scratch, 
     const struct span mine = shard_rows(neurons, world->size, world->rank);
     float *cosine = arena_take_raw(scratch, (size_t)TILE * (size_t)neurons, sizeof *cosine);
     double *own = arena_array(scratch, double, mine.count + 1);
-    enum phase before = phase_enter(PHASE_EVALUATE);
-    for (int64_t first = mine.first; first < mine.first + mine.count; first += TILE) {
-        const int64_t end = mine.first + mine.count, n = end - first < TILE ? end - first : TILE;
-        blas_sgemm('N', 'T', n, neurons, dim, 1, decoder + first * dim, dim, decoder, dim, 0, cosine, neurons);
-#pragma omp parallel for schedule(static)
-        for (int64_t i = 0; i < n; i++) {
-            const int64_t k = first + i;
-            const float *row = cosine + i * neurons;
-            const float before_it = largest(row, alive, 0, k), after_it = largest(row, alive, k + 1, neurons);
-            own[k - mine.first] = alive[k] <= 0 ? 0 : (double)(before_it > after_it ? before_it : after_it);
-        }
+    if (!arena_is_plan(scratch)) {
+        enum phase before = phase_enter(PHASE_EVALUATE);
+        nearest_of(own, cosine, decoder, alive, mine, neurons, dim);
+        world_allgather_rows(world, nearest, own, mine.count, sizeof *own);
+        phase_enter(before);
     }
-    world_allgather_rows(world, nearest, own, mine.count, sizeof *own);
-    phase_enter(before);
     arena_release(scratch, mark);
 }

@@ -20,10 +20,11 @@ struct sae_codes {
     int64_t *start; /* [most rows + 1] */
     int32_t *index; /* [room] neuron */
     float *value;   /* [room] activation; jumprelu: -0.0 marks p in the window below the threshold */
-    float *slope;   /* [room] gradient of the loss with respect to p */
-    float *cut;     /* [room] jumprelu: gradient with respect to the log of the threshold; else NULL */
+    float *slope;   /* [kept] gradient of the loss with respect to p */
+    float *cut;     /* [kept] jumprelu: gradient with respect to the log of the threshold; else NULL */
 };
-struct sae_codes sae_codes(struct arena *arena, int64_t rows, int64_t room, bool cut);
+/* `kept`: most entries once they are chosen; slopes are those of chosen ones. */
+struct sae_codes sae_codes(struct arena *arena, int64_t rows, int64_t room, int64_t kept, bool cut);
 
 /* Entries of the next rows: f [rows x K] whose bits are not 0 and, when bound > 0, whose value exceeds it. Entries
  * beyond the room are counted but not kept: returns false then. */
@@ -60,13 +61,17 @@ struct sae_sparse {
 struct sae_depths {
     int leaves, blocks, nodes;
 };
-/* aux_k = 0: without auxiliary loss. `entries`: most entries of a batch on this rank. */
-struct sae_sparse sae_sparse(struct arena *arena, const struct sae_rule *rule, const struct sae_depths *depths, int dim,
-                             int neurons, int64_t rows, int64_t entries, int aux_k, bool half);
+/* Sizes of a rank's part of a batch. */
+struct sae_sizes {
+    int dim, neurons;
+    int64_t rows, entries, kept; /* entries at most, and at most once those over the batch are chosen */
+    int aux_k;                   /* 0: without auxiliary loss */
+    bool half;
+};
+struct sae_sparse sae_sparse(struct arena *arena, const struct sae_rule *rule, const struct sae_depths *depths,
+                             const struct sae_sizes *sizes);
 /* For fewer neurons, and auxiliary codes or none, with the same memory. */
 void sae_sparse_fit(struct sae_sparse *s, int neurons, int aux_k);
-int64_t sae_sparse_bytes(const struct sae_rule *rule, const struct sae_depths *depths, int dim, int neurons,
-                         int64_t rows, int64_t entries, int aux_k, bool half);
 
 /* Empties both codes; thresholds of jumprelu from the parameters; with half, the decoder is rounded. */
 void sae_sparse_start(struct sae_sparse *s, const struct sae *sae);

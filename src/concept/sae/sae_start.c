@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/arena.h"
 #include "base/phase.h"
 #include "base/rng.h"
 #include "concept/sae/sae_state.h"
@@ -46,11 +45,11 @@ static void weighted_sum(struct sae_workspace *s, double *sum, double *part, con
 }
 
 /* s->median <- the point with the least sum of distances to the training rows (Weiszfeld 1937), from their mean. */
-static void median_of_rows(struct sae_workspace *s, struct arena *arena)
+static void median_of_rows(struct sae_workspace *s)
 {
     const int D = s->train.dim;
-    double *sum = arena_array(arena, double, D + 1), *at = arena_array(arena, double, D);
-    double *part = arena_array(arena, double, (tree_leaves(s->tree).count + 2) * (D + 1));
+    double *sum = s->row_sums, *at = sum + D + 1, *part = at + D + 1;
+    memset(at, 0, (size_t)D * sizeof *at);
     for (int round = 0; round < ROUNDS; round++) {
         double moved = 0, length = 0;
         weighted_sum(s, sum, part, round == 0 ? NULL : at);
@@ -97,7 +96,7 @@ static void data_decoder(struct sae_workspace *s, struct sae *sae, uint64_t seed
     sae_normalise(sae);
 }
 
-void sae_first_weights(struct sae_trainer *t, struct arena *arena)
+void sae_first_weights(struct sae_trainer *t)
 {
     struct sae *sae = &t->model.sae;
     const int64_t matrix = (int64_t)sae->neurons * sae->dim;
@@ -105,7 +104,7 @@ void sae_first_weights(struct sae_trainer *t, struct arena *arena)
     enum phase before = phase_enter(PHASE_EVALUATE);
     sae_init(sae, t->options.seed);
     if (t->options.median && isnan(t->space->median[0]))
-        median_of_rows(t->space, arena);
+        median_of_rows(t->space);
     if (t->options.median)
         memcpy(sae->bias, t->space->median, (size_t)sae->dim * sizeof(float));
     if (t->options.start == SAE_START_DATA)

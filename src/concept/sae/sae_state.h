@@ -44,12 +44,13 @@ struct sae_workspace {
     int64_t *order;            /* [train rows] of this epoch */
     float *median;             /* [D] geometric median of the training rows; median[0] NaN until it was asked for */
     double variance;           /* sum ||x - mean||^2 of the evaluation set */
-    /* Scratch: one piece of a leaf, in single precision. */
+    /* Scratch: up to work.rows rows through all neurons, in single precision, or a piece of a step (sae_step.piece). */
     struct sae_work work;
     float *x;          /* [piece x D] */
     int64_t *picked;   /* [piece] rows to be fetched into x */
     float *stack;      /* [depth x stride] folding stack; row 0 ends as the gradient */
     double *leaf_sums; /* [own leaves x SAE_LEAF_SUMS] of an evaluation */
+    double *row_sums;  /* [own leaves + 4, x D + 1] of rows */
     /* Scratch of a resampling (sae_resample.c). */
     double *row_loss;    /* [batch] losses of this rank's rows */
     double *cumulative;  /* [train rows] for draws in proportion to loss^2 */
@@ -77,6 +78,7 @@ struct sae_step {
     struct sae_source rows; /* the training rows over these leaves */
     struct sae part;        /* the neurons this rank has in a step */
     int64_t stride;         /* floats between rows of the folding stack */
+    int64_t piece;          /* most rows of a product */
     struct span *leaf;      /* [own leaves] rows of each, from this rank's first row */
     double *leaf_sums;      /* [own leaves x SAE_LEAF_SUMS] */
     double *neuron_sums;    /* [own blocks, or 1, x own leaves x SAE_NEURON_SUMS] */
@@ -98,15 +100,17 @@ struct sae_trainer {
 };
 
 /* Weights at the start, by the options. Collective. */
-void sae_first_weights(struct sae_trainer *trainer, struct arena *arena);
+void sae_first_weights(struct sae_trainer *trainer);
 
 /* Auxiliary neurons of a row: 0 when the rule has no auxiliary loss. Local. */
 int sae_aux_k(const struct sae_options *options);
-/* Most rows of one product in single precision, the same on every rank. Local. */
+/* Most rows of one product of a step in single precision, the same on every rank. Local. */
 int64_t sae_piece_rows(const struct sae_options *options, int64_t train_rows, int ranks);
 enum { SAE_BAND = 32 }; /* rows whose activations stay in cache until codes are made of them */
-/* Most entries of sparse codes on a rank with `own` of `batch` rows and `here` neurons. Local. */
-int64_t sae_code_room(const struct sae_options *options, int neurons, int here, int64_t batch, int64_t own);
+/* Most entries of sparse codes on a rank with `own` of `batch` rows and `here` neurons; *kept: once those over the
+ * batch are chosen. Local. */
+int64_t sae_code_room(const struct sae_options *options, int neurons, int here, int64_t batch, int64_t own,
+                      int64_t *kept);
 /* Floats between rows of the folding stack for `count` of them: whole cache lines. */
 static inline int64_t sae_stride(int64_t count)
 {
@@ -120,6 +124,7 @@ int64_t sae_total_steps(const struct sae_trainer *trainer);
 void sae_forward(struct sae_workspace *space, struct sae_source *source, const struct sae *sae, double penalty,
                  double *row_loss);
 
+enum { SAE_ROUNDS = 128 }; /* in which all neurons could be planted anew, by the topk family */
 /* Is a resampling due at the end of epoch `epoch` (from 1)? */
 bool sae_resample_due(const struct sae_options *options, int epoch);
 /* Plants neurons that never fired since the last resampling anew; returns how many. Collective. */

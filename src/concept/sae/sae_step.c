@@ -34,13 +34,14 @@ static int64_t entry_limit(const struct sae_options *o, int neurons, int64_t row
     return rows * neurons / sparse_cost(o) * 3 / 2;
 }
 
-int64_t sae_code_room(const struct sae_options *o, int neurons, int here, int64_t batch, int64_t own)
+int64_t sae_code_room(const struct sae_options *o, int neurons, int here, int64_t batch, int64_t own, int64_t *kept)
 {
-    if (o->rule.variant == SAE_TOPK)
-        return own * o->rule.k;
-    if (sae_by_batch(&o->rule))
-        return batch * o->rule.k + batch * o->rule.k / 4 + (int64_t)SAE_BAND * here;
-    return entry_limit(o, neurons, batch) < own * here ? entry_limit(o, neurons, batch) : own * here;
+    const int64_t limit = entry_limit(o, neurons, batch), all = own * here;
+    *kept = o->rule.variant == SAE_TOPK ? own * o->rule.k
+            : sae_by_batch(&o->rule)    ? batch * o->rule.k
+            : limit < all               ? limit
+                                        : all;
+    return sae_by_batch(&o->rule) ? *kept + *kept / 4 + (int64_t)SAE_BAND * here : *kept;
 }
 
 /* From 0 to 1 over the first `share` of all steps. */
@@ -105,8 +106,8 @@ static void dense_leaf(struct sae_workspace *space, struct sae_step *s, int64_t 
     work.half = s->half;
     if (rows.count == 0)
         memset(grad.flat, 0, (size_t)grad.count * sizeof(float));
-    for (int64_t at = 0; at < rows.count; at += space->work.rows) {
-        int64_t n = rows.count - at < space->work.rows ? rows.count - at : space->work.rows;
+    for (int64_t at = 0; at < rows.count; at += s->piece) {
+        int64_t n = rows.count - at < s->piece ? rows.count - at : s->piece;
         phase_enter(PHASE_FORWARD);
         sae_copy_rows(space->x, &s->rows, rows.first + at, n);
         sae_encode(&work, &s->part, space->x, n);
@@ -189,12 +190,12 @@ static void encode_piece(struct sae_step *s, struct sae_work *work, const struct
 }
 
 /* Rows of the piece that begins at row `at` of this rank: in bfloat16, where bits depend on shapes, of one leaf. */
-static int64_t piece_at(const struct sae_step *s, int64_t at, int64_t end, int64_t most)
+static int64_t piece_at(const struct sae_step *s, int64_t at, int64_t end)
 {
     for (int leaf = 0; s->half && leaf < tree_leaves(s->tree).count; leaf++)
         if (at >= s->leaf[leaf].first && at < s->leaf[leaf].first + s->leaf[leaf].count)
             end = s->leaf[leaf].first + s->leaf[leaf].count;
-    return end - at < most ? end - at : most;
+    return end - at < s->piece ? end - at : s->piece;
 }
 
 /* What the n rows from row `at` of this rank on add to their leaves. */
@@ -229,7 +230,7 @@ static void encode_all(struct sae_trainer *t)
         s->leaf[leaf] = (struct span){ rows.first - own.first, rows.count };
     }
     for (int64_t at = 0, n; at < own.count; at += n) {
-        n = piece_at(s, at, own.count, work->rows);
+        n = piece_at(s, at, own.count);
         sae_copy_rows(t->space->x, &s->rows, own.first + at, n);
         sae_project(work->f, s->sparse.centred + at * s->part.dim, s->half, &s->part, t->space->x, n);
         sae_sparse_round(&s->sparse, at, n);

@@ -76,18 +76,6 @@ static struct sae_options *all_options(const struct sae_stage *s, int *neurons)
     return options;
 }
 
-/* A second training of the largest one, and cosines of all neurons to all. */
-static double repeat_bytes(const struct sae_stage *s, const struct sae_options *options, const int *neurons)
-{
-    double most = 0;
-    for (int p = 0; p < s->points; p++) {
-        const int64_t bytes = sae_trainers_bytes(&options[p], s->features->dim, &neurons[p], 1, s->train.rows,
-                                                 s->eval.rows, s->job->world->size);
-        most = fmax(most, (double)bytes + 4.0 * neurons[p] * neurons[p]);
-    }
-    return most;
-}
-
 /* What a step of all trainings sends when ranks share out rows or neurons. */
 static struct sae_traffic traffic(const struct sae_stage *s, enum sae_way way)
 {
@@ -133,24 +121,41 @@ static void say_traffic(const struct sae_stage *s)
              text_bytes(arena, t.gradients + t.sums), text_bytes(arena, t.rows), text_bytes(arena, t.choice));
 }
 
-static int dry_run(const struct sae_stage *s)
+/* What all trainings take, and then the measuring and repeating of the one that takes most: the same functions as in
+ * earnest, in plans. */
+static double planned_bytes(struct sae_stage *s)
+{
+    struct arena *run = arena_plan("sae run"), *scratch = arena_plan("sae scratch");
+    const struct sae_repeats repeats = { .count = 1 };
+    int neurons[SWEEP_POINTS];
+    const struct sae_options *options = all_options(s, neurons);
+    sae_trainers_create(s->trainers, run, s->job->world, options, s->features->dim, neurons, s->points, s->train,
+                        s->eval);
+    s->trainer = s->trainers[0];
+    for (int p = 0; p < s->points; p++)
+        if (neurons[p] > sae_model(s->trainer)->neurons)
+            s->trainer = s->trainers[p];
+    s->stability = arena_array(run, double, sae_model(s->trainer)->neurons);
+    for (int p = 0; s->config->stability > 0 && p < s->points; p++)
+        sae_stability(s->stability, s->trainers[p], scratch, &repeats);
+    sae_measure_plan(s, run, scratch);
+    const double bytes = (double)(arena_peak_bytes(run) + arena_peak_bytes(scratch));
+    sae_trainers_end(s->trainers, s->points);
+    arena_destroy(run);
+    arena_destroy(scratch);
+    return bytes;
+}
+
+static int dry_run(struct sae_stage *s)
 {
     struct arena *arena = s->job->run;
-    int D = s->features->dim, neurons[SWEEP_POINTS], batch = s->point[0].options.batch;
-    const struct sae_options *options = all_options(s, neurons);
-    int64_t steps = (s->train.rows + batch - 1) / batch, most = 0;
-    for (int p = 0; p < s->points; p++) {
-        most = neurons[p] > most ? neurons[p] : most;
-        log_info("sae: %s%s%d neurons", s->point[p].name, s->points > 1 ? ": " : "", neurons[p]);
-    }
+    int D = s->features->dim, batch = s->point[0].options.batch;
+    int64_t steps = (s->train.rows + batch - 1) / batch;
+    for (int p = 0; p < s->points; p++)
+        log_info("sae: %s%s%d neurons", s->point[p].name, s->points > 1 ? ": " : "", s->point[p].neurons);
     log_info("sae: %lld training rows of %d values, %lld steps of %d rows per epoch, %d epochs",
              (long long)s->train.rows, D, (long long)steps, batch, s->config->epochs);
-    int64_t bytes =
-        sae_trainers_bytes(options, D, neurons, s->points, s->train.rows, s->eval.rows, s->job->world->size);
-    double after = sae_measure_bytes(s, most);
-    if (s->config->stability > 0)
-        after = fmax(after, repeat_bytes(s, options, neurons));
-    log_info("sae: %s per rank%s", text_bytes(arena, job_memory(s->job, (double)bytes + after)),
+    log_info("sae: %s per rank%s", text_bytes(arena, job_memory(s->job, planned_bytes(s))),
              s->points > 1 ? ", for all trainings together" : "");
     say_traffic(s);
     log_info("sae: would write %s", job_path(s->job, "sae.h5"));

@@ -62,8 +62,8 @@ int64_t sae_sweep_width(const struct sae_stage *stage); /* bytes of the longest 
 int64_t sae_encode_chunk(struct sae_stage *stage, int64_t at);
 /* After training: census of all rows, metrics, scores of neurons (src/stage/dictionary/sae_measure.c). Collective. */
 void sae_measure(struct sae_stage *stage);
-/* Bytes it takes for so many neurons, for --dry-run. Local. */
-double sae_measure_bytes(const struct sae_stage *stage, int64_t neurons);
+/* Takes the memory of sae_measure for stage->trainer, in plans: for --dry-run. Local. */
+void sae_measure_plan(struct sae_stage *stage, struct arena *run, struct arena *scratch);
 /* sae.h5, published; the checkpoints are gone then (src/stage/dictionary/sae_write.c). Collective. */
 void sae_write(struct sae_stage *stage);
 

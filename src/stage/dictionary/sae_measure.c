@@ -19,16 +19,28 @@ int64_t sae_encode_chunk(struct sae_stage *s, int64_t at)
     return n;
 }
 
+static void take_memory(struct sae_stage *s, struct arena *run)
+{
+    const struct features *f = s->features;
+    const int64_t own = f->mine.count, rows = chunk_rows(own);
+    const struct sae *sae = sae_model(s->trainer);
+    const struct sae_room room = {
+        .rows = rows, .f = rows * sae->neurons, .neurons = sae->neurons, .blocks = sae_blocks(sae)
+    };
+    s->census = sae_census_create(run, sae->neurons, s->config->top);
+    s->is_train = arena_array(run, bool, own + 1);
+    s->active = arena_array(run, int64_t, own + 1);
+    s->work = sae_work_in(run, f->dim, &room);
+    s->monosemanticity = arena_array(run, double, sae->neurons);
+    s->nearest = arena_array(run, double, sae->neurons);
+}
+
 /* First pass over all rows: counts, most exciting images, and the metrics that follow from them. */
 static void take_census(struct sae_stage *s)
 {
     struct job *job = s->job;
     const struct features *f = s->features;
     enum phase before = phase_enter(PHASE_EVALUATE);
-    s->census = sae_census_create(job->run, s->neurons, s->config->top);
-    s->is_train = arena_array(job->run, bool, f->mine.count + 1);
-    s->active = arena_array(job->run, int64_t, f->mine.count + 1);
-    s->work = sae_work(job->run, f->dim, s->neurons, chunk_rows(f->mine.count), sae_model(s->trainer)->blocks);
     for (int64_t i = 0; i < f->mine.count; i++)
         s->is_train[i] = f->split[f->mine.first + i] == SPLIT_TRAIN;
     for (int64_t at = 0; at < f->mine.count; at += SAE_ROWS) {
@@ -53,8 +65,6 @@ static void score(struct sae_stage *s)
 {
     struct job *job = s->job;
     int scored = 0, alive = 0;
-    s->monosemanticity = arena_array(job->run, double, s->neurons);
-    s->nearest = arena_array(job->run, double, s->neurons);
     sae_monosemanticity(s->monosemanticity, s->trainer, job->scratch);
     sae_coherence(s->nearest, job->world, job->scratch, sae_model(s->trainer)->decoder, s->census->fired, s->neurons,
                   s->features->dim);
@@ -72,19 +82,18 @@ static void score(struct sae_stage *s)
     s->mean_stability = alive > 0 ? s->mean_stability / alive : 0;
 }
 
-double sae_measure_bytes(const struct sae_stage *s, int64_t neurons)
+void sae_measure_plan(struct sae_stage *s, struct arena *run, struct arena *scratch)
 {
-    const double K = (double)neurons, D = s->features->dim,
-                 leaves = s->config->shards / (double)s->job->world->size + 2;
-    const double rows = (double)chunk_rows(s->features->rows / s->job->world->size + 1);
-    const double census = K * (16 + 12.0 * s->config->top), codes = rows * (4 * K + 8 * D);
-    /* Sums of monosemanticity, and before them of each leaf, or a tile of cosines; the scores. */
-    const double sums = 4 * (K + 1) * D + 16 * K * (leaves + 2), tile = 4 * SAE_ROWS * K;
-    return census + codes + (sums > tile ? sums : tile) + 40 * K;
+    const struct sae *sae = sae_model(s->trainer);
+    take_memory(s, run);
+    sae_census_merge(s->census, s->job->world, scratch, s->train.rows);
+    sae_monosemanticity(s->monosemanticity, s->trainer, scratch);
+    sae_coherence(s->nearest, s->job->world, scratch, sae->decoder, s->census->fired, sae->neurons, sae->dim);
 }
 
 void sae_measure(struct sae_stage *s)
 {
+    take_memory(s, s->job->run);
     take_census(s);
     score(s);
 }

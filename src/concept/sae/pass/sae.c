@@ -79,16 +79,27 @@ void sae_init(struct sae *sae, uint64_t seed)
 
 struct sae_work sae_work(struct arena *arena, int dim, int neurons, int64_t rows, const struct tree *blocks)
 {
-    const int depth = blocks ? tree_depth(blocks) : 1, leaves = blocks ? tree_leaf_count(blocks) : 1;
-    return (struct sae_work){ .rows = rows,
-                              .centred = arena_array(arena, float, rows *dim),
-                              .error = arena_array(arena, float, depth *rows *dim),
-                              .f = arena_array(arena, float, rows *neurons),
-                              .df = arena_take_raw(arena, (size_t)(rows * neurons + 1), sizeof(float)),
-                              .cut = arena_array(arena, float, neurons),
-                              .squared = arena_array(arena, double, rows),
-                              .sum = arena_array(arena, double, rows *leaves),
-                              .active = arena_array(arena, int64_t, rows) };
+    const int depth = blocks ? tree_depth(blocks) : 1;
+    const struct sae_room room = { .rows = rows,
+                                   .f = rows * neurons,
+                                   .df = rows * neurons,
+                                   .error = depth * rows * dim,
+                                   .neurons = neurons,
+                                   .blocks = blocks ? tree_leaf_count(blocks) : 1 };
+    return sae_work_in(arena, dim, &room);
+}
+
+struct sae_work sae_work_in(struct arena *arena, int dim, const struct sae_room *room)
+{
+    return (struct sae_work){ .rows = room->rows,
+                              .centred = arena_array(arena, float, room->rows *dim),
+                              .error = arena_array(arena, float, room->error),
+                              .f = arena_array(arena, float, room->f),
+                              .df = arena_take_raw(arena, (size_t)room->df, sizeof(float)),
+                              .cut = arena_array(arena, float, room->neurons),
+                              .squared = arena_array(arena, double, room->rows),
+                              .sum = arena_array(arena, double, room->rows * room->blocks),
+                              .active = arena_array(arena, int64_t, room->rows) };
 }
 
 /* f <- relu(f + bias); its sum, and how many are positive. In pieces: once for the floats, once for the sum. */

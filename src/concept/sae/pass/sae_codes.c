@@ -7,15 +7,15 @@
 #include "concept/sae/sae_top.h"
 #include "math/simd.h"
 
-struct sae_codes sae_codes(struct arena *arena, int64_t rows, int64_t room, bool cut)
+struct sae_codes sae_codes(struct arena *arena, int64_t rows, int64_t room, int64_t kept, bool cut)
 {
-    size_t n = (size_t)room + 1;
+    const size_t n = (size_t)room + 1, chosen = (size_t)kept + 1;
     return (struct sae_codes){ .room = room,
                                .start = arena_array(arena, int64_t, rows + 1),
                                .index = arena_take_raw(arena, n, sizeof(int32_t)),
                                .value = arena_take_raw(arena, n, sizeof(float)),
-                               .slope = arena_take_raw(arena, n, sizeof(float)),
-                               .cut = cut ? arena_take_raw(arena, n, sizeof(float)) : NULL };
+                               .slope = arena_take_raw(arena, chosen, sizeof(float)),
+                               .cut = cut ? arena_take_raw(arena, chosen, sizeof(float)) : NULL };
 }
 
 /* A bit for each of up to SIMD values from place k that counts: above the bound or, without one, not all bits 0. */

@@ -69,12 +69,6 @@ void sae_half_end(struct sae_half *h)
         half_products_destroy(h->all);
 }
 
-int64_t sae_half_bytes(int dim, int neurons, int64_t rows, bool dense)
-{
-    const int64_t weights = 2 * (int64_t)dim * neurons, row = 2 * (int64_t)dim;
-    return dense ? 3 * weights + rows * (3 * row + 2 * (int64_t)neurons) : weights + rows * row;
-}
-
 void sae_half_weights(struct sae_half *h, const struct sae *sae, bool dense)
 {
     half_pack(h->encoder, h->encode, sae->encoder);

@@ -43,31 +43,33 @@ static int64_t stack_room(const struct sae_depths *depths, int dim, int64_t *sta
     return SHARES * *stack > ROW_SHARES * *row ? SHARES * *stack : ROW_SHARES * *row;
 }
 
-struct sae_sparse sae_sparse(struct arena *arena, const struct sae_rule *rule, const struct sae_depths *depths, int dim,
-                             int neurons, int64_t rows, int64_t entries, int aux_k, bool half)
+struct sae_sparse sae_sparse(struct arena *arena, const struct sae_rule *rule, const struct sae_depths *depths,
+                             const struct sae_sizes *z)
 {
-    const int64_t aux_entries = rows * aux_k;
-    struct sae_sparse s = { .dim = dim, .neurons = neurons, .room = rows, .half = half, .planes = sae_prefixes(rule) };
-    s.codes = sae_codes(arena, rows, entries, has_cuts(rule));
-    if (aux_k > 0) {
-        s.dead = sae_codes(arena, rows, aux_entries, false);
+    const int64_t rows = z->rows, aux_entries = rows * z->aux_k;
+    struct sae_sparse s = {
+        .dim = z->dim, .neurons = z->neurons, .room = rows, .half = z->half, .planes = sae_prefixes(rule)
+    };
+    s.codes = sae_codes(arena, rows, z->entries, z->kept, has_cuts(rule));
+    if (z->aux_k > 0) {
+        s.dead = sae_codes(arena, rows, aux_entries, aux_entries, false);
         s.planes++;
     }
-    s.centred = arena_take_raw(arena, (size_t)(rows * dim + 1), sizeof(float));
-    s.node_stride = s.planes * rows * dim;
+    s.centred = arena_take_raw(arena, (size_t)(rows * s.dim + 1), sizeof(float));
+    s.node_stride = s.planes * rows * s.dim;
     s.error = arena_take_raw(arena, (size_t)(depths->nodes * s.node_stride + 1), sizeof(float));
-    if (half) {
-        s.half_decoder = arena_take_raw(arena, (size_t)neurons * (size_t)dim, sizeof(uint16_t));
-        s.half_centred = arena_take_raw(arena, (size_t)(rows * dim + 1), sizeof(uint16_t));
+    if (s.half) {
+        s.half_decoder = arena_take_raw(arena, (size_t)s.neurons * (size_t)s.dim, sizeof(uint16_t));
+        s.half_centred = arena_take_raw(arena, (size_t)(rows * s.dim + 1), sizeof(uint16_t));
         s.half_error = arena_take_raw(arena, (size_t)(s.node_stride + 1), sizeof(uint16_t));
     }
     s.squared = arena_array(arena, double, rows + 1);
     s.aux = arena_array(arena, double, rows + 1);
-    s.first = arena_array(arena, int64_t, neurons + 2);
-    s.entry = arena_take_raw(arena, (size_t)(entries + aux_entries + 1), sizeof(struct sae_entry));
-    const int64_t stacks = stack_room(depths, dim, &s.stack_floats, &s.row_floats);
+    s.first = arena_array(arena, int64_t, s.neurons + 2);
+    s.entry = arena_take_raw(arena, (size_t)(z->kept + aux_entries + 1), sizeof(struct sae_entry));
+    const int64_t stacks = stack_room(depths, s.dim, &s.stack_floats, &s.row_floats);
     s.stacks = arena_take_raw(arena, (size_t)stacks, sizeof(float));
-    s.threshold = has_cuts(rule) ? arena_array(arena, float, neurons) : NULL;
+    s.threshold = has_cuts(rule) ? arena_array(arena, float, s.neurons) : NULL;
     return s;
 }
 
@@ -78,17 +80,6 @@ void sae_sparse_fit(struct sae_sparse *s, int neurons, int aux_k)
         s->dead = (struct sae_codes){ 0 };
         s->planes--;
     }
-}
-
-int64_t sae_sparse_bytes(const struct sae_rule *rule, const struct sae_depths *depths, int dim, int neurons,
-                         int64_t rows, int64_t entries, int aux_k, bool half)
-{
-    const int64_t aux_entries = rows * aux_k, codes = has_cuts(rule) ? 16 : 12;
-    const int64_t halves = half ? 2 * (int64_t)dim * ((1 + sae_prefixes(rule)) * rows + neurons) : 0;
-    int64_t stack, row;
-    return halves + codes * (entries + aux_entries) + (entries + aux_entries) * (int64_t)sizeof(struct sae_entry) +
-           (1 + depths->nodes * (1 + sae_prefixes(rule))) * rows * dim * 4 + 12 * (int64_t)neurons +
-           4 * stack_room(depths, dim, &stack, &row);
 }
 
 void sae_sparse_start(struct sae_sparse *s, const struct sae *sae)
