@@ -21,7 +21,7 @@
 #include "formula.h"
 #include "math/blas.h"
 
-enum { D = 12, K = 261, TRAIN = 163, EVAL = 37, EPOCHS = 5, STEPS = 5 };
+enum { D = 12, K = 261, TRAIN = 163, EVAL = 37, EPOCHS = 5, STEPS = 5, MANY = 1500 };
 
 static struct world *world;
 static struct arena *arena;
@@ -51,7 +51,8 @@ static const struct kind {
     { "relu-sparse", { .variant = SAE_RELU }, 0.2, 10, K, PLAIN },
     { "topk", { .variant = SAE_TOPK, .k = 4 }, 0, 0, K, PLAIN },
     { "topk-twins", { .variant = SAE_TOPK, .k = 5 }, 0, 0, K, TWINS },
-    { "topk-wide", { .variant = SAE_TOPK, .k = 40 }, 0, 0, 70, PLAIN }, /* two blocks: some ranks have none */
+    { "topk-wide", { .variant = SAE_TOPK, .k = 40 }, 0, 0, 70, PLAIN },       /* two blocks: some ranks have none */
+    { "topk-most-dead", { .variant = SAE_TOPK, .k = 4 }, 0, 0, MANY, PLAIN }, /* planted more at once than a leaf has */
     { "batchtopk", { .variant = SAE_BATCHTOPK, .k = 4 }, 0, 10, K, PLAIN },
     { "batchtopk-ties", { .variant = SAE_BATCHTOPK, .k = 3 }, 0, 0, K, ALIKE },
     { "jumprelu", { .variant = SAE_JUMPRELU, .bandwidth = 0.2 }, 0.01, 0.05, K, PLAIN },
@@ -73,7 +74,8 @@ static struct sae_options options_of(const struct kind *kind, enum sae_way way, 
                                  .aux_weight = 1.0 / 32,
                                  .dead_after = 1,
                                  .threshold_decay = 0.9,
-                                 .start = kind->rule.variant == SAE_RELU ? SAE_START_PUBLISHED : SAE_START_TIED,
+                                 .start = kind->rule.variant == SAE_RELU || kind->neurons == MANY ? SAE_START_PUBLISHED
+                                                                                                  : SAE_START_TIED,
                                  .median = true,
                                  .first_threshold = 0.1,
                                  .batch = 40,

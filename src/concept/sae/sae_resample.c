@@ -100,8 +100,6 @@ static void draw_all(struct sae_workspace *s, const struct rng *rng)
     qsort(s->drawn, (size_t)n, sizeof *s->drawn, by_key);
 }
 
-enum { ROUNDS = 128 };
-
 /* Room above the threshold of a planted neuron on its input; most that the encoder may be longer for it than a unit
  * vector: other inputs see that length too. */
 static const double ABOVE = 1.1, LONGEST = 2;
@@ -125,10 +123,12 @@ static bool plant_at_rest(struct sae *sae, int k, const float *centred, const fl
 }
 
 /* A few neurons at a time, so that the next ones see what these explain: images may be alike. */
-static int plant_family(struct sae_workspace *s, struct sae_model *m, const struct rng *rng, int64_t count)
+static int plant_family(struct sae_workspace *s, struct sae_model *m, const struct sae_options *options,
+                        const struct rng *rng, int64_t count)
 {
-    const int64_t n = s->train.set.rows, few = (count + ROUNDS - 1) / ROUNDS;
-    const int64_t piece = few < s->work.rows ? few : s->work.rows;
+    const int64_t n = s->train.set.rows, few = (count + SAE_ROUNDS - 1) / SAE_ROUNDS;
+    /* As many at any number of ranks, for which the workspace has room. */
+    const int64_t most = sae_piece_rows(options, n, 1), piece = few < most ? few : most;
     int planted = 0;
     draw_all(s, rng);
     for (int64_t at = 0; at < count; at += piece) {
@@ -191,7 +191,8 @@ int sae_resample(struct sae_workspace *s, struct sae_model *m, const struct sae_
     if (dead > 0) { /* the same on every rank: counts are global */
         loss_distribution(s, &m->sae, options->penalty);
         if (s->cumulative[s->train.set.rows - 1] > 0)
-            planted = sae_by_count(&options->rule) ? plant_family(s, m, &rng, dead) : plant(s, m, options, &rng, dead);
+            planted = sae_by_count(&options->rule) ? plant_family(s, m, options, &rng, dead)
+                                                   : plant(s, m, options, &rng, dead);
     }
     memset(m->fired_before, 0, (size_t)m->sae.neurons * sizeof(int64_t));
     phase_enter(before);
