@@ -69,7 +69,7 @@ FUZZ_OBJ     = $(FUZZ_SHARED:%.c=$(BUILD)/%.o)
 SUPPORT      = $(sort $(wildcard tests/support/*.c))
 SUPPORT_OBJ  = $(SUPPORT:%.c=$(BUILD)/%.o)
 
-.PHONY: all fuzz fuzz-build check check-all check-isa check-releases check-build check-demo check-precision check-retention check-sae demo bench bench-peers bench-scale on-debian12 on-debian13 lint format compile_commands docs program man install uninstall dist deb check-deb deps deps-build deps-check deps-demo deps-parity deps-package deps-lint clean help check-parity
+.PHONY: all fuzz fuzz-build check check-all check-isa check-releases check-build check-demo check-precision check-retention check-sae demo bench bench-peers bench-scale on-debian12 on-debian13 lint tidy format compile_commands docs program man install uninstall dist deb check-deb deps deps-build deps-check deps-demo deps-parity deps-package deps-lint deps-tidy clean help check-parity
 all: $(BUILD)/cfn ## build the program (build/<compiler>/cfn)
 
 $(BUILD)/cfn: $(BUILD)/main.o $(ARCHIVE)
@@ -154,6 +154,8 @@ check-parity: deps-parity ## regenerate the fixtures from PyTorch, scikit-learn 
 	@scripts/check-parity
 lint: deps-lint ## layers, rooms, foreign headers, allocation, length of functions, formatting
 	@scripts/lint
+tidy: deps-tidy compile_commands ## clang-tidy over src (minutes), by .clang-tidy; TIDY='src/base/*.c' some files
+	@scripts/tidy $(TIDY)
 format: ## clang-format in place
 	@clang-format -i $$(git ls-files '*.c' '*.h')
 compile_commands: ## build/compile_commands.json, for editors and clang-tidy
@@ -164,7 +166,7 @@ docs: all ## regenerate docs/reference from the key tables
 	@CFN="$(abspath $(BUILD))/cfn" scripts/docs
 deps: ## install what is missing, or say what to install
 	@scripts/deps
-deps-build deps-check deps-demo deps-parity deps-package deps-lint:
+deps-build deps-check deps-demo deps-parity deps-package deps-lint deps-tidy:
 	@scripts/deps --quiet $(@:deps-%=%)
 
 # One installation for processors of several kinds: the program for each level of x86-64, side by side.

@@ -52,7 +52,7 @@ char *key_variable(struct arena *arena, const struct key *key)
 {
     char *name = arena_printf(arena, "CFN_%s", key->path);
     for (char *c = name; *c; c++)
-        *c = *c == '.' ? '_' : (char)toupper((unsigned char)*c);
+        *c = (char)(*c == '.' ? '_' : toupper((unsigned char)*c));
     return name;
 }
 

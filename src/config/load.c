@@ -1,5 +1,6 @@
 /* A job's configuration: file, environment and flags are read and checked on
  * rank 0; the values travel as text and every rank fills its structs alike. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +106,7 @@ static void check_together(struct draft *draft)
     const struct key *keys = config_keys(&count);
     for (size_t k = 0; k < count; k++)
         key_parse(draft->arena, &keys[k], draft->values[k].text, &c);
+    assert(c.train.shards > 0); /* by its row */
     if (c.train.batch % c.train.shards != 0)
         draft_fail(draft, EXIT_BAD_CONFIG, "train.batch: expected a multiple of train.shards (%d), found %d (%s)",
                    c.train.shards, c.train.batch, draft->values[key_find("train.batch")].origin);

@@ -75,7 +75,7 @@ static const char *read_group(struct setting_values *s, int *count, struct arena
         s[*count] = (struct setting_values){ 0 };
         error = read_setting(&s[*count], arena, word);
         for (int i = 0; !error && i < *count; i++)
-            if (s[i].key == s[*count].key)
+            if (s[i].key && s[i].key == s[*count].key)
                 error = arena_printf(arena, "%s is given twice in a group", s[i].key->path);
         (*count)++;
     }

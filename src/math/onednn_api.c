@@ -62,8 +62,7 @@ dnnl_format_tag_t onednn_packed(int64_t k, int64_t n)
 {
     /* 3.7.2 with AVX-512: jit:uni mixes columns up when it fills up the last block, from a transposed matrix at most n,
      * from floats to pairs of bf16 at odd k. There is no other reorder, and 64 is the largest block. */
-    const bool whole = k % 64 == 0 && n % 64 == 0;
-    return DNNL_VERSION_MAJOR < 3 || whole ? dnnl_format_tag_any : dnnl_ab;
+    return DNNL_VERSION_MAJOR < 3 || (k % 64 == 0 && n % 64 == 0) ? dnnl_format_tag_any : dnnl_ab;
 }
 
 bool onednn_reorder_is_right(const onednn_desc *to, const onednn_desc *from)

@@ -3,6 +3,7 @@
  * left to the ops. */
 #include "nn/onednn/onednn_calls.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -232,6 +233,7 @@ void dn_call_arg(struct dn *dn, struct call *call, int arg, const onednn_desc *m
 
 void dn_call_run(struct dn *dn, struct call *call, const void *const *data)
 {
+    assert(call->count > 0);
     dnnl_memory_set_data_handle(call->args[0].memory, dn->scratch);
     for (int i = 1; i < call->count; i++)
         dnnl_memory_set_data_handle(call->args[i].memory, (void *)(uintptr_t)data[i - 1]);

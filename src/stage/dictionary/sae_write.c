@@ -110,7 +110,8 @@ static void write_codes(struct sae_stage *s, struct store *store, int64_t before
 {
     struct job *job = s->job;
     int64_t step = BLOCK_CHUNKS * SAE_ROWS, rows = s->features->mine.count, most = 0;
-    double blocks = (double)((rows + step - 1) / step);
+    const int64_t own = (rows + step - 1) / step;
+    double blocks = (double)own;
     for (int64_t at = 0; at < rows; at += step)
         most = block_entries(s, at, step) > most ? block_entries(s, at, step) : most;
     int32_t *index = arena_take_raw(job->run, (size_t)most + 1, sizeof(int32_t));
