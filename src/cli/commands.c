@@ -29,7 +29,7 @@ static const char import_usage[] =
 static const struct command commands[] = {
     { SHARED("pack", "decodes, checks, splits and labels an image folder: corpus.h5", stage_pack, 0),
       .outputs = "corpus.h5", .keys = "data root pack image.store image.short_side image.decode image.exif" },
-    { SHARED("audit", "copies, leaks, shortcuts: what is wrong with a corpus or its splits", stage_audit, COMMAND_ASIDE),
+    { SHARED("audit", "copies, leaks, shortcuts: what is wrong with a corpus", stage_audit, COMMAND_ASIDE),
       .outputs = "audit.json audit.html", .keys = "data image.size" },
     { NETWORK("train", "trains the backbone, data-parallel", stage_train),
       .outputs = "backbone.h5", .keys = "data backbone trial seed image.size " PREPROCESS_KEYS " train" },
