@@ -10,6 +10,7 @@ run=$tmp/out/t/resnet18/1
 mkdir -p "$tmp"
 flags=(--data t --backbone resnet18 --result_dir "$tmp/out" --root "$tmp/corpus" --set threads=1 --set image.size=32
        --set train.batch=32 --set train.epochs=1 --set sae.epochs=10 --set sae.neurons=64 --set sae.batch=64
+       --set sae.variant=topk --set sae.k=8
        --set cav.positives=20 --set cav.negatives=20 --set select.count=6 --set decompose.nonzeros=3 --set name.sheets=2
        --set classify.controls=1 --set classify.search=fixed --set classify.bootstrap=20 --set explain.images=4)
 declare -A output=([pack]=corpus.h5 [audit]=audit.json [train]=backbone.h5 [embed]=embeddings.h5 [sae]=sae.h5
