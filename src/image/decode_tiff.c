@@ -33,6 +33,8 @@ struct part {
     uint32_t x, y, width, height, plane;
 };
 
+static int on_error(TIFF *tiff, void *data, const char *module, const char *fmt, va_list arguments)
+    __attribute__((format(printf, 4, 0)));
 static TIFF *open_memory(struct tiff_job *job);
 static const char *read_tags(struct tiff_job *job);
 static bool is_plain(const struct tiff_job *job);
@@ -58,7 +60,7 @@ bool tiff_read(struct arena *arena, struct raster *out, const struct codec_input
         TIFFClose(job->tiff);
     }
     if (*why && job->failed)
-        *why = arena_printf(arena, "TIFF: %s", job->message);
+        *why = text_printable(arena_printf(arena, "TIFF: %s", job->message), "");
     return *why == NULL;
 }
 
