@@ -61,7 +61,7 @@ bad("a class that train lacks", splits(("train",), "ab", plain) + ["test/c/0.png
 bad("a class without images", splits(("train",), "ab", plain) + [("train/c/notes.md", "x")], ["class folder 'c' holds no images"],
     "pack.on_bad=skip")
 bad("classes that differ in case", ["nv/0.png", "NV/1.png", "mel/2.png"], ["'NV' and 'nv' differ only in case"])
-for name in "metadata.csv", "labels.csv.gz.part.gz", "data.json", "a.npz", "images.zip", "train/metadata.jsonl":
+for name in "metadata.csv", "labels.csv.gz.part.gz", "data.json", "a.npz", "images.zip", "train.txt", "train/metadata.jsonl":
     bad(f"beside {name.replace('/', ' in ')}", splits(("train", "test"), "ab", plain) + [(name, "x")], [f"there is {name}, which no reader knows"])
     good(f"beside {name.replace('/', ' in ')}, as asked", splits(("train", "test"), "ab", plain * 6) + [(name, "x")],
          {"splits": (["train"] * 4 + ["test"] * 4)}, "pack.reader=class_folders", "pack.on_bad=skip")

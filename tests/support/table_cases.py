@@ -171,6 +171,10 @@ put(f"{work}/two/a/1.png", png(1)); put(f"{work}/two/b/2.png", png(2)); put(f"{w
 bench.bad("table: a name that is no file", f"{work}/two", 66, bad_name, "pack.labels=metdata.csv", ranks=4)
 bench.bad("table: a path that is no file", f"{work}/two", 66, ["pack.labels: /none/metadata.csv"], "pack.labels=/none/metadata.csv")
 bench.good("table: an absolute path", f"{work}/two", {"class": ["x", "y"]}, f"pack.labels={work}/two/metadata.csv")
+bench.good("table: class folders with groups from a table", f"{work}/two", {"class": ["a", "b"], "group": [0, 1], "reader": ["class_folders"]},
+           "pack.reader=class_folders", "pack.labels=metadata.csv", "pack.group=label")
+bench.bad("table: one that would not be read", f"{work}/two", 78, ["metadata.csv would not be read"], "pack.reader=class_folders",
+          "pack.labels=metadata.csv")
 bench.bad("table: another name beside class folders", f"{work}/two", 65, ["metadata.csv, which no reader knows", "pack.labels"])
 for c in "ab":
     for i in range(12):

@@ -41,11 +41,8 @@ static const char *recognise(struct reading *reading)
 static bool read_folders(struct reading *reading, struct manifest *out)
 {
     const struct tree *tree = reading->tree;
-    const char *root = reading->request->root, *labels = reading->request->pack->labels;
+    const char *root = reading->request->root;
     struct layout_found found;
-    if (strcmp(labels, "labels.csv") != 0)
-        return reading_fail(reading, EXIT_NO_INPUT, "pack.labels: %s is not in %s\nexpected the name of a table there",
-                            labels, root);
     if (tree->outside)
         return reading_fail(reading, EXIT_BAD_DATA,
                             "%s/%s: a link that leads out of the data folder; only %s/images may be one", root,
@@ -84,12 +81,11 @@ static struct names folders_of(struct reading *reading, const char *base, const 
 {
     const struct tree *tree = reading->tree;
     size_t skip = strlen(base);
-    int64_t room = 0;
+    int64_t room = 0, first, count;
     struct names out = { 0 };
     *beside = NULL;
-    for (int64_t i = 0; i < tree->images; i++) {
-        if (strncmp(tree->image[i], base, skip) != 0)
-            continue;
+    count = tree_images_below(tree, arena_printf(reading->arena, "%.*s", skip ? (int)skip - 1 : 0, base), &first);
+    for (int64_t i = first; i < first + count; i++) {
         const char *name = tree->image[i] + skip, *slash = strchr(name, '/');
         if (!slash)
             *beside = *beside ? *beside : tree->image[i];
@@ -282,18 +278,23 @@ static bool refuse(struct reading *reading, const struct layout_found *found)
 }
 
 /* Files that may say what the images are. */
-static const char *unread_source(const struct tree *tree)
+static const char *unread_source(struct arena *arena, const struct tree *tree)
 {
     static const char *const endings[] = { ".csv",     ".tsv", ".tab", ".xls", ".xlsx",   ".ods",    ".json",
                                            ".jsonl",   ".npz", ".npy", ".gz",  ".bz2",    ".xz",     ".zip",
                                            ".tar",     ".tgz", ".7z",  ".rar", ".h5",     ".hdf5",   ".arrow",
                                            ".parquet", ".mat", ".p",   ".pkl", ".pickle", ".sqlite", ".db" };
-    for (int64_t i = 0; i < tree->others; i++)
+    for (int64_t i = 0; i < tree->others; i++) {
+        const char *slash = strrchr(tree->other[i], '/'), *name = slash ? slash + 1 : tree->other[i];
+        if (text_ends(name, ".txt") &&
+            (names_split(arena, name) || strcasestr(name, "label") || strcasestr(name, "annot")))
+            return tree->other[i]; /* train.txt, labels.txt: a list */
         for (size_t k = 0; k < sizeof endings / sizeof endings[0]; k++) {
             size_t length = strlen(tree->other[i]), tail = strlen(endings[k]);
             if (length > tail && strcasecmp(tree->other[i] + length - tail, endings[k]) == 0)
                 return tree->other[i];
         }
+    }
     return NULL;
 }
 
@@ -301,7 +302,7 @@ static bool check_others(struct reading *reading)
 {
     const struct tree *tree = reading->tree;
     const struct pack_config *pack = reading->request->pack;
-    const char *root = reading->request->root, *source = unread_source(tree);
+    const char *root = reading->request->root, *source = unread_source(reading->arena, tree);
     if (source && !asked_for(reading))
         return reading_fail(
             reading, EXIT_BAD_DATA,

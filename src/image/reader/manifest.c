@@ -22,6 +22,8 @@ enum { COLLECTIONS = 0, READERS = sizeof readers / sizeof readers[0] };
 
 static const struct manifest_reader *choose(struct reading *reading, const char **seen);
 
+static bool table_serves(struct reading *reading, const struct manifest_reader *reader);
+
 static bool start(struct reading *reading, struct arena *arena, const struct manifest_request *request)
 {
     struct stat status;
@@ -59,7 +61,8 @@ bool manifest_read(struct arena *arena, struct manifest *out, const struct manif
         ok = reading.tree || reading_fail(&reading, EXIT_NO_INPUT, "%s", no_tree);
     }
     const struct manifest_reader *reader = ok ? choose(&reading, &seen) : NULL;
-    ok = reader && reader->read(&reading, out) && manifest_check(&reading, out) && /* whoever read it */
+    ok = reader && table_serves(&reading, reader) && reader->read(&reading, out) &&
+         manifest_check(&reading, out) && /* whoever read it */
          (out->group || !group || !*group || manifest_join_groups(&reading, out));
     if (ok)
         finish(&reading, out, reader->name, seen);
@@ -136,6 +139,29 @@ static const struct manifest_reader *choose_any(struct reading *reading, const c
     return &reader_class_folders; /* which says what is missing */
 }
 
+/* A table that pack.labels names must be there and serve: as the table of images, or for pack.group. Readers of
+ * collections know themselves what they do with it. */
+static bool table_serves(struct reading *reading, const struct manifest_reader *reader)
+{
+    const struct pack_config *pack = reading->request->pack;
+    bool stated = strcmp(pack->labels, "labels.csv") != 0, join = pack->group && *pack->group;
+    for (int i = 0; i < COLLECTIONS; i++)
+        if (reader == readers[i])
+            return true;
+    if (stated && !has_own_table(reading))
+        return reading_fail(reading, EXIT_NO_INPUT, "pack.labels: %s is not in %s\nexpected the name of a table there",
+                            pack->labels, reading->request->root);
+    if (reader == &reader_labels_csv || join || !has_own_table(reading))
+        return true;
+    if (stated)
+        return reading_fail(reading, EXIT_BAD_CONFIG,
+                            "pack.labels: %s would not be read, as images and labels are those of reader %s\n"
+                            "set pack.reader: labels_csv, or pack.group: to join groups from it",
+                            pack->labels, reader->name);
+    reading_note(reading, "%s is not read: pack.reader: labels_csv does", pack->labels);
+    return true;
+}
+
 static const struct manifest_reader *choose(struct reading *reading, const char **seen)
 {
     const char *wanted = reading->request->pack->reader;
@@ -176,7 +202,7 @@ int manifest_split(const char *name)
                   { "testing", SPLIT_TEST },   { "tst", SPLIT_TEST } };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (strcasecmp(name, words[i].word) == 0)
-            return words[i].split;
+            return (int)words[i].split;
     return -1;
 }
 

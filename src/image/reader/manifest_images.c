@@ -155,6 +155,10 @@ bool manifest_find_images(struct reading *reading, struct manifest *out, const c
         if (taken && hits[i].way == LESS_FOLDERS)
             model = i;
     }
+    int64_t used = rows - counts[NOWHERE];
+    if (used < tree->images)
+        reading_note(reading, "%s: %lld of %lld images of the folder are in no row: left out", out->source,
+                     (long long)(tree->images - used), (long long)tree->images);
     say_found(reading, out, counts, model >= 0 ? plain[model] : "", model >= 0 ? hits[model].dropped : 0);
     return true;
 }

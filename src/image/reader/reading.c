@@ -56,7 +56,7 @@ bool reading_table(struct reading *reading, struct table *out, const char *name)
     const char *packed = arena_printf(arena, "%s.gz", name);
     bool plain = file_exists(*root ? path_join(arena, root, name) : name);
     if (!plain && !file_exists(*root ? path_join(arena, root, packed) : packed))
-        return reading_fail(reading, EXIT_NO_INPUT, "%s: missing; expected a table",
+        return reading_fail(reading, EXIT_NO_INPUT, "%s: missing; expected a table\npack.labels names it",
                             *root ? path_join(arena, root, name) : name);
     name = plain ? name : packed;
     if (!table_open(arena, out, reading_input(reading, name), name, &why))
