@@ -310,12 +310,13 @@ static bool check_others(struct reading *reading)
             "name a table by pack.labels; set pack.reader: class_folders if the folders are the classes",
             root, source);
     const char *kinds = tree_kinds(reading->arena, tree);
-    if (tree->others * 10 > tree->images + tree->others && pack->on_bad != ON_BAD_SKIP)
+    int64_t others = tree->others - tree_has(tree, pack->labels); /* which groups may be joined from */
+    if (others * 10 > tree->images + others && pack->on_bad != ON_BAD_SKIP)
         return reading_fail(reading, EXIT_BAD_DATA,
                             "%s: %lld images, but also files that are not read as images: %s\n"
                             "set pack.on_bad: skip to leave them out",
                             root, (long long)tree->images, kinds);
-    if (tree->others)
+    if (others)
         reading_note(reading, "%s: files of other kinds are left out: %s", root, kinds);
     return true;
 }
