@@ -129,24 +129,37 @@ static bool read_header(struct tensor_reader *r, struct header *h, struct tensor
     return take_header(h, t) || tensor_fail(r, "its header is not one of an array");
 }
 
-bool read_numpy(struct tensor_reader *r)
+bool read_numpy_shape(struct tensor_reader *r, struct tensor *t, size_t *data)
 {
-    struct tensor t = { .name = "" };
     struct header h = { 0 };
-    size_t data = 0;
-    if (!read_header(r, &h, &t, &data))
+    size_t bytes;
+    *t = (struct tensor){ .name = "" };
+    if (!read_header(r, &h, t, data))
         return false;
-    if (!type_of(h.type, &t.type))
+    if (!type_of(h.type, &t->type))
         return tensor_fail(r, "type '%s' is not read: expected little-endian numbers", tensor_shown(r->arena, h.type));
-    if (!tensor_contiguous(&t))
+    bool holds = tensor_contiguous(t);
+    t->count = 1;
+    for (int d = 0; holds && d < t->rank; d++)
+        t->count *= t->dims[d];
+    if (!holds || __builtin_mul_overflow((size_t)t->count, tensor_bytes(t->type), &bytes))
         return tensor_fail(r, "extents that no memory holds");
     if (h.is_fortran) {
         int64_t step = 1;
-        for (int d = 0; d < t.rank; d++) {
-            t.strides[d] = step;
-            step *= t.dims[d] > 0 ? t.dims[d] : 1;
+        for (int d = 0; d < t->rank; d++) {
+            t->strides[d] = step;
+            step *= t->dims[d] > 0 ? t->dims[d] : 1;
         }
     }
+    return true;
+}
+
+bool read_numpy(struct tensor_reader *r)
+{
+    struct tensor t;
+    size_t data = 0;
+    if (!read_numpy_shape(r, &t, &data))
+        return false;
     size_t room = r->size - data;
     if (!tensor_add(r, &t, r->bytes + data, room, 0))
         return false;

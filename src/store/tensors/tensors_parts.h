@@ -41,6 +41,16 @@ struct zip_member {
  * that do not add up. */
 bool zip_members(struct tensor_reader *r, struct zip_member **members, int *count);
 
+/* One member after the other of an archive in a file that is open, which it owns from here on; r->size is the file's.
+ * Nothing of the archive is held but its directory. NULL with r->why. */
+struct zip_stream;
+struct zip_stream *zip_stream_open(struct tensor_reader *r, int file);
+/* Begins with a member, which has *size bytes; as plain as zip_members wants them. */
+bool zip_stream_start(struct tensor_reader *r, struct zip_stream *stream, const char *member, size_t *size);
+/* out [bytes]: the member's from `at` on. Going back in a deflated one reads it again from its first byte. */
+bool zip_stream_read(struct tensor_reader *r, struct zip_stream *stream, uint8_t *out, size_t at, size_t bytes);
+void zip_stream_close(struct zip_stream *stream);
+
 /* Tensors in the containers of a pickle (src/store/tensors/torch_tree.c), whose storages are known. */
 struct storage {
     const char *key;
@@ -64,6 +74,9 @@ bool read_torch_zip(struct tensor_reader *r);
 bool read_torch_pickles(struct tensor_reader *r);
 bool read_safetensors(struct tensor_reader *r);
 bool read_numpy(struct tensor_reader *r);
+/* Type, extents and strides of the array whose .npy begins with the `r->size` bytes, and where its data begins; the
+ * extents times the element's size do not overflow, the data itself is not looked at. */
+bool read_numpy_shape(struct tensor_reader *r, struct tensor *shape, size_t *data);
 bool is_torch_pickles(const uint8_t *bytes, size_t size);
 
 #endif
