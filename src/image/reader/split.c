@@ -1,0 +1,144 @@
+/* Groups are dealt out one by one, the largest first and those of one size in random order. Each goes where it most
+ * lowers sum over splits s and classes c of (have_sc - want_sc)^2 / want_sc, Pearson's chi-square of what the splits
+ * hold against what they should: far from the end that is the split whose share is filled least, so large groups spread
+ * over all splits; near the end, and for rare classes, the one that a group does not push beyond its share. The many
+ * small groups come last and even out what the large ones left. */
+#include "image/reader/split.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "base/arena.h"
+#include "image/corpus.h"
+
+struct part {           /* a group */
+    int64_t first, row; /* in the rows sorted by group; its lowest row */
+    int64_t count;
+    uint64_t draw;
+};
+struct deal {
+    const struct split_request *request;
+    int64_t *row; /* [rows] sorted by group */
+    int classes;
+    double *want, *have;  /* [SPLITS x classes] rows */
+    int64_t *held;        /* [classes] rows of the group at hand */
+    int32_t *kind, kinds; /* [classes] its classes */
+};
+
+static int32_t label_of(const struct split_request *request, int64_t row)
+{
+    return request->label ? request->label[row] : 0;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const struct part *x = a, *y = b;
+    if (x->count != y->count)
+        return x->count < y->count ? 1 : -1;
+    if (x->draw != y->draw)
+        return x->draw < y->draw ? -1 : 1;
+    return (x->row > y->row) - (x->row < y->row);
+}
+
+/* Rows sorted by group (a counting sort: numbers are below rows), and the groups in the order of dealing. */
+static struct part *find_parts(struct arena *arena, struct deal *deal, int64_t *parts)
+{
+    const struct split_request *q = deal->request;
+    struct part *part = arena_array(arena, struct part, q->rows + 1);
+    int64_t *start = arena_array(arena, int64_t, q->rows + 1), at = 0;
+    deal->row = arena_array(arena, int64_t, q->rows + 1);
+    for (int64_t i = 0; i < q->rows; i++)
+        start[q->group ? q->group[i] : i]++;
+    *parts = 0;
+    for (int64_t g = 0; g < q->rows; g++) {
+        int64_t count = start[g];
+        start[g] = at;
+        if (count > 0)
+            part[(*parts)++] = (struct part){ .first = at, .count = count };
+        at += count;
+    }
+    for (int64_t i = 0; i < q->rows; i++)
+        deal->row[start[q->group ? q->group[i] : i]++] = i;
+    for (int64_t p = 0; p < *parts; p++) {
+        part[p].row = deal->row[part[p].first];
+        for (int64_t i = part[p].first; i < part[p].first + part[p].count; i++) {
+            const char *id = q->id[deal->row[i]];
+            part[p].draw ^= XXH3_64bits_withSeed(id, strlen(id), q->seed);
+        }
+    }
+    qsort(part, (size_t)*parts, sizeof *part, by_size);
+    return part;
+}
+
+static void set_wanted(struct arena *arena, struct deal *deal)
+{
+    const struct split_request *q = deal->request;
+    double share[SPLITS] = { [SPLIT_TRAIN] = 1.0 - q->val_fraction - q->test_fraction,
+                             [SPLIT_VAL] = q->val_fraction,
+                             [SPLIT_TEST] = q->test_fraction };
+    deal->want = arena_array(arena, double, SPLITS * deal->classes);
+    deal->have = arena_array(arena, double, SPLITS * deal->classes);
+    deal->held = arena_array(arena, int64_t, deal->classes);
+    deal->kind = arena_array(arena, int32_t, deal->classes);
+    for (int64_t i = 0; i < q->rows; i++)
+        for (int s = 0; s < SPLITS; s++)
+            deal->want[s * deal->classes + label_of(q, i)] += share[s];
+}
+
+static void look_at(struct deal *deal, const struct part *part)
+{
+    deal->kinds = 0;
+    for (int64_t i = part->first; i < part->first + part->count; i++) {
+        int32_t c = label_of(deal->request, deal->row[i]);
+        if (deal->held[c]++ == 0)
+            deal->kind[deal->kinds++] = c;
+    }
+}
+
+/* What the sum of squares gains when split `s` gets the group at hand. */
+static double cost(const struct deal *deal, int s)
+{
+    double sum = 0.0;
+    for (int k = 0; k < deal->kinds; k++) {
+        int at = s * deal->classes + deal->kind[k];
+        double n = (double)deal->held[deal->kind[k]];
+        sum += n * (n + 2.0 * (deal->have[at] - deal->want[at])) / deal->want[at];
+    }
+    return sum;
+}
+
+/* The split of least cost; of those that want something, and of equal ones the first. */
+static int choose(const struct deal *deal)
+{
+    const int c = deal->kind[0];
+    int best = SPLIT_TRAIN;
+    double least = deal->want[c] > 0.0 ? cost(deal, SPLIT_TRAIN) : 1e300;
+    for (int s = SPLIT_VAL; s < SPLITS; s++)
+        if (deal->want[s * deal->classes + c] > 0.0 && cost(deal, s) < least) {
+            best = s;
+            least = cost(deal, s);
+        }
+    return best;
+}
+
+void split_grouped(struct arena *arena, uint8_t *split, const struct split_request *request)
+{
+    struct arena_mark mark = arena_mark(arena);
+    struct deal deal = { .request = request, .classes = request->label ? request->classes : 1 };
+    int64_t parts;
+    struct part *part = find_parts(arena, &deal, &parts);
+    set_wanted(arena, &deal);
+    for (int64_t p = 0; p < parts; p++) {
+        look_at(&deal, &part[p]);
+        int s = choose(&deal);
+        for (int k = 0; k < deal.kinds; k++) {
+            deal.have[s * deal.classes + deal.kind[k]] += (double)deal.held[deal.kind[k]];
+            deal.held[deal.kind[k]] = 0;
+        }
+        for (int64_t i = part[p].first; i < part[p].first + part[p].count; i++)
+            split[deal.row[i]] = (uint8_t)s;
+    }
+    arena_release(arena, mark);
+}
