@@ -7,14 +7,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "image/array_image.h"
 #include "image/decode.h"
 #include "image/manifest.h"
 
 struct intake {
     const char *root; /* real path */
     struct image_reading reading;
-    int short_side; /* 0: as it is */
-    bool encoded;   /* files are stored, not pixels */
+    int short_side;              /* 0: as it is */
+    bool encoded;                /* files are stored, not pixels */
+    struct array_images *arrays; /* of this thread, for images in arrays; NULL: those are refused */
 };
 
 /* What is known of a row before it is stored; plain bytes, exchanged between ranks. */
@@ -33,7 +35,8 @@ struct intake_facts {
 bool intake_image(struct arena *arena, struct image *out, struct intake_facts *facts, const struct intake *intake,
                   struct image_place place, const char **why);
 
-/* The file as it is: what an encoded corpus without short_side stores. Owned by the arena; NULL with *why. */
+/* The file as it is: what an encoded corpus without short_side stores of images that are files. Owned by the arena;
+ * NULL with *why. */
 const uint8_t *intake_bytes(struct arena *arena, size_t *size, const struct intake *intake, struct image_place place,
                             const char **why);
 

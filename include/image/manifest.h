@@ -90,5 +90,7 @@ bool manifest_reader_help(int k, const char **name, const char **help);
  * The bytes are owned by the arena; NULL with *why. Local. */
 uint8_t *manifest_open(struct arena *arena, const char *root, const char *path, size_t limit_bytes, size_t *size,
                        const char **why);
+/* The same file, open for reading and of any size; -1 with *why. The caller closes it. */
+int manifest_open_file(struct arena *arena, const char *root, const char *path, const char **why);
 
 #endif

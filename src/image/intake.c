@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include "base/arena.h"
+#include "image/array_image.h"
 #include "image/manifest.h"
 #include "image/resize.h"
 
@@ -16,13 +17,21 @@ static size_t file_limit(const struct intake *intake)
     return FILE_SLACK + (size_t)intake->reading.max_megapixels * 1000000 * BYTES_PER_PIXEL;
 }
 
-static uint8_t *open_place(struct arena *arena, const struct intake *intake, struct image_place place, size_t *size,
-                           const char **why)
+/* The picture before any resizing, and the bytes of its file; 0 of one in an array. */
+static bool read_picture(struct arena *arena, struct image *out, struct image_source *source, size_t *size,
+                         const struct intake *intake, const struct image_place *place, const char **why)
 {
-    if (!place.member)
-        return manifest_open(arena, intake->root, place.path, file_limit(intake), size, why);
-    *why = "images in arrays of a file are not read";
-    return NULL;
+    if (!place->member) {
+        uint8_t *bytes = manifest_open(arena, intake->root, place->path, file_limit(intake), size, why);
+        return bytes && image_decode(arena, out, source, bytes, *size, &intake->reading, why);
+    }
+    *size = 0;
+    *why = "images in arrays of a file are not read here";
+    if (!intake->arrays ||
+        !array_image(intake->arrays, arena, out, intake->root, place, intake->reading.max_megapixels, why))
+        return false;
+    *source = (struct image_source){ .height = out->height, .width = out->width, .channels = out->channels };
+    return true;
 }
 
 static uint64_t image_hash(const struct image *picture, const struct image_source *source)
@@ -60,8 +69,7 @@ bool intake_image(struct arena *arena, struct image *out, struct intake_facts *f
     size_t size;
     struct image_source source;
     *facts = (struct intake_facts){ 0 };
-    uint8_t *bytes = open_place(arena, intake, place, &size, why);
-    if (!bytes || !image_decode(arena, out, &source, bytes, size, &intake->reading, why))
+    if (!read_picture(arena, out, &source, &size, intake, &place, why))
         return false;
     *facts = (struct intake_facts){ .height = source.height,
                                     .width = source.width,
@@ -87,5 +95,5 @@ bool intake_image(struct arena *arena, struct image *out, struct intake_facts *f
 const uint8_t *intake_bytes(struct arena *arena, size_t *size, const struct intake *intake, struct image_place place,
                             const char **why)
 {
-    return open_place(arena, intake, place, size, why);
+    return manifest_open(arena, intake->root, place.path, file_limit(intake), size, why);
 }

@@ -41,8 +41,7 @@ static bool is_below_images(struct arena *arena, const char *real, const char *r
            is_below(real, images);
 }
 
-uint8_t *manifest_open(struct arena *arena, const char *root, const char *path, size_t limit_bytes, size_t *size,
-                       const char **why)
+int manifest_open_file(struct arena *arena, const char *root, const char *path, const char **why)
 {
     char real[PATH_MAX];
     struct stat status;
@@ -52,28 +51,41 @@ uint8_t *manifest_open(struct arena *arena, const char *root, const char *path, 
         *why = !path_is_below(path)  ? "the path leaves the data folder"
                : !path_is_safe(path) ? "a control character in the name of the file; expected a printable one"
                                      : "the name of the file is not UTF-8";
-        return NULL;
+        return -1;
     }
     if (!realpath(full, real)) {
         *why = errno == ENOENT ? "the file is missing" : arena_printf(arena, "cannot be opened: %s", strerror(errno));
-        return NULL;
+        return -1;
     }
     if (!is_below(real, root) && !is_below_images(arena, real, root, path)) {
         *why = "a link that leads out of the data folder";
-        return NULL;
+        return -1;
     }
     if (stat(real, &status) == 0 && !S_ISREG(status.st_mode)) {
         *why = S_ISDIR(status.st_mode) ? "a folder, expected a file" : "not a regular file";
-        return NULL;
+        return -1;
     }
     int file = open(real, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY);
     if (file < 0) {
         *why = arena_printf(arena, "cannot be opened: %s", strerror(errno));
-        return NULL;
-    }
-    uint8_t *bytes = NULL;
-    if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
+    } else if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
         *why = "not a regular file";
+        close(file);
+        file = -1;
+    }
+    return file;
+}
+
+uint8_t *manifest_open(struct arena *arena, const char *root, const char *path, size_t limit_bytes, size_t *size,
+                       const char **why)
+{
+    struct stat status;
+    int file = manifest_open_file(arena, root, path, why);
+    if (file < 0)
+        return NULL;
+    uint8_t *bytes = NULL;
+    if (fstat(file, &status) != 0) {
+        *why = arena_printf(arena, "cannot be read: %s", strerror(errno));
     } else if ((uint64_t)status.st_size > limit_bytes) {
         *why = arena_printf(arena, "%lld bytes, %zu at most", (long long)status.st_size, limit_bytes);
     } else {

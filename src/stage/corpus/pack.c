@@ -59,12 +59,13 @@ int stage_pack(struct job *job)
     for (int w = 0; w < pack->workers; w++) {
         pack->scratch[w] = arena_create("pack scratch", SCRATCH_BLOCK);
         pack->keep[w] = arena_create("pack pictures", SCRATCH_BLOCK);
+        pack->arrays[w] = array_images_open();
     }
     examine(pack);
     reject(pack);
     settle_white(pack);
     choose_store(pack);
-    if (pack->resized_files)
+    if (pack->as_png)
         pack_encode(pack);
     place_rows(pack);
     struct store *store = pack_write(pack);
@@ -73,6 +74,7 @@ int stage_pack(struct job *job)
     for (int w = 0; w < pack->workers; w++) {
         arena_destroy(pack->scratch[w]);
         arena_destroy(pack->keep[w]);
+        array_images_close(pack->arrays[w]);
     }
     summary(pack);
     return job_done(job);
@@ -111,10 +113,11 @@ static void examine_row(struct pack *pack, int worker, int64_t i)
     struct arena *scratch = pack->scratch[worker], *keep = pack->keep[worker];
     struct arena_mark mark = arena_mark(scratch);
     int64_t row = pack->mine.first + i;
+    struct intake intake = pack->intake;
     struct image picture;
     const char *why = "";
-    if (!intake_image(scratch, &picture, &pack->facts[row], &pack->intake, manifest_image(&pack->manifest, row),
-                      &why)) {
+    intake.arrays = pack->arrays[worker];
+    if (!intake_image(scratch, &picture, &pack->facts[row], &intake, manifest_image(&pack->manifest, row), &why)) {
         pack->facts[row].ok = 0;
         pack->why[i] = arena_strdup(keep, why);
     } else if (!pack->facts[row].deep) { /* how 16-bit samples are mapped is not known yet */
@@ -285,7 +288,7 @@ static void choose_store(struct pack *pack)
     if (wanted == IMAGE_STORE_AUTO)
         pixels = other < 0 && row_bytes * pack->good <= loader_cache_bytes();
     pack->intake.encoded = !pixels;
-    pack->resized_files = !pixels && pack->intake.short_side > 0;
+    pack->as_png = !pixels && (pack->intake.short_side > 0 || pack->manifest.member);
 }
 
 static void place_rows(struct pack *pack)

@@ -24,16 +24,17 @@ struct pack {
     struct span own; /* corpus rows of this rank */
     int channels;
     int64_t *offset;          /* [good + 1] byte where a row begins in its dataset */
-    bool resized_files;       /* encoded pictures are resized ones, as PNG */
+    bool as_png;              /* encoded pictures are resized, or come from arrays: PNG of their pixels */
     int png_file;             /* of this rank, without a name; then also: */
     int64_t *png_at, png_end; /* [mine.count] byte where a row begins in it; its end */
     int workers;
     struct arena *scratch[PACK_WORKERS], *keep[PACK_WORKERS];
+    struct array_images *arrays[PACK_WORKERS];
 };
 
 /* The picture of manifest row `source` (of this rank): kept from the first pass, or read again and the same. False with
- * *why. Local. */
-bool pack_picture(struct pack *pack, struct arena *scratch, struct image *out, int64_t source, const char **why);
+ * *why. Owned by the worker's scratch arena. Local. */
+bool pack_picture(struct pack *pack, int worker, struct image *out, int64_t source, const char **why);
 /* Pictures as PNG into the file png_file, facts[].bytes of all ranks. Collective. */
 void pack_encode(struct pack *pack);
 /* to [facts[source].bytes] <- the PNG of manifest row `source` (of this rank). Local. */

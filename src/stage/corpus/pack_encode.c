@@ -1,6 +1,6 @@
-/* Between the passes of cfn pack, for an encoded corpus with image.short_side: every picture becomes PNG once, into a
- * nameless file beside the corpus, for how large the corpus will be is known only then. The second pass copies from it.
- */
+/* Between the passes of cfn pack, for an encoded corpus with image.short_side or of images in arrays: every picture
+ * becomes PNG once, into a nameless file beside the corpus, for how large the corpus will be is known only then. The
+ * second pass copies from it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "stage/corpus/pack.h"
 
 static int open_nameless(struct pack *pack);
-static const char *encode_row(struct pack *pack, struct arena *scratch, int64_t i);
+static const char *encode_row(struct pack *pack, int worker, int64_t i);
 
 void pack_encode(struct pack *pack)
 {
@@ -25,8 +25,7 @@ void pack_encode(struct pack *pack)
         for (int w = 0; w < pack->workers; w++)
             for (int64_t i = begin + w; i < end; i += pack->workers) {
                 struct arena_mark mark = arena_mark(pack->scratch[w]);
-                const char *problem =
-                    pack->facts[pack->mine.first + i].ok ? encode_row(pack, pack->scratch[w], i) : NULL;
+                const char *problem = pack->facts[pack->mine.first + i].ok ? encode_row(pack, w, i) : NULL;
 #pragma omp critical
                 if (problem && (failed < 0 || i < failed)) {
                     failed = i;
@@ -54,13 +53,14 @@ static int open_nameless(struct pack *pack)
 }
 
 /* NULL or the reason. The picture is the one of the first pass, or read again. */
-static const char *encode_row(struct pack *pack, struct arena *scratch, int64_t i)
+static const char *encode_row(struct pack *pack, int worker, int64_t i)
 {
+    struct arena *scratch = pack->scratch[worker];
     struct image picture;
     const char *why = "the file has changed between two readings; pack again";
     struct intake_facts *facts = &pack->facts[pack->mine.first + i];
     size_t size = 0;
-    if (!pack_picture(pack, scratch, &picture, pack->mine.first + i, &why))
+    if (!pack_picture(pack, worker, &picture, pack->mine.first + i, &why))
         return why;
     const uint8_t *bytes = image_encode_png(scratch, &picture, &size, &why);
     if (!bytes)

@@ -118,24 +118,27 @@ static struct store *create(struct pack *pack)
 
 /* Second pass. */
 
-bool pack_picture(struct pack *pack, struct arena *scratch, struct image *out, int64_t source, const char **why)
+bool pack_picture(struct pack *pack, int worker, struct image *out, int64_t source, const char **why)
 {
+    struct intake intake = pack->intake;
     struct intake_facts facts;
+    intake.arrays = pack->arrays[worker];
     *out = pack->kept[source - pack->mine.first];
     return out->pixels ||
-           (intake_image(scratch, out, &facts, &pack->intake, manifest_image(&pack->manifest, source), why) &&
+           (intake_image(pack->scratch[worker], out, &facts, &intake, manifest_image(&pack->manifest, source), why) &&
             facts.hash == pack->facts[source].hash);
 }
 
 /* Corpus row `row` into its place. What was good in the first pass and is not now has changed meanwhile. */
-static void make_row(struct pack *pack, struct arena *scratch, uint8_t *to, int64_t row)
+static void make_row(struct pack *pack, int worker, uint8_t *to, int64_t row)
 {
+    struct arena *scratch = pack->scratch[worker];
     struct arena_mark mark = arena_mark(scratch);
     int64_t source = pack->row[row], bytes = pack->offset[row + 1] - pack->offset[row];
     struct image picture;
     const char *why = "the file has changed";
     bool ok;
-    if (pack->resized_files) {
+    if (pack->as_png) {
         ok = pack_encoded(pack, to, source);
     } else if (pack->intake.encoded) {
         size_t size = 0;
@@ -145,7 +148,7 @@ static void make_row(struct pack *pack, struct arena *scratch, uint8_t *to, int6
         if (ok)
             memcpy(to, file, size);
     } else {
-        ok = pack_picture(pack, scratch, &picture, source, &why);
+        ok = pack_picture(pack, worker, &picture, source, &why);
         if (ok && pack->channels == 3)
             picture = image_widen(scratch, picture);
         if (ok)
@@ -198,7 +201,7 @@ static void write_images(struct pack *pack, struct store *store)
 #pragma omp parallel for schedule(static, 1)
                 for (int w = 0; w < pack->workers; w++)
                     for (int64_t i = row + w; i < row + rows; i += pack->workers)
-                        make_row(pack, pack->scratch[w], buffer + (pack->offset[i] - at), i);
+                        make_row(pack, w, buffer + (pack->offset[i] - at), i);
                 phase_enter(before);
                 sums[b] = XXH3_64bits(buffer, (size_t)bytes);
                 store_write_rows(store, name, at / unit, bytes / unit, buffer);
