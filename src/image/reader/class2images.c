@@ -151,6 +151,17 @@ static int class_of(const struct manifest *out, const char *name)
     return -1;
 }
 
+/* Below images/, whether the name says so or not, as the published code has it; elsewhere when only there is an image.
+ */
+static const char *image_path(struct arena *arena, const struct tree *tree, const char *name)
+{
+    const char *rest = text_starts(name, "images/") ? name + 7 : name;
+    const char *path = arena_printf(arena, "images/%s", rest), *twice = arena_printf(arena, "images/%s", name);
+    if (tree_image(tree, path) >= 0)
+        return path;
+    return tree_image(tree, twice) >= 0 ? twice : tree_image(tree, rest) >= 0 ? rest : path;
+}
+
 static bool take_split(struct arena *arena, struct manifest *out, const struct pickle *dict, int split,
                        const char *file, struct reading *reading)
 {
@@ -168,7 +179,7 @@ static bool take_split(struct arena *arena, struct manifest *out, const struct p
         for (int64_t j = 0; j < names->count; j++) {
             int64_t row = out->rows++;
             out->id[row] = names->items[j]->text;
-            out->path[row] = arena_printf(arena, "images/%s", names->items[j]->text);
+            out->path[row] = image_path(arena, reading->tree, names->items[j]->text);
             out->split[row] = (uint8_t)split;
             if (!out->multi_label)
                 out->label[row] = label;
