@@ -33,6 +33,7 @@ struct pack_config {
     const char *columns; /* "path=Path,label=dx": columns of the table by their meaning */
     const char *missing; /* words of cells that mean a missing value, with commas between them */
     enum label_kind label_kind;
+    enum corpus_split split;
     enum on_bad on_bad;
     double max_bad_fraction;
     int max_megapixels;

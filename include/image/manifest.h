@@ -56,6 +56,7 @@ struct image_place {
 struct manifest_request {
     const char *root, *data;        /* keys of the configuration: root, data */
     const struct pack_config *pack; /* and those of pack.* */
+    bool default_fractions;         /* nobody set pack.val_fraction or pack.test_fraction */
     bool by_id; /* of a table: its rows are not files; a column id is enough, and labels may be absent (classes 0) */
 };
 

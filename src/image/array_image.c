@@ -53,7 +53,7 @@ static bool open_array(struct array_images *images, const char *root, const stru
     images->member = arena_strdup(images->arena, place->member);
     int file = manifest_open_file(images->arena, root, place->path, why);
     if (file >= 0)
-        images->array = array_file_open(images->arena, "the file", file, place->member, why);
+        images->array = array_file_open(images->arena, "", file, place->member, why);
     return images->array != NULL;
 }
 

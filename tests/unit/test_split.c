@@ -13,7 +13,7 @@
 
 #include "base/rng.h"
 #include "image/corpus.h"
-#include "image/reader/split.h"
+#include "image/reader/sets/split.h"
 #include "test_arena.h"
 
 enum { ROWS = 10015, LESIONS = 7470, CLASSES = 7 };
@@ -157,9 +157,39 @@ static void odd_requests(void **state)
     split_grouped(arena, split, &odd);
 }
 
+/* Few groups, larger than what a split wants: each split gets one of every class that has three. */
+static void few_groups(void **state)
+{
+    (void)state;
+    enum { LARGE = 4, IMAGES = 3 };
+    for (int groups = 1; groups <= LARGE; groups++) {
+        uint8_t split[2 * LARGE * IMAGES];
+        struct split_request few = request;
+        int64_t numbers[2 * LARGE * IMAGES], counts[SPLITS][2] = { { 0 } };
+        int32_t classes[2 * LARGE * IMAGES];
+        few.rows = 2 * groups * IMAGES;
+        few.group = numbers;
+        few.label = classes;
+        few.classes = 2;
+        for (int64_t i = 0; i < few.rows; i++) {
+            numbers[i] = i / IMAGES;
+            classes[i] = (int32_t)(numbers[i] % 2);
+        }
+        split_grouped(arena, split, &few);
+        for (int64_t i = 0; i < few.rows; i++)
+            counts[split[i]][classes[i]]++;
+        for (int c = 0; c < 2; c++) {
+            assert_int_equal(counts[SPLIT_TRAIN][c], groups < 4 ? IMAGES : 2 * IMAGES);
+            assert_int_equal(counts[SPLIT_VAL][c], groups < 2 ? 0 : IMAGES);
+            assert_int_equal(counts[SPLIT_TEST][c], groups < 3 ? 0 : IMAGES);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(every_class_in_its_share), cmocka_unit_test(groups_stay_whole),
-                                        cmocka_unit_test(order_does_not_matter), cmocka_unit_test(odd_requests) };
+                                        cmocka_unit_test(order_does_not_matter), cmocka_unit_test(odd_requests),
+                                        cmocka_unit_test(few_groups) };
     return cmocka_run_group_tests(tests, start, close_arena);
 }

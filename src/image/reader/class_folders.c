@@ -359,6 +359,7 @@ static bool take_images(struct reading *reading, struct manifest *out, const str
     out->classes = (int)found->classes.count;
     out->class_names = found->classes.name;
     out->label = arena_array(reading->arena, int32_t, reading->tree->images + 1);
+    reading->split_made = !found->splits;
     if (!found->splits)
         return take_folder(reading, out, found->base, -1);
     for (int split = 0; split < SPLITS; split++)

@@ -158,6 +158,7 @@ bool labels_take_splits(struct reading *reading, struct manifest *out, const str
                                 (long long)t->line[i], word);
         out->split[i] = (uint8_t)split;
     }
+    reading->split_made = c->split < 0;
     if (c->split < 0 && !reading->request->by_id)
         reading_note(reading, "%s: no column of splits: by the hash of the %s", t->path,
                      c->group >= 0 ? "group" : "path");

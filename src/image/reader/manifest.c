@@ -14,11 +14,9 @@
 /* In the order in which pack.reader: auto asks them: first those of one collection each, of which at most one may
  * recognise the folder, then the general ones, of which the first is taken. */
 static const struct manifest_reader *const readers[] = {
-    &reader_class2images,
-    &reader_labels_csv,
-    &reader_class_folders,
+    &reader_ham, &reader_isic, &reader_fundus, &reader_class2images, &reader_labels_csv, &reader_class_folders,
 };
-enum { COLLECTIONS = 0, READERS = sizeof readers / sizeof readers[0] };
+enum { COLLECTIONS = 3, READERS = sizeof readers / sizeof readers[0] };
 
 static const struct manifest_reader *choose(struct reading *reading, const char **seen);
 
@@ -63,7 +61,7 @@ bool manifest_read(struct arena *arena, struct manifest *out, const struct manif
     const struct manifest_reader *reader = ok ? choose(&reading, &seen) : NULL;
     ok = reader && table_serves(&reading, reader) && reader->read(&reading, out) &&
          manifest_check(&reading, out) && /* whoever read it */
-         (out->group || !group || !*group || manifest_join_groups(&reading, out));
+         (out->group || !group || !*group || manifest_join_groups(&reading, out)) && reading_split_asked(&reading, out);
     if (ok)
         finish(&reading, out, reader->name, seen);
     *code = reading.code;

@@ -19,6 +19,8 @@ struct reading {
     struct text notes;
     enum exit_code code; /* of the first problem */
     const char *why;
+    const char *group_kind; /* "lesion", "patient": what a group is when the reader knows; NULL: what pack.group says */
+    bool split_made;        /* the splits are not the data's own */
     int inputs, input_room;
     const char **input;
 };
@@ -50,6 +52,9 @@ bool reading_table(struct reading *reading, struct table *out, const char *name)
 /* The column that pack.columns gives for `name` (reading_fail when the table has none of that name), else the one of
  * this name, in any case; -1 when there is none. */
 int reading_column(struct reading *reading, const struct table *table, const char *name);
+/* The column that pack.columns gives for `name`, "" when it says that there is none, NULL when it says nothing; arena.
+ */
+const char *reading_renamed(struct reading *reading, const char *name);
 /* The column that names images: that of pack.columns' path, or one of the usual names (path, file_name, image_id, ...);
  * -1 when there is none. *file: does it name files, not ids? */
 int reading_image_column(struct reading *reading, const struct table *table, bool *file);
@@ -89,8 +94,17 @@ int64_t *reading_groups(struct reading *reading, const char *const *texts, int64
  * by file name without ending. */
 bool manifest_join_groups(struct reading *reading, struct manifest *out);
 
+/* ---- splits ---- */
+
+/* Splits of a source that has none: whole groups, every class in its share; says so. Also what pack.split asks for when
+ * a reader has taken the data's own: whole groups, the hash of the name, or nothing else than the data's. The second is
+ * done for every reader. False after reading_fail: groups of another kind, or none. */
+bool reading_split(struct reading *reading, struct manifest *out);
+bool reading_split_asked(struct reading *reading, struct manifest *out);
+
 /* ---- the rows of the table in manifest.c ---- */
 
 extern const struct manifest_reader reader_class2images, reader_labels_csv, reader_class_folders;
+extern const struct manifest_reader reader_ham, reader_isic, reader_fundus; /* sets/ */
 
 #endif

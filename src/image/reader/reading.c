@@ -65,8 +65,8 @@ bool reading_table(struct reading *reading, struct table *out, const char *name)
     return true;
 }
 
-/* pack.columns = "path=Path,label=dx": is `name` among the words before the signs? Its column, or NULL. */
-static const char *renamed(struct reading *reading, const char *name)
+/* pack.columns = "path=Path,label=dx": is `name` among the words before the signs? */
+const char *reading_renamed(struct reading *reading, const char *name)
 {
     const char *list = reading->request->pack->columns;
     for (const char *at = list ? list : ""; *at;) {
@@ -81,7 +81,7 @@ static const char *renamed(struct reading *reading, const char *name)
 
 int reading_column(struct reading *reading, const struct table *table, const char *name)
 {
-    const char *wanted = renamed(reading, name), *near = NULL;
+    const char *wanted = reading_renamed(reading, name), *near = NULL;
     int column = table_column(table, wanted ? wanted : name);
     if (column < 0 && wanted && *wanted) {
         near = text_suggest(wanted, table->header, (size_t)table->columns);

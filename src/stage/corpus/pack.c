@@ -87,7 +87,12 @@ static void read_manifest(struct pack *pack)
     struct job *job = pack->job;
     const struct config *config = job->config;
     const struct pack_config *c = &config->pack;
-    struct manifest_request request = { .root = config->run.root, .data = config->run.data, .pack = c };
+    struct manifest_request request = { .root = config->run.root,
+                                        .data = config->run.data,
+                                        .pack = c,
+                                        .default_fractions =
+                                            config_is_default(job->run, config, "pack.val_fraction") &&
+                                            config_is_default(job->run, config, "pack.test_fraction") };
     enum exit_code code = EXIT_DONE;
     const char *why = "";
     char real[PATH_MAX];

@@ -44,9 +44,10 @@ struct array_file *array_file_open(struct arena *arena, const char *name, int fi
     struct stat status;
     size_t size = 0;
     bool is_known = fstat(file, &status) == 0;
-    array->reader = (struct tensor_reader){ .arena = arena,
-                                            .name = arena_printf(arena, "%s, array \"%s\"", name, member),
-                                            .size = is_known ? (size_t)status.st_size : 0 };
+    array->reader =
+        (struct tensor_reader){ .arena = arena,
+                                .name = arena_printf(arena, "%s%sarray \"%s\"", name, *name ? ": " : "", member),
+                                .size = is_known ? (size_t)status.st_size : 0 };
     array->stream = zip_stream_open(&array->reader, file);
     if (array->stream &&
         zip_stream_start(&array->reader, array->stream, arena_printf(arena, "%s.npy", member), &size) &&
