@@ -1,5 +1,6 @@
-/* One array of an .npz (numpy.savez, stored or deflated), piece by piece: images that lie in files of arrays. Neither
- * the file nor the array is held, so an array may be larger than memory. Local; one reader belongs to one thread. */
+/* One array of an .npz (numpy.savez, stored or deflated), or that of a .npy or IDX file (plain or compressed by gzip),
+ * piece by piece: images that lie in files of arrays. Neither the file nor the array is held, so an array may be larger
+ * than memory. Local; one reader belongs to one thread. */
 #ifndef STORE_ARRAY_FILE_H
 #define STORE_ARRAY_FILE_H
 
@@ -12,9 +13,10 @@
 struct arena;
 struct array_file;
 
-/* Opens `member` ("slo_fundus") of the .npz that is open as `file`, which it owns from here on, also when it fails.
- * `name` is for messages ("": none); the reader is the arena's, and the caller ends it with array_file_close. NULL with
- * *why when the archive or the array is damaged, hostile, or holds no such member. */
+/* Opens `member` ("slo_fundus") of the .npz that is open as `file`, or with "" the one array of a .npy or IDX file; it
+ * owns `file` from here on, also when it fails. `name` is for messages ("": none); the reader is the arena's, and the caller ends
+ * it with array_file_close. NULL with *why when the archive or the array is damaged, hostile, or holds no such member.
+ */
 struct array_file *array_file_open(struct arena *arena, const char *name, int file, const char *member,
                                    const char **why);
 /* Type, rank, extents and strides; `data` is NULL. The member has as many bytes as they say. */

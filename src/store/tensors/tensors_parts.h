@@ -51,6 +51,21 @@ bool zip_stream_start(struct tensor_reader *r, struct zip_stream *stream, const 
 bool zip_stream_read(struct tensor_reader *r, struct zip_stream *stream, uint8_t *out, size_t at, size_t bytes);
 void zip_stream_close(struct zip_stream *stream);
 
+/* A file that is plain or compressed by gzip, which is open as `file` and owned from here on; r->size is the file's, as
+ * it lies there. NULL with r->why. */
+struct gz_stream;
+struct gz_stream *gz_stream_open(struct tensor_reader *r, int file);
+/* out [most]: the content from `at` on, as much of it as there is; *got bytes. Going back in a compressed file reads it
+ * again from its beginning. */
+bool gz_stream_some(struct tensor_reader *r, struct gz_stream *stream, uint8_t *out, size_t at, size_t most,
+                    size_t *got);
+bool gz_stream_read(struct tensor_reader *r, struct gz_stream *stream, uint8_t *out, size_t at, size_t bytes);
+/* Does the content end at `at`, with the checksum that the file says? */
+bool gz_stream_ends(struct tensor_reader *r, struct gz_stream *stream, size_t at);
+/* Can the content have `total` bytes? A plain file's size is known, of a compressed one how much it can grow. */
+bool gz_stream_fits(struct tensor_reader *r, struct gz_stream *stream, size_t total);
+void gz_stream_close(struct gz_stream *stream);
+
 /* Tensors in the containers of a pickle (src/store/tensors/torch_tree.c), whose storages are known. */
 struct storage {
     const char *key;
@@ -77,6 +92,9 @@ bool read_numpy(struct tensor_reader *r);
 /* Type, extents and strides of the array whose .npy begins with the `r->size` bytes, and where its data begins; the
  * extents times the element's size do not overflow, the data itself is not looked at. */
 bool read_numpy_shape(struct tensor_reader *r, struct tensor *shape, size_t *data);
+/* The same of IDX, of unsigned bytes alone. */
+bool is_idx(const uint8_t *bytes, size_t size);
+bool read_idx_shape(struct tensor_reader *r, struct tensor *shape, size_t *data);
 bool is_torch_pickles(const uint8_t *bytes, size_t size);
 
 #endif
