@@ -45,6 +45,7 @@ bool zip_members(struct tensor_reader *r, struct zip_member **members, int *coun
  * Nothing of the archive is held but its directory. NULL with r->why. */
 struct zip_stream;
 struct zip_stream *zip_stream_open(struct tensor_reader *r, int file);
+bool zip_stream_has(const struct zip_stream *stream, const char *member);
 /* Begins with a member, which has *size bytes; as plain as zip_members wants them. */
 bool zip_stream_start(struct tensor_reader *r, struct zip_stream *stream, const char *member, size_t *size);
 /* out [bytes]: the member's from `at` on. Going back in a deflated one reads it again from its first byte. */

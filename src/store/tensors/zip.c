@@ -146,6 +146,11 @@ struct zip_stream *zip_stream_open(struct tensor_reader *r, int file)
     return stream;
 }
 
+bool zip_stream_has(const struct zip_stream *stream, const char *member)
+{
+    return zip_name_locate(stream->zip, member, 0) >= 0;
+}
+
 /* From its first byte again. */
 static bool rewind_member(struct tensor_reader *r, struct zip_stream *stream)
 {
