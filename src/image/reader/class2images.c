@@ -1,7 +1,7 @@
 /* class2images_{train,val,test}.p: pickles of dict[class name, list of file
  * names below images/], as the published scripts use them. The order of the
- * keys of the train file is the class index. `mimic`: the keys are 13 digits 0
- * or 1, one per label. */
+ * keys of the train file is the class index. Keys that are all so many digits 0
+ * or 1 are labels, several an image: the 13 of MIMIC-CXR, whatever the data is called. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,12 +26,15 @@ static const char *const mimic_labels[] = {
     "Pneumothorax",
     "Support Devices",
 };
-enum { MIMIC_LABELS = 13, FILE_LIMIT = 1 << 30 };
+enum { MIMIC_LABELS = 13, SURELY_LABELS = 8, FILE_LIMIT = 1 << 30 };
 
 static const struct pickle *read_split(struct reading *reading, int split, const char **name);
 static bool take_split(struct arena *arena, struct manifest *out, const struct pickle *dict, int split,
                        const char *file, struct reading *reading);
-static void set_classes(struct arena *arena, struct manifest *out, const struct pickle *train);
+static void set_classes(struct reading *reading, struct manifest *out, const struct pickle *train, int labels);
+static bool count_labels(struct reading *reading, const struct pickle *const *dicts, const char *const *files,
+                         int *labels);
+static void note_new_keys(struct reading *reading, const struct pickle *const *dicts);
 
 static const char *recognise(struct reading *reading)
 {
@@ -54,9 +57,11 @@ static bool read_classes(struct reading *reading, struct manifest *out)
     if (dicts[SPLIT_TRAIN]->count == 0)
         return reading_fail(reading, EXIT_BAD_DATA, "%s: an empty dictionary; expected class name -> file names",
                             files[SPLIT_TRAIN]);
-    *out =
-        (struct manifest){ .source = files[SPLIT_TRAIN], .multi_label = strcmp(reading->request->data, "mimic") == 0 };
-    set_classes(arena, out, dicts[SPLIT_TRAIN]);
+    int labels = 0;
+    if (!count_labels(reading, dicts, files, &labels))
+        return false;
+    *out = (struct manifest){ .source = files[SPLIT_TRAIN], .multi_label = labels > 0 };
+    set_classes(reading, out, dicts[SPLIT_TRAIN], labels);
     out->path = arena_array(arena, const char *, rows + 1);
     out->id = arena_array(arena, const char *, rows + 1);
     out->split = arena_array(arena, uint8_t, rows + 1);
@@ -135,12 +140,75 @@ static const struct pickle *read_split(struct reading *reading, int split, const
     return check_shape(arena, dict, *name, reading) ? dict : NULL;
 }
 
-static void set_classes(struct arena *arena, struct manifest *out, const struct pickle *train)
+/* Digits of a key that is nothing but 0 and 1; 0 of any other. */
+static size_t digits_of(const char *key)
 {
-    out->classes = out->multi_label ? MIMIC_LABELS : (int)(train->count / 2);
-    out->class_names = arena_array(arena, const char *, out->classes);
+    size_t length = strlen(key);
+    return strspn(key, "01") == length ? length : 0;
+}
+
+static bool odd_key(struct reading *reading, const char *file, const char *key, size_t digits)
+{
+    return reading_fail(reading, EXIT_BAD_DATA,
+                        "%s: key '%.80s'; expected %zu digits 0 or 1, a label each, as the other keys have", file, key,
+                        digits);
+}
+
+/* *labels <- how many labels an image has when the keys are digits, one per label; 0 when they are names of classes. A
+ * single digit is a name; that some keys are many digits and others are not is a mistake. */
+static bool count_labels(struct reading *reading, const struct pickle *const *dicts, const char *const *files,
+                         int *labels)
+{
+    size_t most = 0;
+    for (int split = 0; split < SPLITS; split++)
+        for (int64_t i = 0; i < dicts[split]->count; i += 2) {
+            size_t digits = digits_of(dicts[split]->items[i]->text);
+            most = digits > most ? digits : most;
+        }
+    *labels = most > 1 && most < 10000 ? (int)most : 0;
+    for (int split = 0; split < SPLITS; split++)
+        for (int64_t i = 0; i < dicts[split]->count; i += 2) {
+            const char *key = dicts[split]->items[i]->text;
+            if (digits_of(key) == most)
+                continue;
+            *labels = 0;
+            if (most >= SURELY_LABELS)
+                return odd_key(reading, files[split], key, most);
+        }
+    if (*labels)
+        note_new_keys(reading, dicts);
+    return true;
+}
+
+/* The published loader looks keys up among those of the train file. */
+static void note_new_keys(struct reading *reading, const struct pickle *const *dicts)
+{
+    const struct pickle *train = dicts[SPLIT_TRAIN];
+    int64_t rows = 0, keys = 0;
+    for (int split = SPLIT_VAL; split < SPLITS; split++)
+        for (int64_t i = 0; i < dicts[split]->count; i += 2)
+            if (!pickle_member(train, dicts[split]->items[i]->text)) {
+                keys++;
+                rows += dicts[split]->items[i + 1]->count;
+            }
+    if (rows)
+        reading_note(reading,
+                     "%lld val and test images of %lld keys that no training image has are kept; the published loader "
+                     "drops them",
+                     (long long)rows, (long long)keys);
+}
+
+static void set_classes(struct reading *reading, struct manifest *out, const struct pickle *train, int labels)
+{
+    out->classes = labels ? labels : (int)(train->count / 2);
+    out->class_names = arena_array(reading->arena, const char *, out->classes);
     for (int k = 0; k < out->classes; k++)
-        out->class_names[k] = out->multi_label ? mimic_labels[k] : train->items[2 * k]->text;
+        out->class_names[k] = !labels                  ? train->items[2 * k]->text
+                              : labels == MIMIC_LABELS ? mimic_labels[k]
+                                                       : arena_printf(reading->arena, "label %d", k + 1);
+    if (labels)
+        reading_note(reading, "keys of %d digits are %d labels an image, %s", labels, labels,
+                     labels == MIMIC_LABELS ? "those of MIMIC-CXR" : "which have no names here: label 1, label 2, ...");
 }
 
 static int class_of(const struct manifest *out, const char *name)
@@ -169,9 +237,6 @@ static bool take_split(struct arena *arena, struct manifest *out, const struct p
         const char *key = dict->items[i]->text;
         const struct pickle *names = dict->items[i + 1];
         int label = out->multi_label ? 0 : class_of(out, key);
-        if (out->multi_label && (strlen(key) != MIMIC_LABELS || strspn(key, "01") != MIMIC_LABELS))
-            return reading_fail(reading, EXIT_BAD_DATA, "%s: key '%.80s'; expected 13 digits 0 or 1 (data: mimic)",
-                                file, key);
         if (label < 0)
             return reading_fail(reading, EXIT_BAD_DATA,
                                 "%s: unknown class '%.80s'; expected one of the keys of class2images_train.p", file,
@@ -184,8 +249,8 @@ static bool take_split(struct arena *arena, struct manifest *out, const struct p
             if (!out->multi_label)
                 out->label[row] = label;
             else
-                for (int k = 0; k < MIMIC_LABELS; k++)
-                    out->labels[row * MIMIC_LABELS + k] = key[k] == '1' ? LABEL_POSITIVE : LABEL_NEGATIVE;
+                for (int k = 0; k < out->classes; k++)
+                    out->labels[row * out->classes + k] = key[k] == '1' ? LABEL_POSITIVE : LABEL_NEGATIVE;
         }
     }
     return true;
