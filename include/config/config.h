@@ -34,6 +34,11 @@ struct pack_config {
     const char *missing; /* words of cells that mean a missing value, with commas between them */
     enum label_kind label_kind;
     enum corpus_split split;
+    enum labeler labeler; /* whose labels of MIMIC-CXR */
+    bool no_finding;      /* "No Finding" is one of the labels of chest X-rays */
+    enum views views;     /* of chest X-rays */
+    enum blank_views blank_views;
+    enum chexpert_valid chexpert_valid;
     enum on_bad on_bad;
     double max_bad_fraction;
     int max_megapixels;

@@ -21,6 +21,8 @@ struct manifest_attribute {
     const char **value_names; /* [values] sorted, or NULL for numbers */
 };
 
+enum report_section { SECTION_FINDINGS, SECTION_IMPRESSION, SECTIONS };
+
 struct manifest {
     int64_t rows;
     const char *source;  /* file or folder the rows come from, for messages */
@@ -33,11 +35,12 @@ struct manifest {
                             .npz, "" when the file holds one (.npy, IDX). An entry NULL: the file is the image */
     int64_t *index;      /* [rows] which image of that array, from 0; NULL when member is */
     const char **report; /* [rows] or NULL */
-    int64_t *line;       /* [rows] line of `source`, NULL when it has none */
-    uint8_t *split;      /* [rows] enum split */
-    int32_t *label;      /* [rows], NULL when multi_label */
-    int8_t *labels;      /* [rows x classes] enum label_state, or NULL */
-    int64_t *group;      /* [rows] numbered by first appearance, or NULL */
+    const char **section[SECTIONS]; /* [rows] each: parts of the reports, "" where there is none; NULL without any */
+    int64_t *line;                  /* [rows] line of `source`, NULL when it has none */
+    uint8_t *split;                 /* [rows] enum split */
+    int32_t *label;                 /* [rows], NULL when multi_label */
+    int8_t *labels;                 /* [rows x classes] enum label_state, or NULL */
+    int64_t *group;                 /* [rows] numbered by first appearance, or NULL */
     bool multi_label;
     int classes;
     const char **class_names;

@@ -14,9 +14,10 @@
 /* In the order in which pack.reader: auto asks them: first those of one collection each, of which at most one may
  * recognise the folder, then the general ones, of which the first is taken. */
 static const struct manifest_reader *const readers[] = {
-    &reader_ham, &reader_isic, &reader_fundus, &reader_class2images, &reader_labels_csv, &reader_class_folders,
+    &reader_ham,      &reader_isic, &reader_fundus,       &reader_mimic,      &reader_chexpert,      &reader_nih,
+    &reader_medmnist, &reader_idx,  &reader_class2images, &reader_labels_csv, &reader_class_folders,
 };
-enum { COLLECTIONS = 3, READERS = sizeof readers / sizeof readers[0] };
+enum { COLLECTIONS = 8, READERS = sizeof readers / sizeof readers[0] };
 
 static const struct manifest_reader *choose(struct reading *reading, const char **seen);
 
@@ -59,8 +60,8 @@ bool manifest_read(struct arena *arena, struct manifest *out, const struct manif
         ok = reading.tree || reading_fail(&reading, EXIT_NO_INPUT, "%s", no_tree);
     }
     const struct manifest_reader *reader = ok ? choose(&reading, &seen) : NULL;
-    ok = reader && table_serves(&reading, reader) && reader->read(&reading, out) &&
-         manifest_check(&reading, out) && /* whoever read it */
+    ok = reader && table_serves(&reading, reader) && reading_keys_fit(&reading, reader->name) &&
+         reader->read(&reading, out) && manifest_check(&reading, out) && /* whoever read it */
          (out->group || !group || !*group || manifest_join_groups(&reading, out)) && reading_split_asked(&reading, out);
     if (ok)
         finish(&reading, out, reader->name, seen);

@@ -81,9 +81,9 @@ void manifest_share(struct world *world, struct arena *arena, struct manifest *m
     struct {
         int64_t rows;
         int classes, attributes, inputs;
-        bool multi_label, own_ids, members, reports, lines, groups;
-    } head = { m->rows,          m->classes, m->attributes, m->inputs, m->multi_label,
-               m->id != m->path, m->member,  m->report,     m->line,   m->group };
+        bool multi_label, own_ids, members, reports, sections, lines, groups;
+    } head = { m->rows,   m->classes, m->attributes, m->inputs, m->multi_label, m->id != m->path,
+               m->member, m->report,  m->section[0], m->line,   m->group };
     world_broadcast(world, &head, sizeof head, 0);
     m->rows = head.rows;
     m->classes = head.classes;
@@ -105,6 +105,8 @@ void manifest_share(struct world *world, struct arena *arena, struct manifest *m
     }
     if (head.reports)
         m->report = share_texts(world, arena, m->report, m->rows);
+    for (int k = 0; head.sections && k < SECTIONS; k++)
+        m->section[k] = share_texts(world, arena, m->section[k], m->rows);
     m->class_names = share_texts(world, arena, m->class_names, m->classes);
     m->split = share_bytes(world, arena, m->split, rows);
     if (head.multi_label)

@@ -62,6 +62,8 @@ int reading_image_column(struct reading *reading, const struct table *table, boo
  * is one of the words of pack.missing. For labels, attributes and groups; a path or a report stays as it is. */
 const char *reading_text(struct reading *reading, const char *cell);
 const char *reading_value(struct reading *reading, const char *cell);
+/* Are keys that only some readers use at their defaults when `reader` is none of these? False after reading_fail. */
+bool reading_keys_fit(struct reading *reading, const char *reader);
 /* Path of the file `name` of this reading: root/name, or name when it is absolute; notes it as an input. Arena. */
 const char *reading_input(struct reading *reading, const char *name);
 
@@ -106,5 +108,6 @@ bool reading_split_asked(struct reading *reading, struct manifest *out);
 
 extern const struct manifest_reader reader_class2images, reader_labels_csv, reader_class_folders;
 extern const struct manifest_reader reader_ham, reader_isic, reader_fundus; /* sets/ */
+extern const struct manifest_reader reader_mimic, reader_chexpert, reader_nih, reader_medmnist, reader_idx; /* sets/ */
 
 #endif

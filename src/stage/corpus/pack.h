@@ -46,4 +46,10 @@ struct store *pack_write(struct pack *pack);
 void pack_say_manifest(const struct manifest *manifest);
 void pack_say_classes(const struct pack *pack);
 
+/* Rows of the layout of corpus.h5 for the sections of the reports that there are, and their extents, sizes [SECTIONS].
+ */
+void pack_sections_layout(const struct pack *pack, struct layout *layout, size_t *count, struct extent *sizes);
+/* Writes them. Collective. */
+void pack_sections_write(struct pack *pack, struct store *store);
+
 #endif

@@ -103,6 +103,8 @@ static struct store *create(struct pack *pack)
                     m->attribute[a].values ? "which of the texts of attribute `values`; -1 where not known"
                                            : "column of the table; NaN where not known",
                     NULL);
+    struct extent section_sizes[SECTIONS];
+    pack_sections_layout(pack, layout, &n, section_sizes);
     struct extent sizes[] = { { "N", pack->good },
                               { "N+1", pack->good + 1 },
                               { "H", one->stored_height },
@@ -112,8 +114,10 @@ static struct store *create(struct pack *pack)
                               { "L", m->classes },
                               { "two", 2 },
                               { "id_bytes", widest(pack, m->id) },
-                              { "report_bytes", total_bytes(pack, m->report) } };
-    return job_create(job, "corpus.h5", layout, n, sizes, sizeof sizes / sizeof sizes[0]);
+                              { "report_bytes", total_bytes(pack, m->report) },
+                  section_sizes[SECTION_FINDINGS], section_sizes[SECTION_IMPRESSION]
+};
+return job_create(job, "corpus.h5", layout, n, sizes, sizeof sizes / sizeof sizes[0]);
 }
 
 /* Second pass. */
@@ -305,6 +309,7 @@ static void write_rest(struct pack *pack, struct store *store)
     write_texts(pack, store, "/id", m->id);
     if (m->report)
         write_stream(pack, store, "/report", m->report);
+    pack_sections_write(pack, store);
     store_set_texts(store, "/", "class_names", m->class_names, m->classes);
     store_set_text(store, "/", "data", pack->job->config->run.data);
     store_set_text(store, "/", "source", m->source);

@@ -73,10 +73,11 @@ struct array_file *array_file_open(struct arena *arena, const char *name, int fi
     struct array_file *array = arena_array(arena, struct array_file, 1);
     struct stat status;
     bool is_known = fstat(file, &status) == 0;
-    array->reader =
-        (struct tensor_reader){ .arena = arena,
-                                .name = *member ? arena_printf(arena, "%s%sarray \"%s\"", name, *name ? ", " : "", member) : name,
-                                .size = is_known ? (size_t)status.st_size : 0 };
+    array->reader = (struct tensor_reader){
+        .arena = arena,
+        .name = *member ? arena_printf(arena, "%s%sarray \"%s\"", name, *name ? ": " : "", member) : name,
+        .size = is_known ? (size_t)status.st_size : 0
+    };
     if (*member ? open_member(array, file, member) : open_whole(array, file))
         return array;
     *why = array->reader.why;

@@ -157,7 +157,7 @@ static bool read_lesions(struct isic *isic, struct manifest *out)
         known += row[i] >= 0;
     }
     const struct table aligned = set_reordered(arena, &table, row, out->rows);
-    out->group = manifest_number_groups(reading, set_column(arena, &aligned, used[1]), out->rows);
+    out->group = reading_groups(reading, set_column(arena, &aligned, used[1]), out->rows);
     set_attributes(reading, out, &aligned, used, 2);
     reading_note(reading, "%s: the lesion of %lld of %lld images; each other image is a lesion of its own", file,
                  (long long)known, (long long)out->rows);

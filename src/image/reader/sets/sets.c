@@ -262,7 +262,7 @@ bool set_groups(struct reading *reading, struct manifest *out, const struct tabl
         return true;
     if (usual && column == table_column(table, usual))
         reading->group_kind = "lesion";
-    out->group = manifest_number_groups(reading, set_column(reading->arena, table, column), out->rows);
+    out->group = reading_groups(reading, set_column(reading->arena, table, column), out->rows);
     return true;
 }
 

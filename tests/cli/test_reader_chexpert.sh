@@ -1,0 +1,22 @@
+# The reader of CheXpert: the archive's folder as root and above it, uncertain labels, patients, what valid.csv is.
+name=chexpert
+. tests/support/collections.sh
+
+for ranks in 1 4; do
+    holds "above the archive's folder" $ranks chexpert chexpert "there is no test split"
+done
+holds "the archive's folder" 1 chexpert/CheXpert-v1.0-small chexpert "train_visualCheXbert.csv is not used"
+holds "a folder of another name" 3 chexpert_moved chexpert "pack: reader chexpert: data/train.csv"
+holds "frontal views" 1 chexpert chexpert_frontal "8 images of other views are left out" --set pack.views=frontal
+holds "valid.csv as test, val by patient" 1 chexpert chexpert_test "valid.csv is the test split" --set pack.chexpert_valid=test \
+    --set pack.val_fraction=0.3
+holds "labels of another labeler, when asked for" 1 chexpert/CheXpert-v1.0-small chexpert_visual \
+    "images in train_visualCheXbert.csv" --set pack.reader=chexpert --set pack.labels=train_visualCheXbert.csv
+
+cp -r "$work/chexpert_moved" "$work/spoiled"
+sed -i '3s/,AP,[^,]*,/,AP,maybe,/' "$work/spoiled/data/train.csv"
+refused "a label that is none" 4 65 "expected 1.0, 0.0, -1.0 or nothing" spoiled --set pack.no_finding=true
+rm -r "$work/spoiled"
+cp -r "$work/chexpert_moved" "$work/spoiled"
+rm "$work/spoiled/data/train/patient00002/study1/view1_frontal.jpg"
+refused "an image that is missing" 1 65 "the file is missing" spoiled
