@@ -51,7 +51,7 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude -Isrc $(WARN) $(TARGET) -fno-math-
 ALL_LIBS   = -fopenmp $(SANFLAGS) $(LDFLAGS) -Wl,--as-needed $(LIB_LIBS) -lm -lpthread
 
 MODULES = base dist config store math report image nn concept job stage cli
-SOURCES = $(foreach m,$(MODULES),$(sort $(wildcard src/$(m)/*.c src/$(m)/*/*.c src/$(m)/*/*/*.c)))
+SOURCES = $(foreach m,$(MODULES),$(sort $(wildcard src/$(m)/*.c src/$(m)/*/*.c src/$(m)/*/*/*.c src/$(m)/*/*/*/*.c)))
 OBJECTS = $(SOURCES:src/%.c=$(BUILD)/%.o)
 ARCHIVE = $(BUILD)/libcfn.a
 

@@ -14,9 +14,9 @@ struct arena;
 struct array_file;
 
 /* Opens `member` ("slo_fundus") of the .npz that is open as `file`, or with "" the one array of a .npy or IDX file; it
- * owns `file` from here on, also when it fails. `name` is for messages ("": none); the reader is the arena's, and the caller ends
- * it with array_file_close. NULL with *why when the archive or the array is damaged, hostile, or holds no such member.
- */
+ * owns `file` from here on, also when it fails. `name` is for messages ("": none); the reader is the arena's, and the
+ * caller ends it with array_file_close. NULL with *why when the archive or the array is damaged, hostile, or holds no
+ * such member. */
 struct array_file *array_file_open(struct arena *arena, const char *name, int file, const char *member,
                                    const char **why);
 /* Type, rank, extents and strides; `data` is NULL. The member has as many bytes as they say. */

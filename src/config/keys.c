@@ -62,8 +62,8 @@ static const struct key keys[] = {
       .doc = "verbose is the only level that may name files, studies or patients." },
 
     { ROW(pack, reader, KEY_WORD, "auto"),
-      CHOICES("auto", "class_folders", "labels_csv", "class2images", "ham", "isic", "fundus", "mimic", "chexpert", "nih",
-              "medmnist", "idx"),
+      CHOICES("auto", "class_folders", "labels_csv", "class2images", "ham", "isic", "fundus", "mimic", "chexpert",
+              "nih", "medmnist", "idx"),
       .doc = "Layout of the data folder; auto looks which of them is there." },
     { ROW(pack, labels, KEY_TEXT, "labels.csv"),
       .doc = "Table of labels below root, for labels_csv: columns path, label, and optionally split." },

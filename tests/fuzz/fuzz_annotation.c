@@ -1,11 +1,11 @@
 /* R2Gen's annotation.json. */
-#include "image/reader/sets/annotation.h"
+#include "image/reader/sets/mimic/annotation.h"
 
 #include <string.h>
 
 #include "base/arena.h"
 #include "image/corpus.h"
-#include "image/reader/sets/sections.h"
+#include "image/reader/sets/mimic/sections.h"
 #include "target.h"
 
 const size_t fuzz_memory = 1 << 20, fuzz_memory_per_byte = 256;

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "image/corpus.h"
-#include "image/reader/sets/annotation.h"
+#include "image/reader/sets/mimic/annotation.h"
 #include "test_arena.h"
 
 static bool read_text(struct annotation *out, const char *text, const char **why)

@@ -41,7 +41,8 @@ static void each_key_of_its_section_makes_a_stage_run_again(void **state)
                 continue;
             walked++;
             if (depends_on(&table[s], k) == key[k].neutral)
-                fail_msg("%s: %s is %s", table[s].name, key[k].path, key[k].neutral ? "neutral" : "not in its settings");
+                fail_msg("%s: %s is %s", table[s].name, key[k].path,
+                         key[k].neutral ? "neutral" : "not in its settings");
         }
     assert_true(walked > 100);
 }
@@ -67,7 +68,8 @@ static void keys_of_images_reach_who_shows_them(void **state)
 {
     (void)state;
     static const char *const stages[] = { "train", "embed", "name", "explain" };
-    static const char *const keys[] = { "image.size", "image.resize", "image.interpolation", "image.mean", "image.std" };
+    static const char *const keys[] = { "image.size", "image.resize", "image.interpolation", "image.mean",
+                                        "image.std" };
     for (size_t s = 0; s < sizeof stages / sizeof *stages; s++)
         for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
             if (!depends_on(command_find(stages[s]), (size_t)key_find(keys[k])))

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "image/reader/sets/sections.h"
+#include "image/reader/sets/mimic/sections.h"
 #include "test_arena.h"
 
 static void told_apart(void **state)

@@ -107,7 +107,7 @@ bool reading_split_asked(struct reading *reading, struct manifest *out);
 /* ---- the rows of the table in manifest.c ---- */
 
 extern const struct manifest_reader reader_class2images, reader_labels_csv, reader_class_folders;
-extern const struct manifest_reader reader_ham, reader_isic, reader_fundus; /* sets/ */
+extern const struct manifest_reader reader_ham, reader_isic, reader_fundus;                                 /* sets/ */
 extern const struct manifest_reader reader_mimic, reader_chexpert, reader_nih, reader_medmnist, reader_idx; /* sets/ */
 
 #endif

@@ -115,9 +115,9 @@ static struct store *create(struct pack *pack)
                               { "two", 2 },
                               { "id_bytes", widest(pack, m->id) },
                               { "report_bytes", total_bytes(pack, m->report) },
-                  section_sizes[SECTION_FINDINGS], section_sizes[SECTION_IMPRESSION]
-};
-return job_create(job, "corpus.h5", layout, n, sizes, sizeof sizes / sizeof sizes[0]);
+                              section_sizes[SECTION_FINDINGS],
+                              section_sizes[SECTION_IMPRESSION] };
+    return job_create(job, "corpus.h5", layout, n, sizes, sizeof sizes / sizeof sizes[0]);
 }
 
 /* Second pass. */

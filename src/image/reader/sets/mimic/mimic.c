@@ -1,6 +1,6 @@
 /* MIMIC-CXR-JPG as downloaded: a table of splits or R2Gen's annotation.json lists the images, a table by study has the
  * labels, another the views. And the published class2images files with keys of 13 digits (mimic_published.c). */
-#include "image/reader/sets/mimic.h"
+#include "image/reader/sets/mimic/mimic.h"
 
 #include <string.h>
 
@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "image/reader/sets/chest.h"
 #include "image/reader/sets/collection.h"
-#include "image/reader/sets/sections.h"
+#include "image/reader/sets/mimic/sections.h"
 
 enum { FILE_LIMIT = 2000000000, LOOKS_WHOLE = 100000 };
 static const char annotation_name[] = "annotation.json";

@@ -3,7 +3,7 @@
 #define IMAGE_READER_SETS_MIMIC_H
 
 #include "image/reader/reader.h"
-#include "image/reader/sets/annotation.h"
+#include "image/reader/sets/mimic/annotation.h"
 
 struct mimic_image {
     const char *dicom;  /* id of the image, its file's stem */

@@ -5,7 +5,7 @@
 
 #include "base/arena.h"
 #include "image/reader/sets/collection.h"
-#include "image/reader/sets/mimic.h"
+#include "image/reader/sets/mimic/mimic.h"
 
 enum { LABELS = 13, HEAD_BYTES = 512 };
 

@@ -5,7 +5,7 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "image/reader/sets/collection.h"
-#include "image/reader/sets/mimic.h"
+#include "image/reader/sets/mimic/mimic.h"
 #include "store/text_archive.h"
 
 enum { REPORT_LIMIT = 1 << 20 };

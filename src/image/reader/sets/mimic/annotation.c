@@ -1,5 +1,5 @@
 /* The file is a few hundred megabytes: its outer shape is walked here, jansson parses one entry after the other. */
-#include "image/reader/sets/annotation.h"
+#include "image/reader/sets/mimic/annotation.h"
 
 #include <ctype.h>
 #include <stdlib.h>

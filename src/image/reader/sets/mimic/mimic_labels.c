@@ -4,7 +4,7 @@
 #include "base/arena.h"
 #include "image/reader/sets/chest.h"
 #include "image/reader/sets/collection.h"
-#include "image/reader/sets/mimic.h"
+#include "image/reader/sets/mimic/mimic.h"
 
 struct source {
     struct table table;

@@ -1,5 +1,5 @@
 /* A report is cut at its headings; what stands between two of them is a section. */
-#include "image/reader/sets/sections.h"
+#include "image/reader/sets/mimic/sections.h"
 
 #include <ctype.h>
 #include <stdbool.h>
