@@ -23,7 +23,7 @@ holds "ham: no ending, 8 columns, all images in images/" ham "HAM10000_metadata"
 tree ham below metadata=set/HAM10000_metadata.csv folders=set/HAM10000_images_part_1,set/HAM10000_images_part_2
 holds "ham: one folder further down" ham "set/HAM10000_metadata.csv" below splits=lesion
 tree ham authors folders=images published=1
-holds "ham: the published split, with the lesions of the table" ham "class2images_train.p" authors ""
+holds "ham: the published split, with the lesions of the table" ham "HAM10000_metadata.csv with the published split files" authors ""
 tree ham parted published=1 twins=1
 holds "ham: the published split, images in Kaggle's folders" ham "class2images_train.p" parted ""
 /usr/bin/python3 -c 'import h5py, sys; print(h5py.File(sys.argv[1]).attrs["class_names"][0])' "$out/t/corpus.h5" | grep -q vascular
@@ -55,7 +55,7 @@ holds "isic: tables beside the folders, no lesions" isic "which images show one 
 tree isic untested without=Test
 holds "isic: no ground truth of the test images" isic "no ISIC2018_Task3_Test_GroundTruth.csv: no test split" untested ""
 tree isic training without=Validation,Test
-holds "isic: the training part alone is split by lesion" isic "splits: whole lesions" training "" --set pack.val_fraction=0.2 --set pack.test_fraction=0.2
+holds "isic: the training part alone is split by lesion" isic "splits: whole lesions" training splits=lesion --set pack.val_fraction=0.2 --set pack.test_fraction=0.2
 tree isic two
 sed -i '4s/0\.0,/1.0,/2;4s/0\.0,/1.0,/3' "$work/two/ISIC2018_Task3_Training_GroundTruth/ISIC2018_Task3_Training_GroundTruth.csv"
 refused "isic: a row of several classes" 65 "ISIC2018_Task3_Training_GroundTruth.csv:4: 3 classes are 1.0; expected one" two

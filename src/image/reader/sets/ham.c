@@ -42,7 +42,10 @@ static const char *find_metadata(const struct reading *reading, int64_t *count)
 static const char *recognise(struct reading *reading)
 {
     int64_t count;
-    return find_metadata(reading, &count);
+    const char *file = find_metadata(reading, &count);
+    return !file || !set_is_published(reading)
+               ? file
+               : arena_printf(reading->arena, "%s with the published split files", file);
 }
 
 static bool open_metadata(struct ham *ham)
