@@ -76,6 +76,7 @@ static bool keys_fit(struct reading *reading)
                       : pack->no_finding                      ? "pack.no_finding"
                       : pack->views != VIEWS_ALL              ? "pack.views"
                       : pack->blank_views != BLANK_VIEWS_AUTO ? "pack.blank_views"
+                      : collection_stated(reading)            ? "pack.labels"
                                                               : NULL;
     return !key ||
            reading_fail(reading, EXIT_BAD_CONFIG,
