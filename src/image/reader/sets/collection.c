@@ -315,8 +315,9 @@ bool text_is_several(const struct text_index *index, const char *text)
 
 int64_t text_repeated(const struct text_index *index)
 {
+    int64_t first = -1;
     for (int64_t i = 1; i < index->count; i++)
-        if (strcmp(index->list[i].text, index->list[i - 1].text) == 0)
-            return index->list[i].row;
-    return -1;
+        if (strcmp(index->list[i].text, index->list[i - 1].text) == 0 && (first < 0 || index->list[i].row < first))
+            first = index->list[i].row;
+    return first;
 }

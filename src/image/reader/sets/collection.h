@@ -55,7 +55,8 @@ struct text_index {
 };
 struct number_index number_index(struct arena *arena, const int64_t *numbers, int64_t count);
 struct text_index text_index(struct arena *arena, const char *const *texts, int64_t count);
-/* First row of this key, -1 when there is none; a row whose key an earlier one has, -1 when all differ. */
+/* First row of this key, -1 when there is none; a row whose key an earlier one has (of texts the first), -1 when all
+ * differ. */
 int64_t number_find(const struct number_index *index, int64_t number);
 int64_t number_repeated(const struct number_index *index);
 int64_t text_find(const struct text_index *index, const char *text);

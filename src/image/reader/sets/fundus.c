@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/arena.h"
+#include "image/reader/sets/collection.h"
 #include "image/reader/sets/sets.h"
 #include "image/reader/sets/split.h"
 
@@ -21,7 +22,7 @@ struct fundus {
     struct table table;
     int filename, glaucoma, use, report;
     const char **number;      /* [table rows] "00001" of data_00001.npz */
-    struct set_names *arrays; /* numbers of the .npz files below root */
+    struct text_index arrays; /* numbers of the .npz files below root */
     const char **array;       /* [arrays] their paths */
     int64_t copies, missing, from_arrays;
 };
@@ -89,7 +90,6 @@ static bool read_numbers(struct fundus *fundus)
 {
     struct reading *reading = fundus->reading;
     const struct table *t = &fundus->table;
-    int64_t repeated;
     fundus->number = arena_array(reading->arena, const char *, t->rows + 1);
     for (int64_t i = 0; i < t->rows; i++) {
         const char *name = table_cell(t, i, fundus->filename);
@@ -98,7 +98,8 @@ static bool read_numbers(struct fundus *fundus)
             return reading_fail(reading, EXIT_BAD_DATA, "%s:%lld: filename is '%.80s'; expected data_NNNNN.npz",
                                 t->path, (long long)t->line[i], name);
     }
-    set_names(reading->arena, fundus->number, t->rows, &repeated);
+    const struct text_index names = text_index(reading->arena, fundus->number, t->rows);
+    const int64_t repeated = text_repeated(&names);
     return repeated < 0 ||
            reading_fail(reading, EXIT_BAD_DATA, "%s:%lld: the number %s of an earlier row; expected each once", t->path,
                         (long long)t->line[repeated], fundus->number[repeated]);
@@ -111,7 +112,7 @@ static bool find_arrays(struct fundus *fundus)
     struct reading *reading = fundus->reading;
     const struct tree *tree = reading->tree;
     const char **numbers = arena_array(reading->arena, const char *, tree->others + 1);
-    int64_t count = 0, repeated;
+    int64_t count = 0;
     fundus->array = arena_array(reading->arena, const char *, tree->others + 1);
     for (int64_t i = 0; i < tree->others; i++) {
         const char *number = text_ends(tree->other[i], ".npz") ? number_of(reading->arena, tree->other[i]) : NULL;
@@ -120,13 +121,13 @@ static bool find_arrays(struct fundus *fundus)
         numbers[count] = number;
         fundus->array[count++] = tree->other[i];
     }
-    fundus->arrays = set_names(reading->arena, numbers, count, &repeated);
-    return repeated < 0 ||
-           reading_fail(reading, EXIT_BAD_DATA,
-                        "two files may be data_%s.npz: %.300s and %.300s; expected one\n"
-                        "take one of them out of the data folder",
-                        numbers[repeated], fundus->array[set_name_row(fundus->arrays, numbers[repeated])],
-                        fundus->array[repeated]);
+    fundus->arrays = text_index(reading->arena, numbers, count);
+    const int64_t repeated = text_repeated(&fundus->arrays);
+    return repeated < 0 || reading_fail(reading, EXIT_BAD_DATA,
+                                        "two files may be data_%s.npz: %.300s and %.300s; expected one\n"
+                                        "take one of them out of the data folder",
+                                        numbers[repeated], fundus->array[text_find(&fundus->arrays, numbers[repeated])],
+                                        fundus->array[repeated]);
 }
 
 /* images/ is where the published code keeps them; any other folder may be as downloaded. */
@@ -146,7 +147,7 @@ static bool place_image(struct fundus *fundus, struct manifest *out, int64_t i, 
     if (number && !set_image(reading, arena_printf(reading->arena, "slo_fundus_%s", number), rank_folder, NULL, &path,
                              &fundus->copies))
         return false;
-    int64_t array = path || !number ? -1 : set_name_row(fundus->arrays, number);
+    int64_t array = path || !number ? -1 : text_find(&fundus->arrays, number);
     if (array >= 0) {
         path = fundus->array[array];
         out->member[i] = array_name;
@@ -249,15 +250,15 @@ static bool read_published(struct fundus *fundus, struct manifest *out, struct t
 {
     struct reading *reading = fundus->reading;
     struct arena *arena = reading->arena;
-    int64_t repeated, unknown = 0, differ = 0;
+    int64_t unknown = 0, differ = 0;
     if (!reader_class2images.read(reading, out))
         return false;
     const char **number = arena_array(arena, const char *, out->rows + 1);
     int64_t *row = arena_array(arena, int64_t, out->rows + 1);
-    const struct set_names *names = set_names(arena, fundus->number, fundus->table.rows, &repeated);
+    const struct text_index names = text_index(arena, fundus->number, fundus->table.rows);
     for (int64_t i = 0; i < out->rows; i++) {
         number[i] = number_of(arena, out->path[i]);
-        row[i] = number[i] ? set_name_row(names, number[i]) : -1;
+        row[i] = number[i] ? text_find(&names, number[i]) : -1;
         unknown += row[i] < 0;
         const char *cell = row[i] < 0 ? NULL : table_cell(&fundus->table, row[i], fundus->glaucoma);
         differ += cell && out->label && strcasecmp(cell, out->class_names[out->label[i]]) != 0;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "image/reader/sets/collection.h"
 #include "image/reader/sets/sets.h"
 #include "image/reader/sets/skin.h"
 #include "image/reader/sets/split.h"
@@ -125,15 +126,15 @@ static bool read_published(struct ham *ham, struct manifest *out, struct table *
 {
     struct reading *reading = ham->reading;
     struct arena *arena = reading->arena;
-    int64_t repeated, unknown = 0, differ = 0;
+    int64_t unknown = 0, differ = 0;
     if (!reader_class2images.read(reading, out))
         return false;
     const char **stems = arena_array(arena, const char *, out->rows + 1);
     int64_t *row = arena_array(arena, int64_t, out->rows + 1);
-    const struct set_names *names = set_names(arena, ham->stems, ham->table.rows, &repeated);
+    const struct text_index names = text_index(arena, ham->stems, ham->table.rows);
     for (int64_t i = 0; i < out->rows; i++) {
         stems[i] = set_stem(arena, out->path[i]);
-        row[i] = set_name_row(names, stems[i]);
+        row[i] = text_find(&names, stems[i]);
         unknown += row[i] < 0;
         differ += row[i] >= 0 && out->label && skin_class(out->class_names[out->label[i]]) != ham->place[row[i]];
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "image/reader/sets/collection.h"
 #include "image/reader/sets/sets.h"
 #include "image/reader/sets/skin.h"
 #include "image/reader/sets/split.h"
@@ -133,7 +134,7 @@ static bool read_lesions(struct isic *isic, struct manifest *out)
     static const char expected[] = "image,lesion_id,diagnosis_confirm_type";
     struct reading *reading = isic->reading;
     struct arena *arena = reading->arena;
-    int64_t count, repeated, known = 0;
+    int64_t count, known = 0;
     struct table table;
     const char *file = set_file(reading, "ISIC2018_Task3_Training_LesionGroupings.csv", &count);
     if (!file) {
@@ -147,13 +148,14 @@ static bool read_lesions(struct isic *isic, struct manifest *out)
                          set_needed_column(reading, &table, "lesion_id", expected) };
     if (reading->why)
         return false;
-    const struct set_names *names = set_names(arena, set_column(arena, &table, used[0]), table.rows, &repeated);
+    const struct text_index names = text_index(arena, set_column(arena, &table, used[0]), table.rows);
+    const int64_t repeated = text_repeated(&names);
     if (repeated >= 0)
         return reading_fail(reading, EXIT_BAD_DATA, "%s:%lld: the image of an earlier row; expected each once", file,
                             (long long)table.line[repeated]);
     int64_t *row = arena_array(arena, int64_t, out->rows + 1);
     for (int64_t i = 0; i < out->rows; i++) {
-        row[i] = set_name_row(names, isic->stems[i]);
+        row[i] = text_find(&names, isic->stems[i]);
         known += row[i] >= 0;
     }
     const struct table aligned = set_reordered(arena, &table, row, out->rows);

@@ -42,52 +42,7 @@ bool set_is_in(const char *path, const char *part, bool any_case)
     return false;
 }
 
-/* ---- rows by name ---- */
-
-struct keyed {
-    const char *text;
-    int64_t row;
-};
-struct set_names {
-    struct keyed *sorted;
-    int64_t rows;
-};
-
-static int by_text(const void *a, const void *b)
-{
-    const struct keyed *x = a, *y = b;
-    int order = strcmp(x->text, y->text);
-    return order ? order : (x->row > y->row) - (x->row < y->row);
-}
-
-struct set_names *set_names(struct arena *arena, const char *const *texts, int64_t rows, int64_t *repeated)
-{
-    struct set_names *names = arena_array(arena, struct set_names, 1);
-    names->sorted = arena_array(arena, struct keyed, rows + 1);
-    names->rows = rows;
-    *repeated = -1;
-    for (int64_t i = 0; i < rows; i++)
-        names->sorted[i] = (struct keyed){ texts[i], i };
-    qsort(names->sorted, (size_t)rows, sizeof *names->sorted, by_text);
-    for (int64_t i = 1; i < rows; i++)
-        if (strcmp(names->sorted[i].text, names->sorted[i - 1].text) == 0 &&
-            (*repeated < 0 || names->sorted[i].row < *repeated))
-            *repeated = names->sorted[i].row;
-    return names;
-}
-
-int64_t set_name_row(const struct set_names *names, const char *text)
-{
-    int64_t low = 0, high = names->rows;
-    while (low < high) {
-        int64_t middle = low + (high - low) / 2;
-        if (strcmp(names->sorted[middle].text, text) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < names->rows && strcmp(names->sorted[low].text, text) == 0 ? names->sorted[low].row : -1;
-}
+/* ---- columns of tables ---- */
 
 int set_needed_column(struct reading *reading, const struct table *table, const char *name, const char *expected)
 {

@@ -11,12 +11,7 @@ const char *set_stem(struct arena *arena, const char *path);
  * and how many there are. NULL without any. */
 const char *set_file(const struct reading *reading, const char *name, int64_t *count);
 
-/* ---- rows by name ---- */
-
-struct set_names;
-/* texts [rows]: the first row of each text is found, and *repeated is a row whose text an earlier one has, or -1. */
-struct set_names *set_names(struct arena *arena, const char *const *texts, int64_t rows, int64_t *repeated);
-int64_t set_name_row(const struct set_names *names, const char *text); /* -1 when there is none */
+/* ---- columns of tables ---- */
 
 /* The column of this name, or reading_fail with the columns that a table of `collection` has. */
 int set_needed_column(struct reading *reading, const struct table *table, const char *name, const char *expected);
