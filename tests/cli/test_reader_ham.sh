@@ -29,6 +29,13 @@ holds "ham: the published split, images in Kaggle's folders" ham "class2images_t
 /usr/bin/python3 -c 'import h5py, sys; print(h5py.File(sys.argv[1]).attrs["class_names"][0])' "$out/t/corpus.h5" | grep -q vascular
 say $? "ham: with split files the classes are in the order of their keys"
 holds "ham: whole lesions although there are split files" ham "splits: whole lesions" authors splits=lesion --set pack.split=lesion
+holds "ham: its own table, named, is read by it" ham "HAM10000_metadata.csv with the published split files" authors "" \
+    --set pack.labels=HAM10000_metadata.csv --set pack.group=lesion_id
+echo "path,label" > "$work/authors/mine.csv"
+refused "ham: another table would not be read" 78 "pack.labels: mine.csv would not be read" authors \
+    --set pack.reader=ham --set pack.labels=mine.csv
+refused "ham: a table that is not there" 66 "pack.labels: yours.csv is not in" authors --set pack.labels=yours.csv
+rm "$work/authors/mine.csv"
 tree ham half missing=HAM10000_images_part_2
 refused "ham: a folder that was not unpacked" 66 "expected a folder HAM10000_images_part_2" half
 holds "ham: the rest of it when asked to" ham "images are left out" half \

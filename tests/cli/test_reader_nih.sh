@@ -8,7 +8,7 @@ done
 holds "boxes are not used" 1 nih nih "BBox_List_2017.csv is not used"
 holds "one folder, the first release with its empty column and ages in years" 1 nih_flat nih_flat "pack: reader nih"
 holds "images_0NN without a folder below, no lists" 1 nih_nolist nih_nolist "train, val and test are made by patient"
-holds "the first release, when asked for" 1 nih nih_flat "images in Data_Entry_2017.csv" --set pack.reader=nih \
+holds "the first release, when asked for" 1 nih nih_flat "images in Data_Entry_2017.csv" \
     --set pack.labels=Data_Entry_2017.csv
 
 cp -r "$work/nih_flat" "$work/spoiled"

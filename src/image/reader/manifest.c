@@ -1,6 +1,7 @@
 /* Manifests: which reader, and what must hold of every manifest whoever read it. */
 #include "image/manifest.h"
 
+#include <fnmatch.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -119,12 +120,22 @@ static const struct manifest_reader *choose_collection(struct reading *reading, 
     return found;
 }
 
+/* Is the table that pack.labels names one of the collection's own, whose reader then reads it? */
+static bool is_its_table(const struct reading *reading, const struct manifest_reader *reader)
+{
+    const char *labels = reading->request->pack->labels, *slash = strrchr(labels, '/');
+    for (const char *const *pattern = reader->tables; pattern && *pattern; pattern++)
+        if (fnmatch(*pattern, slash ? slash + 1 : labels, 0) == 0)
+            return true;
+    return false;
+}
+
 static const struct manifest_reader *choose_any(struct reading *reading, const char **seen)
 {
     const struct manifest_reader *found = choose_collection(reading, seen);
     if (reading->why)
         return NULL;
-    if (found && !has_own_table(reading))
+    if (found && (is_its_table(reading, found) || !has_own_table(reading)))
         return found;
     if (found) {
         reading_note(reading, "the folder looks like %s too (%s): pack.reader: %s reads it so", found->name, *seen,
@@ -138,15 +149,18 @@ static const struct manifest_reader *choose_any(struct reading *reading, const c
     return &reader_class_folders; /* which says what is missing */
 }
 
-/* A table that pack.labels names must be there and serve: as the table of images, or for pack.group. Readers of
- * collections know themselves what they do with it. */
+/* A table that pack.labels names must be there and serve: as the table of images, or for pack.group. */
 static bool table_serves(struct reading *reading, const struct manifest_reader *reader)
 {
     const struct pack_config *pack = reading->request->pack;
     bool stated = strcmp(pack->labels, "labels.csv") != 0, join = pack->group && *pack->group;
-    for (int i = 0; i < COLLECTIONS; i++)
-        if (reader == readers[i])
-            return true;
+    if (reader->takes_table || (reader->tables && (!stated || is_its_table(reading, reader))))
+        return true;
+    if (reader->tables && has_own_table(reading))
+        return reading_fail(reading, EXIT_BAD_CONFIG,
+                            "pack.labels: %s would not be read, as reader %s has tables of its own\n"
+                            "set pack.reader: labels_csv, or leave pack.labels at its default",
+                            pack->labels, reader->name);
     if (stated && !has_own_table(reading))
         return reading_fail(reading, EXIT_NO_INPUT, "pack.labels: %s is not in %s\nexpected the name of a table there",
                             pack->labels, reading->request->root);

@@ -32,6 +32,10 @@ struct manifest_reader {
      * folder is none of its kind. Looks at names, at most at a header: a folder that is its kind and lacks something is
      * recognised, and `read` says what is missing. */
     const char *(*recognise)(struct reading *reading);
+    /* Of a collection: what its own tables are called (fnmatch, of names without folders; NULL-terminated), so that
+     * pack.labels with such a name asks for this reader. */
+    const char *const *tables;
+    bool takes_table; /* reads the table that pack.labels names, whatever its name, in place of its own */
     /* Fills *out but for reader, seen, notes and inputs. False after reading_fail. */
     bool (*read)(struct reading *reading, struct manifest *out);
 };

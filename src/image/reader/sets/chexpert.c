@@ -242,5 +242,7 @@ const struct manifest_reader reader_chexpert = {
     .name = "chexpert",
     .help = "CheXpert: train.csv and valid.csv of the archive, also one folder above it",
     .recognise = recognise,
+    .tables = (const char *const[]){ "train*.csv*", "valid*.csv*", "test*.csv*", NULL },
+    .takes_table = true,
     .read = read_chexpert,
 };

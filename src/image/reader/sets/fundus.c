@@ -301,5 +301,6 @@ const struct manifest_reader reader_fundus = {
     .name = "fundus",
     .help = "Harvard-FairVLMed: data_summary.csv with slo_fundus_NNNNN.jpg or data_NNNNN.npz",
     .recognise = recognise,
+    .tables = (const char *const[]){ "data_summary.csv*", NULL },
     .read = read_fundus,
 };

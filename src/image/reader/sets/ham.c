@@ -189,5 +189,6 @@ const struct manifest_reader reader_ham = {
     .name = "ham",
     .help = "HAM10000 as Kaggle, Harvard Dataverse or its authors give it: HAM10000_metadata and folders of images",
     .recognise = recognise,
+    .tables = (const char *const[]){ "HAM10000_metadata*", NULL },
     .read = read_ham,
 };

@@ -108,5 +108,7 @@ const struct manifest_reader reader_idx = {
     .name = "idx",
     .help = "IDX, as MNIST and Debian's dataset-fashion-mnist: train-images-idx3-ubyte, t10k-images-idx3-ubyte, labels",
     .recognise = recognise,
+    .tables = (const char *const[]){ "*-ubyte*", NULL },
+    .takes_table = true,
     .read = read_idx,
 };

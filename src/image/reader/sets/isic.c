@@ -208,5 +208,6 @@ const struct manifest_reader reader_isic = {
     .name = "isic",
     .help = "ISIC 2018 Task 3: ISIC2018_Task3_{Training,Validation,Test}_{Input,GroundTruth}",
     .recognise = recognise,
+    .tables = (const char *const[]){ "ISIC2018_Task3_*", NULL },
     .read = read_isic,
 };

@@ -133,5 +133,7 @@ const struct manifest_reader reader_medmnist = {
     .name = "medmnist",
     .help = "MedMNIST: one .npz with the arrays {train,val,test}_{images,labels}",
     .recognise = recognise,
+    .tables = (const char *const[]){ "*mnist*.npz", NULL },
+    .takes_table = true,
     .read = read_medmnist,
 };

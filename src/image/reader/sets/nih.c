@@ -265,5 +265,7 @@ const struct manifest_reader reader_nih = {
     .name = "nih",
     .help = "ChestX-ray14: Data_Entry_2017*.csv, images_0NN folders, train_val_list.txt and test_list.txt",
     .recognise = recognise,
+    .tables = (const char *const[]){ "Data_Entry_2017*", NULL },
+    .takes_table = true,
     .read = read_nih,
 };

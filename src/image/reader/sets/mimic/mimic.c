@@ -340,5 +340,7 @@ const struct manifest_reader reader_mimic = {
     .name = "mimic",
     .help = "MIMIC-CXR-JPG as downloaded, R2Gen's annotation.json with its labels, the published pickles of 13 digits",
     .recognise = recognise,
+    .tables = (const char *const[]){ "mimic-cxr-*", "annotation.json", NULL },
+    .takes_table = true,
     .read = read_mimic,
 };
