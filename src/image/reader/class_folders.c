@@ -38,6 +38,33 @@ static const char *recognise(struct reading *reading)
                                  : NULL;
 }
 
+/* What to do with files that are not read; docs/data.md when they are of no known kind. */
+static const char *remedy(const struct tree *tree)
+{
+    static const struct {
+        const char *ending, *remedy;
+    } kinds[] = {
+        { ".dcm", "DICOM is not read: convert it to PNG or TIFF of 16 bits (docs/data.md)" },
+        { ".nii.gz", "volumes are not read: export slices as PNG (docs/data.md)" },
+        { ".nii", "volumes are not read: export slices as PNG (docs/data.md)" },
+        { ".zip", "unpack the archives (docs/data.md)" },
+        { ".tar", "unpack the archives (docs/data.md)" },
+        { ".gz", "unpack the archives (docs/data.md)" },
+        { ".tgz", "unpack the archives (docs/data.md)" },
+        { ".parquet", "export the images as files, with a table of their labels (docs/data.md)" },
+        { ".arrow", "export the images as files, with a table of their labels (docs/data.md)" },
+        { ".npy",
+          "arrays are not read as images, but those of .npz files that a reader knows: save PNG (docs/data.md)" },
+        { ".gif", "convert the files to PNG (docs/data.md)" },
+        { ".jp2", "convert the files to PNG (docs/data.md)" },
+    };
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
+        for (int64_t i = 0; i < tree->others; i++)
+            if (text_ends(tree->other[i], kinds[k].ending))
+                return kinds[k].remedy;
+    return "docs/data.md says which folders are read";
+}
+
 static bool read_folders(struct reading *reading, struct manifest *out)
 {
     const struct tree *tree = reading->tree;
@@ -48,8 +75,8 @@ static bool read_folders(struct reading *reading, struct manifest *out)
                             "%s/%s: a link that leads out of the data folder; only %s/images may be one", root,
                             tree->outer[0], root);
     if (tree->images == 0)
-        return reading_fail(reading, EXIT_NO_INPUT, "%s: no images%s%s\nwhich folders are read: docs/data.md", root,
-                            tree->others ? "; seen: " : "", tree->others ? tree_kinds(reading->arena, tree) : "");
+        return reading_fail(reading, EXIT_NO_INPUT, "%s: no images%s%s\n%s", root, tree->others ? "; seen: " : "",
+                            tree->others ? tree_kinds(reading->arena, tree) : "", remedy(tree));
     return check_others(reading) && find_layout(reading, &found) && refuse(reading, &found) &&
            take_images(reading, out, &found);
 }

@@ -137,7 +137,8 @@ bool manifest_check(struct reading *reading, struct manifest *out)
 {
     struct arena *arena = reading->arena;
     if (out->rows == 0)
-        return reading_fail(reading, EXIT_NO_INPUT, "%s: no images\nwhich folders are read: docs/data.md", out->source);
+        return reading_fail(reading, EXIT_NO_INPUT, "%s: no images\ndocs/data.md says which folders are read",
+                            out->source);
     for (int64_t i = 0; i < out->rows; i++)
         if (!path_is_below(out->path[i]) || strlen(out->path[i]) >= PATH_MAX / 2)
             return reading_fail(reading, EXIT_BAD_DATA,
