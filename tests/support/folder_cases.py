@@ -70,7 +70,10 @@ good("a few other files", many + [("a/notes.txt", "x"), ("readme.md", "x")], {},
 bad("many other files", many + [(f"a/{i}.dcm", "x") for i in range(3)], ["20 images, but also", "3 .dcm", "pack.on_bad: skip"])
 good("many other files, left out", many + [(f"a/{i}.dcm", "x") for i in range(3)], {}, "pack.on_bad=skip", said=["left out: 3 .dcm"])
 bad("only other files", [("train/a/0.nii.gz", "x"), ("train/b/1.nii.gz", "x"), ("readme", "x")],
-    ["no images; seen: 2 .nii.gz, 1 without ending"], code=66)
+    ["no images; seen: 2 .nii.gz, 1 without ending", "export slices as PNG"], code=66)
+bad("only DICOM", [("a/0.dcm", "x"), ("b/1.dcm", "x")], ["no images; seen: 2 .dcm", "convert it to PNG"], code=66)
+bad("archives alone", [("0.tar", "x")], ["no images; seen: 1 .tar", "unpack the archives"], code=66)
+bad("nothing known", [("0.xyz", "x")], ["no images; seen: 1 .xyz", "docs/data.md says which folders are read"], code=66)
 
 # Names that are no text: a bad file, named so that it can be typed.
 odd = tree("odd", *[f"{c}/{i}.png" for c in "ab" for i in range(40)], "a/tab\there.png")
