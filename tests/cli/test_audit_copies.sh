@@ -50,7 +50,7 @@ for out in sys.argv[2:]:
     assert any("have near-identical copies in several splits: 12 val and 12 test images" in n for n in audit["notes"])
     assert any("have near-identical copies within a split" in n for n in audit["notes"])
 out1 = json.load(open(f"{work}/out1/t/audit.json"))
-assert out1["duplicates"]["pictures"] == 3 and out1["near_duplicates"]["pairs_not_identical"] == 33 # "rgb" is another picture
+assert out1["duplicates"]["pictures"] == 6 and out1["near_duplicates"]["pairs_not_identical"] == 30 # as PNG, and grey in RGB
 page = open(f"{work}/out1/t/audit.html").read()
 assert page.count("<figure>") == 24 and page.count("data:image/png;base64,") == 24 and "http" not in page.replace("http-equiv", "")
 print("good")
