@@ -73,7 +73,7 @@ struct sae_set {
 struct sae_metrics {
     int epoch;         /* from 1 */
     double train_loss; /* mean over the rows of the epoch, before each step */
-    double fvu, l0;    /* on the evaluation set, after the epoch */
+    double fvu, l0;    /* on the evaluation set, after the epoch; fvu NaN when the set does not vary */
     double dead;       /* share of neurons that never fired in the epoch */
     double dense;      /* share that fired in more than 10 % of its rows */
     int resampled;     /* neurons planted anew after the epoch */

@@ -10,6 +10,7 @@ struct sae_summary {
     const char *variant, *evaluated_on;
     int64_t neurons;
     double fvu, l0, dead, dense;
+    const char *warning; /* of sae_warning, when its figures are known; otherwise "" */
     /* The trainings of a sweep; none: points 0. */
     int64_t points, chosen;
     const char *rule, *why;                                /* "knee"; "at the knee of FVU against L0" */
@@ -19,6 +20,9 @@ struct sae_summary {
     const double *all_fvu, *all_l0, *all_dead, *all_dense; /* [points] NaN: given up */
 };
 
+/* What must be known before any figure of an autoencoder: that it is of no use. A sentence, "" when nothing is; fvu
+ * NaN: the evaluation rows do not vary. Arena. */
+const char *sae_warning(struct arena *arena, double fvu, double dead);
 /* NULL when there is no sae.h5. Owned by job->run, the same on every rank. Collective. */
 const struct sae_summary *sae_summary_load(struct job *job);
 /* The object "sae" of metrics.json; data: struct sae_summary. */

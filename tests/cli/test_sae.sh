@@ -142,3 +142,25 @@ stage 2 1 decompose
 [ $? = 73 ]; say $? "existing codes.h5 is not overwritten"
 make_run many; stage 2 many decompose --set decompose.nonzeros=99 && grep -q "using 12" "$tmp/out"
 say $? "more nonzeros than concepts: uses all, and says so"
+
+# What cannot be dissected is told, not measured.
+for ranks in 1 3; do
+    make_run flat
+    $python - "$(file flat embeddings.h5)" <<'PY'
+import h5py, sys
+with h5py.File(sys.argv[1], "a") as f:
+    f["features"][...] = 0.7
+PY
+    rm -f "$(file flat sae.h5)"; stage $ranks flat sae && grep -q "FVU undefined" "$tmp/out" &&
+        grep -q "warning: sae: the representations do not vary" "$tmp/out"
+    say $? "constant representations at $ranks ranks: FVU is undefined, with a warning"
+done
+$python - "$(file flat sae.h5)" <<'PY'
+import h5py, math, sys
+f = h5py.File(sys.argv[1])
+assert math.isnan(f.attrs["fvu_val"]) and all(math.isnan(v) for v in f["history/fvu"][()]), f.attrs["fvu_val"]
+assert all(math.isnan(v) for v in f["monosemanticity"][()]), f["monosemanticity"][()]
+PY
+say $? "and so are the scores of its neurons"
+make_run early; stage 2 early sae --set sae.epochs=1 --set sae.lr=1e-9 && grep -q "warning: sae: FVU .*trained too little" "$tmp/out"
+say $? "an autoencoder that tells less than the mean is warned about"

@@ -8,6 +8,7 @@
 #include "concept/sae/sae_feature.h"
 #include "concept/sae/sae_state.h"
 #include "dist/world.h"
+#include "math/vec.h"
 
 /* Sums that need no other rank go along trees made for this one. */
 static struct world alone = { .size = 1 };
@@ -71,7 +72,8 @@ static int most_offered(const struct sae_options *options, int count)
     return most;
 }
 
-/* Mean per dimension and sum of squared deviations of the evaluation set, two passes. */
+/* Sum of squared deviations of the evaluation set from its mean, two passes. Rows that differ by rounding alone, a
+ * millionth of their length, do not vary: NaN, and so is every share of it. */
 static double total_variance(struct sae_workspace *space)
 {
     struct sae_source *s = &space->eval;
@@ -98,7 +100,8 @@ static double total_variance(struct sae_workspace *space)
             }
         }
     }
-    return total;
+    double whole = total + (double)s->set.rows * vec_ddot(mean, mean, s->dim);
+    return total > 1e-12 * whole ? total : NAN;
 }
 
 static int most_neurons(const int *neurons, int count)

@@ -113,7 +113,8 @@ static void score_all(double *score, const struct totals *all, int K, int D, dou
             norm += v * v;
         }
         const double pairs = sum * sum - square;
-        score[k] = pairs > 1e-6 * sum * sum ? (norm - square) / pairs : NAN;
+        const bool varies = sum > 1e-5 * fabs(f); /* a range of rounding alone has no scale */
+        score[k] = varies && pairs > 1e-6 * sum * sum ? (norm - square) / pairs : NAN;
     }
 }
 

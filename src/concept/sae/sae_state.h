@@ -43,7 +43,7 @@ struct sae_workspace {
     int64_t batch, eval_batch; /* rows of a global batch */
     int64_t *order;            /* [train rows] of this epoch */
     float *median;             /* [D] geometric median of the training rows; median[0] NaN until it was asked for */
-    double variance;           /* sum ||x - mean||^2 of the evaluation set */
+    double variance;           /* sum ||x - mean||^2 of the evaluation set; NaN when it does not vary */
     /* Scratch: up to work.rows rows through all neurons, in single precision, or a piece of a step (sae_step.piece). */
     struct sae_work work;
     float *x;          /* [piece x D] */

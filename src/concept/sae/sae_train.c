@@ -114,7 +114,7 @@ static void evaluate(double *fvu, double *l0, struct sae_trainer *const *t, int 
         }
     }
     for (int i = 0; i < count; i++) {
-        fvu[i] = t[i]->model.at[SAE_LOST] ? NAN : s->variance > 0 ? fvu[i] / s->variance : 0;
+        fvu[i] = t[i]->model.at[SAE_LOST] ? NAN : fvu[i] / s->variance;
         l0[i] = t[i]->model.at[SAE_LOST] ? NAN : l0[i] / (double)n;
     }
     phase_enter(before);

@@ -13,6 +13,7 @@
 #include "concept/sae_score.h"
 #include "dist/deadline.h"
 #include "image/corpus.h"
+#include "stage/sae_summary.h"
 
 /* Rows of one split in this rank's block, packed; numbered over all ranks. */
 static struct sae_set pack_split(struct job *job, const struct features *f, enum split split)
@@ -352,8 +353,12 @@ int stage_sae(struct job *job)
     sae_trainers_end(s.trainers, s.points);
     sae_measure(&s);
     sae_write(&s);
-    log_info("sae: FVU %.4f, L0 %.1f of %d neurons, %.1f %% dead, %.1f %% dense", s.fvu, s.l0, s.neurons, 100 * s.dead,
+    log_info("sae: FVU %s, L0 %.1f of %d neurons, %.1f %% dead, %.1f %% dense",
+             isnan(s.fvu) ? "undefined" : arena_printf(job->run, "%.4f", s.fvu), s.l0, s.neurons, 100 * s.dead,
              100 * s.dense);
+    const char *warning = sae_warning(job->run, s.fvu, s.dead);
+    if (*warning)
+        log_warn("sae: %s", warning);
     log_info("sae: monosemanticity %.3f, nearest direction of another neuron at cosine %.3f (means)",
              s.mean_monosemanticity, s.coherence);
     if (s.config->stability > 0)

@@ -40,21 +40,45 @@ static void read_sweep(struct sae_summary *s, struct store *store, struct arena 
         s->points = 0;
 }
 
+const char *sae_warning(struct arena *arena, double fvu, double dead)
+{
+    if (isnan(fvu))
+        return "the representations do not vary: FVU is undefined and neurons mean nothing; the backbone has "
+               "collapsed, "
+               "or this is not its output";
+    if (fvu >= 1)
+        return arena_printf(arena,
+                            "FVU %.3g: the mean alone tells more of a representation than the autoencoder, which has "
+                            "diverged or was trained too little; neurons mean little",
+                            fvu);
+    if (dead > 0.9)
+        return arena_printf(arena, "%.1f %% of the neurons never fire: the others carry everything", 100 * dead);
+    return "";
+}
+
 const struct sae_summary *sae_summary_load(struct job *job)
 {
     if (!job_has_input(job, "sae.h5"))
         return NULL;
     struct store *store = job_open(job, "sae.h5", "sae");
     struct sae_summary *s = arena_array(job->run, struct sae_summary, 1);
-    *s = (struct sae_summary){
-        .variant = "", .evaluated_on = "", .rule = "", .why = "", .fvu = NAN, .l0 = NAN, .dead = NAN, .dense = NAN
-    };
+    *s = (struct sae_summary){ .variant = "",
+                               .evaluated_on = "",
+                               .rule = "",
+                               .why = "",
+                               .warning = "",
+                               .fvu = NAN,
+                               .l0 = NAN,
+                               .dead = NAN,
+                               .dense = NAN };
     s->neurons = store_has(store, "/decoder") ? store_rows(store, "/decoder") : 0;
     store_get_text(store, "/", "variant", &s->variant);
     store_get_text(store, "/", "evaluated_on", &s->evaluated_on);
-    store_get_f64(store, "/", "fvu_val", &s->fvu);
+    bool known = store_get_f64(store, "/", "fvu_val", &s->fvu);
     store_get_f64(store, "/", "l0_val", &s->l0);
     store_get_f64(store, "/", "dead", &s->dead);
+    if (known)
+        s->warning = sae_warning(job->run, s->fvu, s->dead);
     store_get_f64(store, "/", "dense", &s->dense);
     read_sweep(s, store, job->run);
     s->variant = arena_strdup(job->run, s->variant);
@@ -81,6 +105,8 @@ void sae_summary_write(struct json_writer *w, const void *data)
     json_text(w, "variant", s->variant);
     json_text(w, "evaluated_on", s->evaluated_on);
     write_figures(w, s->neurons, s->fvu, s->l0, s->dead, s->dense);
+    if (*s->warning)
+        json_text(w, "warning", s->warning);
     if (s->points > 0) {
         json_object(w, "sweep");
         json_text(w, "rule", s->rule);

@@ -12,6 +12,7 @@
 #include "report/plot.h"
 #include "stage/gallery.h"
 #include "stage/page/page.h"
+#include "stage/sae_summary.h"
 
 struct model {
     const char *key, *name, *what;
@@ -252,6 +253,8 @@ void page_numbers(struct page *page, struct text *out)
     html_add(out, "<p>Measured on the %s split: %lld images%s.</p>\n", split_name((enum split)page->split),
              (long long)page->split_rows, page->split == SPLIT_TEST ? " that no step of the method has seen" : "");
     cards(page, out);
+    if (page->autoencoder && *page->autoencoder->warning)
+        html_add(out, "<div class=\"note\"><b>The autoencoder:</b> %s</div>\n", page->autoencoder->warning);
     caution(page, out);
     residual_note(page, out);
     bars(page, out);
