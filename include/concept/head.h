@@ -80,6 +80,8 @@ struct head_search {
     int fits;
     const struct head_trial *trials; /* [fits] in the order made; owned by the arena */
 };
+/* Iterations of the fit whose C was chosen: as many as were allowed means that it stopped before its minimum. */
+int head_search_iterations(const struct head_search *search);
 /* The published search for C: the first maximum over 1e6, 1e4, ... 1e-6, then 8 steps halving the interval of log10 C
  * between a tenth and ten times of it, keeping the better end (the left one on a tie); C is the left end left over.
  * Each C is fitted once, from the solution with the nearest C so far, the grid from its smallest. Their three seeds

@@ -45,6 +45,17 @@ for kind in one multi; do # the run of several ranks is called one-3 below, what
     same $kind-1 $kind-3; say $? "$kind label: $ranks ranks give the bits of 1"
     $python tests/support/check_head.py "$(file $kind-3 .)"; say $? "$kind label: files are what they say"
 done
+# A head that stops before its minimum is told.
+settled() { $python -c "
+import json, sys
+head = json.load(open('$(file one-1 metrics.json)'))['head']
+assert head['converged'] is $1 and head['fits'] >= 1 and head['iterations'] >= 1, head"; }
+settled True; say $? "metrics.json: the head has converged"
+stage 1 one-1 classify --force --set classify.search=fixed --set classify.max_iter=1 &&
+    grep -q "used all 1 iterations without reaching its minimum" "$tmp/out" && settled False
+say $? "one iteration: a warning, and metrics.json says so"
+stage 1 one-1 classify --force
+say $? "the head as before"
 # Hybrid: the same head on concepts as without, its logits and the residual's add up, the same bits at other ranks.
 hybrid="--set classify.residual=true --set classify.controls=1 --set classify.path=false --set classify.bootstrap=10"
 for kind in one multi; do

@@ -79,7 +79,7 @@ own = "logits" in emb
 whole = ("backbone", emb["logits"][()]) if own else ("probe", probe)
 models = [("cbm", concepts), whole] + [("probe", probe)] * own + [("hybrid", logits)] * hybrid
 wanted = [whole[0], "cbm", "majority"] + ["probe"] * own + ["random_concepts"] + ["hybrid"] * hybrid
-wanted += ["retention", "calibration", "sae"]
+wanted += ["retention", "calibration", "head", "sae"]
 wanted += ["sparse"] * ("sparse" in cbm) + ["residual"] * hybrid
 check(list(m) == wanted, "models in metrics.json")
 with h5py.File(f"{d}/sae.h5") as f:

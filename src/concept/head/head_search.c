@@ -102,3 +102,13 @@ struct head_search head_search_smallest(struct head *head, struct head_rows *row
     }
     return answer(head, &s, best);
 }
+
+int head_search_iterations(const struct head_search *search)
+{
+    int chosen = 0;
+    double at = log10(search->c);
+    for (int f = 1; f < search->fits; f++)
+        if (fabs(search->trials[f].log10_c - at) < fabs(search->trials[chosen].log10_c - at))
+            chosen = f;
+    return search->trials[chosen].iterations;
+}

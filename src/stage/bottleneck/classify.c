@@ -11,6 +11,7 @@
 #include "concept/pursuit.h"
 #include "image/corpus.h"
 #include "math/vec.h"
+#include "report/json.h"
 #include "stage/bottleneck/cbm_file.h"
 #include "stage/decompose.h"
 #include "stage/sae_summary.h"
@@ -160,6 +161,40 @@ static const float *backbone_logits(const struct classify *t)
     return whole;
 }
 
+/* Fits are minimised until they settle; one that used up its iterations has other weights than its minimum. */
+static bool is_settled(const struct classify *t, const struct found *f)
+{
+    return t->job->config->classify.head == HEAD_SPARSE ||
+           head_search_iterations(&f->search) < t->job->config->classify.max_iter;
+}
+
+static void warn_unsettled(const struct classify *t, const struct found *f)
+{
+    int most = t->job->config->classify.max_iter;
+    if (!is_settled(t, f))
+        log_warn(
+            "classify: the head with C = %.3g used all %d iterations without reaching its minimum: its weights and "
+            "explanations are not final; raise classify.max_iter",
+            f->search.c, most);
+}
+
+struct head_report {
+    const struct classify *task;
+    const struct found *found;
+};
+
+/* The object "head" of metrics.json. */
+static void write_head(struct json_writer *w, const void *data)
+{
+    const struct head_report *r = data;
+    json_object(w, "head");
+    json_number(w, "c", r->found->search.c);
+    json_integer(w, "fits", r->found->search.fits);
+    json_integer(w, "iterations", head_search_iterations(&r->found->search));
+    json_bool(w, "converged", is_settled(r->task, r->found));
+    json_end_object(w);
+}
+
 static void measure_all(struct classify *t, const struct found *ours, const struct control *controls,
                         const struct classify_probe *linear, const struct classify_residual *residual,
                         double hybrid_temperature)
@@ -195,8 +230,9 @@ static void measure_all(struct classify *t, const struct found *ours, const stru
     };
     const struct sae_summary *sae = sae_summary_load(job);
     const struct classify_residual_report left = { t, residual, cbm };
-    struct metrics_section sections[4] = { { classify_calibration_write, calibration } };
-    parts++;
+    const struct head_report head = { t, ours };
+    struct metrics_section sections[5] = { { classify_calibration_write, calibration }, { write_head, &head } };
+    parts += 2;
     if (sae)
         sections[parts++] = (struct metrics_section){ sae_summary_write, sae };
     if (ours->sparse.path)
@@ -263,6 +299,7 @@ static void run(struct classify *t, const struct classify_codes *codes)
     fit_all(&ours, t, t->atoms, codes);
     log_info("classify: C = %.3g after %d fits, validation %s %.4f", ours.search.c, ours.search.fits,
              f->multi_label ? "AUROC" : "accuracy", ours.search.score);
+    warn_unsettled(t, &ours);
     ours.temperature = classify_temperature(t, ours.logits);
     struct classify_residual residual = { .hybrid = NULL };
     double hybrid_temperature = 1;

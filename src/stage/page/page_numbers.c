@@ -255,6 +255,11 @@ void page_numbers(struct page *page, struct text *out)
     cards(page, out);
     if (page->autoencoder && *page->autoencoder->warning)
         html_add(out, "<div class=\"note\"><b>The autoencoder:</b> %s</div>\n", page->autoencoder->warning);
+    if (json_as_number(json_member(json_member(page->metrics, "head"), "converged"), 1) == 0)
+        text_add(
+            out,
+            "<div class=\"note\"><b>The head has not converged:</b> its weights, and with them all contributions on "
+            "this page, are not final. Raise <code>classify.max_iter</code>.</div>\n");
     caution(page, out);
     residual_note(page, out);
     bars(page, out);
