@@ -144,7 +144,7 @@ refused 65 "three.npy has 3 rows, t.csv 240: which belong together cannot be tol
 refused 65 "rows 0 and 239 have the same id" f32.npy --labels t.csv --ids twice.npy
 refused 65 "239 ids, but f32.npy has 240 rows" f32.npy --labels t.csv --ids fewer.npy
 refused 65 "none of its 240 ids is among the 240 of t.csv" f32.npy --labels t.csv --ids other.npy
-refused 65 "doubled.csv: rows 0 and 240 have the same id" f32.npy --labels doubled.csv --ids ids.npy
+refused 65 "doubled.csv:242: the id of an earlier row (line 2)" f32.npy --labels doubled.csv --ids ids.npy
 refused 65 "no_id.csv:1: no column 'id'" f32.npy --labels no_id.csv
 refused 66 "missing.npy" missing.npy --labels t.csv
 refused 66 "missing.csv" f32.npy --labels missing.csv

@@ -151,7 +151,8 @@ bool manifest_check(struct reading *reading, struct manifest *out)
         if (row >= 0 && out->line)
             return reading_fail(
                 reading, EXIT_BAD_DATA, "%s: %s of an earlier row (line %lld); expected each image once",
-                manifest_place(arena, out, row), k == 0 ? "the path" : "the id", (long long)out->line[earlier]);
+                manifest_place(arena, out, row), k == 0 && !reading->request->by_id ? "the path" : "the id",
+                (long long)out->line[earlier]);
         if (row >= 0 && k == 0)
             reading_note(reading, "%s: %lld images are listed more than once", out->source, (long long)repeats);
     }
