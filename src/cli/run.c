@@ -55,7 +55,7 @@ static bool is_done(struct job *job, const struct pipeline *p, int s, const char
     const char *files = record_files(job, p->stage[s]);
     for (int r = 0; r < s; r++)
         if (p->is_made[r] && files && reads_from(job->run, files, p->stage[r])) {
-            *why = arena_printf(job->run, "%s is made again", command_word(job->run, p->stage[r]->outputs, 0));
+            *why = arena_printf(job->run, "%s will be written anew", command_word(job->run, p->stage[r]->outputs, 0));
             return false;
         }
     return record_is_valid(job, p->stage[s], why);

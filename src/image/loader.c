@@ -152,28 +152,31 @@ int64_t loader_bytes(const struct loader *loader, int64_t count)
     return read + loader->workers * COPIES * (picture + view);
 }
 
+/* Where the views of a batch go. */
+struct filling {
+    struct loader *loader;
+    float *out;
+    const int64_t *rows;
+    int epoch;
+    bool augment;
+};
+
+static void fill_one(void *data, struct arena *scratch, const struct image *picture, int64_t i)
+{
+    const struct filling *f = data;
+    const struct preprocess *view = &f->loader->view;
+    size_t plane = (size_t)view->size * (size_t)view->size;
+    uint8_t *pixels = arena_take_raw(scratch, plane, (size_t)picture->channels);
+    struct augment draws = augment_draw(f->loader->seed, f->epoch, f->rows[i]);
+    augment_apply(scratch, pixels, view, picture->pixels, picture->height, picture->width, picture->channels,
+                  f->augment ? &draws : NULL);
+    augment_normalise(f->out + (size_t)i * 3 * plane, pixels, view, picture->channels);
+}
+
 void loader_fill(struct loader *loader, float *out, const int64_t *rows, int64_t count, int epoch, bool augment)
 {
-    enum phase before = phase_enter(PHASE_READ);
-    struct source *sources = gather(loader, rows, count);
-    phase_enter(PHASE_DECODE);
-    size_t plane = (size_t)loader->view.size * (size_t)loader->view.size;
-    int workers = loader->workers;
-#pragma omp parallel for schedule(static, 1)
-    for (int w = 0; w < workers; w++) {
-        struct arena *scratch = loader->scratch[w];
-        for (int64_t i = w; i < count; i += workers) {
-            struct arena_mark mark = arena_mark(scratch);
-            struct image picture = image_of(loader, scratch, &sources[i], rows[i]);
-            uint8_t *view = arena_take_raw(scratch, plane, (size_t)picture.channels);
-            struct augment draws = augment_draw(loader->seed, epoch, rows[i]);
-            augment_apply(scratch, view, &loader->view, picture.pixels, picture.height, picture.width, picture.channels,
-                          augment ? &draws : NULL);
-            augment_normalise(out + (size_t)i * 3 * plane, view, &loader->view, picture.channels);
-            arena_release(scratch, mark);
-        }
-    }
-    phase_enter(before);
+    struct filling filling = { loader, out, rows, epoch, augment };
+    loader_each(loader, rows, count, fill_one, &filling);
 }
 
 void loader_view(struct loader *loader, uint8_t *out, int64_t row, int size)

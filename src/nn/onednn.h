@@ -50,7 +50,7 @@ const struct dn_layout *dn_plain(struct dn *dn, int rank, const int64_t *dims); 
 /* images x channels x height x width with the channels last. */
 const struct dn_layout *dn_rows(struct dn *dn, enum value_type type, const int64_t dims[4]);
 /* images x channels x height x width in the layout that the first wide convolution chose for all. */
-const struct dn_layout *dn_house(struct dn *dn, enum value_type type, const int64_t dims[4]);
+const struct dn_layout *dn_common_layout(struct dn *dn, enum value_type type, const int64_t dims[4]);
 void dn_prefer_rows(struct dn *dn); /* convolutions keep to channel-last layouts; call first */
 void dn_never_rows(struct dn *dn);  /* convolutions keep to blocked layouts, or plain ones; call first */
 enum value_type dn_type(const struct dn_layout *layout);

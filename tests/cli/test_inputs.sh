@@ -77,7 +77,7 @@ test "$(noted explain absent)" = audit.json; say $? "explain: no audit.json was 
 
 # An audit comes later: the page is to tell of it. Before, nothing else has changed.
 plan classify 'done before'
-plan explain 'audit.json is made again'
+plan explain 'audit.json will be written anew'
 stage 1 audit; same audit corpus.h5
 plan explain 'audit.json is there now'
 stage 1 explain --force; same explain "${everything[@]}" audit.json

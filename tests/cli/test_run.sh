@@ -77,7 +77,7 @@ test ! -e dry
 say $? "a dry run writes nothing"
 
 set -- --data tiny --root images --result_dir skip --set image.size=32
-# What is valid is skipped; what a change reaches is made again. Packing and the audit take a second here.
+# What is valid is skipped; what a change reaches is run again. Packing and the audit take a second here.
 both() { "$CFN" pack "$@" > out 2>&1 && "$CFN" audit "$@" >> out 2>&1; }
 both "$@"
 say $? "pack and audit"
@@ -94,7 +94,7 @@ expect() { # text of the plan, what, arguments...
     [ "$got" = "$expected" ] || echo "found: $got"
 }
 expect 'pack done before;audit done before' 'nothing has changed' "$@"
-expect 'pack would run (made with pack.on_bad=fail, now pack.on_bad=skip);audit would run (corpus.h5 is made again)' \
+expect 'pack would run (made with pack.on_bad=fail, now pack.on_bad=skip);audit would run (corpus.h5 will be written anew)' \
     'another setting' "$@" --set pack.on_bad=skip
 expect 'pack done before;audit done before' 'threads and training do not reach the corpus' "$@" \
     --set threads=2 --set train.lr=1
@@ -103,7 +103,7 @@ mv images moved
 expect 'pack done before;audit done before' 'images that are gone' "$@"
 mv moved images
 sed -i '2s/train/val/' images/labels.csv
-expect 'pack would run (images/labels.csv has changed);audit would run (corpus.h5 is made again)' 'another table' "$@"
+expect 'pack would run (images/labels.csv has changed);audit would run (corpus.h5 will be written anew)' 'another table' "$@"
 "$CFN" pack "$@" --force > out 2>&1
 expect 'pack done before;audit would run (corpus.h5 has changed)' 'a corpus packed again reaches the audit' "$@"
 rm skip/tiny/audit.json

@@ -259,8 +259,10 @@ static bool classes_are_used(struct reading *reading, const struct layout_found 
         if (manifest_split(found->top.name[i]) == SPLIT_TRAIN)
             base = arena_printf(reading->arena, "%s%s/", found->base, found->top.name[i]);
     for (int64_t i = 0; i < tree->folders; i++) {
+        if (!text_starts(tree->folder[i], base))
+            continue;
         const char *name = tree->folder[i] + strlen(base);
-        if (text_starts(tree->folder[i], base) && *name && !strchr(name, '/') && !class_holds(reading, found, name))
+        if (*name && !strchr(name, '/') && !class_holds(reading, found, name))
             return reading_fail(reading, EXIT_BAD_DATA,
                                 "%s: class folder '%s' holds no images; expected images in every class folder",
                                 reading->request->root, name);

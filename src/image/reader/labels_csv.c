@@ -89,10 +89,8 @@ static bool find_columns(struct reading *reading, struct columns *c, const struc
     const char *group = request->pack->group;
     if (!check_renaming(reading))
         return false;
-    *c = (struct columns){ .path = reading_image_column(reading, t, &c->path_is_file), .group = -1 };
-    bool file;
-    c->path = reading_image_column(reading, t, &file);
-    c->path_is_file = file;
+    *c = (struct columns){ .group = -1 };
+    c->path = reading_image_column(reading, t, &c->path_is_file);
     c->id = reading_column(reading, t, "id");
     c->label = find_usual(reading, t, "label", labels);
     c->report = find_usual(reading, t, "report", none);

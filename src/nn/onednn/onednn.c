@@ -180,7 +180,7 @@ struct view dn_view(const struct dn_layout *layout)
     return view;
 }
 
-const onednn_desc *dn_house_layout(struct dn *dn, const int64_t dims[4], enum value_type type)
+const onednn_desc *dn_common_desc(struct dn *dn, const int64_t dims[4], enum value_type type)
 {
     struct view v = { 0 };
     dnnl_format_tag_t tag = dnnl_nchw;
@@ -197,9 +197,9 @@ const onednn_desc *dn_house_layout(struct dn *dn, const int64_t dims[4], enum va
     return dn_describe(dn, 4, dims, type, tag);
 }
 
-const struct dn_layout *dn_house(struct dn *dn, enum value_type type, const int64_t dims[4])
+const struct dn_layout *dn_common_layout(struct dn *dn, enum value_type type, const int64_t dims[4])
 {
-    return dn_layout_of(dn, dn_house_layout(dn, dims, type));
+    return dn_layout_of(dn, dn_common_desc(dn, dims, type));
 }
 
 /* ---- calls ---- */

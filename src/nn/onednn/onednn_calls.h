@@ -57,7 +57,7 @@ dnnl_data_type_t dn_type_of(enum value_type type);
 /* Whether `md` is [images][groups][pixels][lanes] without padding, and the numbers. */
 bool dn_view_of(struct view *view, const onednn_desc *md);
 /* The layout of `common` for other extents; plain when the channels do not fill its lanes. */
-const onednn_desc *dn_house_layout(struct dn *dn, const int64_t dims[4], enum value_type type);
+const onednn_desc *dn_common_desc(struct dn *dn, const int64_t dims[4], enum value_type type);
 
 /* For this engine; `forward`: of a gradient, the call it belongs to. */
 struct onednn_use dn_use(const struct dn *dn, const struct call *forward);

@@ -136,13 +136,13 @@ static void create_forward(struct dn_conv *conv, const struct dn_conv_spec *spec
     const onednn_desc *any_src = dn_describe(dn, 4, d.src, spec->type, dnnl_format_tag_any);
     const onednn_desc *any_dst = dn_describe(dn, 4, d.dst, spec->type, dnnl_format_tag_any);
     if (dn->rows)
-        any_src = dn_house_layout(dn, d.src, spec->type);
+        any_src = dn_common_desc(dn, d.src, spec->type);
     const bool free = !dn->common || onednn_weighs_layouts();
     conv->forward = free ? forward_call(dn, spec, any_src, any_dst) : NULL;
     if (!dn->common)
         found_house(dn, spec, conv->forward);
-    const onednn_desc *dst = dn_house_layout(dn, d.dst, spec->type);
-    const onednn_desc *from = dn_type(src) == spec->type ? src->md : dn_house_layout(dn, d.src, spec->type);
+    const onednn_desc *dst = dn_common_desc(dn, d.dst, spec->type);
+    const onednn_desc *from = dn_type(src) == spec->type ? src->md : dn_common_desc(dn, d.src, spec->type);
     if (!free)
         conv->forward = forward_call(dn, spec, from, dst);
     if (conv->forward && !dnnl_memory_desc_equal(dst, dn_query(conv->forward, dnnl_query_dst_md)))

@@ -33,7 +33,7 @@ static void concat_create(struct network *net, struct op *op)
 {
     const struct shape *s = &op->node->out;
     op->type = part_of(net, op, 0)->type;
-    op->layout = dn_house(net->dn, op->type, (int64_t[]){ net->shard_rows, s->channels, s->height, s->width });
+    op->layout = dn_common_layout(net->dn, op->type, (int64_t[]){ net->shard_rows, s->channels, s->height, s->width });
     struct view view = dn_view(op->layout);
     require(view.lanes <= LANES_MAX, EXIT_INTERNAL, "%s: needs a blocked layout, found %d lanes", op->node->name,
             view.lanes);

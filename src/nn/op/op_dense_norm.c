@@ -14,7 +14,8 @@ static void dense_norm_create(struct network *net, struct op *op)
 {
     const struct op *concat = &net->ops[op->node->input];
     const struct shape *s = &op->node->out;
-    op->layout = dn_house(net->dn, concat->type, (int64_t[]){ net->shard_rows, s->channels, s->height, s->width });
+    op->layout =
+        dn_common_layout(net->dn, concat->type, (int64_t[]){ net->shard_rows, s->channels, s->height, s->width });
     op->norm = norm_new(net, s->channels, concat->view.pixels);
     op->fresh = arena_array(net->arena, bool, concat->node->segment_count);
     op->streamed = norm_streams(net, op);
