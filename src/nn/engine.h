@@ -80,12 +80,12 @@ struct norm {
 };
 
 /* The output of an op that concats list. Its batch statistics are those of its channels in every normalisation that
- * reads it: formed once, by the first concat that lists it. What these normalisations owe to the gradient, linear in
- * the values, is summed and paid once, when all have run. */
+ * reads it: formed once, by the first concat that lists it. The part of their gradients that is linear
+ * in the values, the correction, is summed and added once, when all have run. */
 struct segment {
     const struct op *owner; /* that concat */
-    struct norm *norm;      /* statistics; slope and shift of the debt, scale 1 */
-    double *slope, *shift;  /* [sets][C] the debt so far */
+    struct norm *norm;      /* statistics; slope and shift of the correction, scale 1 */
+    double *slope, *shift;  /* [sets][C] the correction so far */
 };
 /* Where a group of a concat lies. */
 struct concat_group {
@@ -239,7 +239,7 @@ void norm_sum_images(struct network *net, struct norm *norm, int64_t channels);
 void norm_moments(struct norm *norm, int64_t channels);
 void norm_scales(struct network *net, const struct op *op);         /* gamma / deviation */
 void norm_update_running(struct network *net, const struct op *op); /* from `total`; collective */
-void norm_debt(const struct norm *norm, int64_t i, int64_t channels, double *slope, double *shift);
+void norm_correction(const struct norm *norm, int64_t i, int64_t channels, double *slope, double *shift);
 void norm_shard_gradients(struct network *net, const struct op *op);
 
 /* Loss of logits over the global batch; writes their gradient. Collective. (src/nn/op/op_loss.c) */

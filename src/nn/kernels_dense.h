@@ -15,7 +15,7 @@ void norm_halve(void *out, const void *x, struct norm_lanes c, int height, int w
 /* The part of backward that is not linear in x: with v = g where scale (x - mean) + bias > 0 and 0 elsewhere,
  *   diff <- diff + scale v   (or scale v, if `fresh`)
  *   sum, dot [lanes]         of v, and of v (x - mean)
- * What is missing of the gradient, -(slope (x - mean) + shift), is the caller's debt. */
+ * What is missing of the gradient, -(slope (x - mean) + shift), is the caller's to add. */
 void norm_add_gradient(double *sum, double *dot, void *diff, const void *g, const void *x, struct norm_lanes c,
                        int64_t pixels, int lanes, bool fresh, enum value_type type);
 

@@ -83,7 +83,7 @@ static void concat_forward(struct network *net, struct op *op)
     }
 }
 
-/* ---- backward: the debts of all readers, once ---- */
+/* ---- backward: the corrections of all readers, once ---- */
 
 static void pay(struct network *net, struct op *part)
 {

@@ -1,7 +1,7 @@
 /* Normalisation and relu of a concatenation (and means over 2x2 pixels behind it
  * in a transition). Statistics come from the segments. Backward is one pass that
  * reads a segment and adds to its gradient; the part linear in the values goes
- * to the segment's debt, which the concat pays (op_concat.c). */
+ * to the segment's correction, which the concat adds (op_concat.c). */
 #include <math.h>
 #include <string.h>
 
@@ -136,7 +136,7 @@ static void dense_norm_stream_back(struct network *net, struct op *op, int shard
 }
 
 /* slope and shift of every channel join those of the other readers of its segment. */
-static void owe(struct network *net, const struct op *op)
+static void add_corrections(struct network *net, const struct op *op)
 {
     const struct node *concat = net->ops[op->node->input].node;
     int64_t channels = op->node->in.channels, first = 0;
@@ -145,7 +145,7 @@ static void owe(struct network *net, const struct op *op)
         int64_t count = part->node->out.channels;
         for (int64_t i = 0; i < op->norm->sets * count; i++) {
             double slope, shift;
-            norm_debt(op->norm, i / count * channels + first + i % count, channels, &slope, &shift);
+            norm_correction(op->norm, i / count * channels + first + i % count, channels, &slope, &shift);
             part->segment->slope[i] += slope;
             part->segment->shift[i] += shift;
         }
@@ -158,7 +158,7 @@ static void dense_norm_backward(struct network *net, struct op *op)
     for (int s = 0; s < net->shards && !op->streamed; s++)
         dense_norm_stream_back(net, op, s);
     norm_sum_images(net, op->norm, op->node->in.channels);
-    owe(net, op);
+    add_corrections(net, op);
     if (net->spec.local_batchnorm)
         norm_shard_gradients(net, op);
 }

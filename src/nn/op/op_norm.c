@@ -239,7 +239,7 @@ void norm_shard_gradients(struct network *net, const struct op *op)
 }
 
 /* slope and shift (nn/kernels.h) of coefficient `i`, from the sums in `total`. */
-void norm_debt(const struct norm *norm, int64_t i, int64_t channels, double *slope, double *shift)
+void norm_correction(const struct norm *norm, int64_t i, int64_t channels, double *slope, double *shift)
 {
     const double *sum = norm->total + i / channels * 2 * channels + i % channels, *dot = sum + channels;
     *slope = (double)norm->scale[i] * norm->inverse[i] * norm->inverse[i] * *dot / norm->count;
@@ -291,7 +291,7 @@ static void norm_backward(struct network *net, struct op *op)
     norm_sum_images(net, norm, channels);
     for (int64_t i = 0; i < norm->sets * channels; i++) {
         double slope, shift;
-        norm_debt(norm, i, channels, &slope, &shift);
+        norm_correction(norm, i, channels, &slope, &shift);
         norm->slope[i] = (float)slope;
         norm->shift[i] = (float)shift;
     }
