@@ -85,7 +85,7 @@ static void concat_forward(struct network *net, struct op *op)
 
 /* ---- backward: the corrections of all readers, once ---- */
 
-static void pay(struct network *net, struct op *part)
+static void add_correction(struct network *net, struct op *part)
 {
     struct norm *norm = part->segment->norm;
     int64_t channels = part->node->out.channels, images = (int64_t)net->shards * net->shard_rows;
@@ -112,7 +112,7 @@ static void concat_backward(struct network *net, struct op *op)
     for (int k = 0; k < op->node->segment_count; k++) {
         struct op *part = part_of(net, op, k);
         if (part->segment->owner == op)
-            pay(net, part);
+            add_correction(net, part);
     }
 }
 
