@@ -9,40 +9,6 @@
 #include "base/file.h"
 #include "image/reader/reader.h"
 
-struct named {
-    const char *name;
-    int64_t row;
-};
-static int by_name(const void *a, const void *b)
-{
-    const struct named *x = a, *y = b;
-    int order = strcmp(x->name, y->name);
-    return order ? order : (x->row > y->row) - (x->row < y->row);
-}
-
-/* First row (lowest) whose name occurs in an earlier row, which goes to *earlier; -1 when all differ. */
-static int64_t first_repeated(struct arena *arena, const char *const *names, int64_t rows, int64_t *earlier,
-                              int64_t *repeats)
-{
-    struct arena_mark mark = arena_mark(arena);
-    struct named *sorted = arena_array(arena, struct named, rows);
-    int64_t found = -1;
-    *repeats = 0;
-    for (int64_t i = 0; i < rows; i++)
-        sorted[i] = (struct named){ names[i], i };
-    qsort(sorted, (size_t)rows, sizeof *sorted, by_name);
-    for (int64_t i = 1; i < rows; i++)
-        if (strcmp(sorted[i].name, sorted[i - 1].name) == 0) {
-            ++*repeats;
-            if (found < 0 || sorted[i].row < found) {
-                found = sorted[i].row;
-                *earlier = sorted[i - 1].row;
-            }
-        }
-    arena_release(arena, mark);
-    return found;
-}
-
 /* One text for each image: its path, with array and number when it lies in one. */
 static const char **places(struct arena *arena, const struct manifest *m)
 {
@@ -100,20 +66,20 @@ static const char *folded(struct arena *arena, const char *text)
 static bool check_classes(struct reading *reading, const struct manifest *out)
 {
     struct arena *arena = reading->arena;
-    struct named *sorted = arena_array(arena, struct named, out->classes + 1);
+    const char **plain = arena_array(arena, const char *, out->classes + 1);
     for (int k = 0; k < out->classes; k++) {
         if (!manifest_is_text(out->class_names[k]))
             return reading_fail(reading, EXIT_BAD_DATA, "%s: the name of class '%s' is not UTF-8", out->source,
                                 manifest_escaped(arena, out->class_names[k]));
-        sorted[k] = (struct named){ folded(arena, out->class_names[k]), k };
+        plain[k] = folded(arena, out->class_names[k]);
     }
-    qsort(sorted, (size_t)out->classes, sizeof *sorted, by_name);
-    for (int k = 1; k < out->classes; k++)
-        if (strcmp(sorted[k].name, sorted[k - 1].name) == 0)
-            return reading_fail(reading, EXIT_BAD_DATA,
-                                "%s: classes '%.80s' and '%.80s' differ only in case or in the form of letters\n"
-                                "write the name in one way",
-                                out->source, out->class_names[sorted[k - 1].row], out->class_names[sorted[k].row]);
+    const struct text_index classes = text_index(arena, plain, out->classes);
+    const int64_t again = text_repeated(&classes);
+    if (again >= 0)
+        return reading_fail(reading, EXIT_BAD_DATA,
+                            "%s: classes '%.80s' and '%.80s' differ only in case or in the form of letters\n"
+                            "write the name in one way",
+                            out->source, out->class_names[text_find(&classes, plain[again])], out->class_names[again]);
     if (out->classes == 1 && !out->multi_label)
         reading_note(reading, "%s: one class only, '%s': there is nothing to tell apart", out->source,
                      out->class_names[0]);
@@ -147,7 +113,11 @@ bool manifest_check(struct reading *reading, struct manifest *out)
                                 manifest_place(arena, out, i), manifest_escaped(arena, out->path[i]));
     const char **lists[2] = { places(arena, out), out->id };
     for (int k = 0; k < (out->id == out->path ? 1 : 2); k++) {
-        int64_t earlier, repeats, row = first_repeated(arena, lists[k], out->rows, &earlier, &repeats);
+        struct arena_mark mark = arena_mark(arena);
+        const struct text_index names = text_index(arena, lists[k], out->rows);
+        int64_t row = text_repeated(&names), repeats = text_repeats(&names);
+        int64_t earlier = row < 0 ? -1 : text_find(&names, lists[k][row]);
+        arena_release(arena, mark);
         if (row >= 0 && out->line)
             return reading_fail(
                 reading, EXIT_BAD_DATA, "%s: %s of an earlier row (line %lld); expected each image once",

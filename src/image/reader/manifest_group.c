@@ -1,35 +1,20 @@
 /* Groups (patients, lesions, slides): numbering, and the join with a table of
  * metadata for corpora whose splits come from elsewhere. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/file.h"
 #include "image/reader/reader.h"
 
-struct keyed {
-    const char *text;
-    int64_t row;
-};
-
-static int by_text(const void *a, const void *b)
-{
-    const struct keyed *x = a, *y = b;
-    int order = strcmp(x->text, y->text);
-    return order ? order : (x->row > y->row) - (x->row < y->row);
-}
-
 int64_t *manifest_number_groups(struct arena *arena, const char *const *texts, int64_t rows)
 {
-    struct keyed *sorted = arena_array(arena, struct keyed, rows + 1);
+    const struct text_index sorted = text_index(arena, texts, rows);
     int64_t *first = arena_array(arena, int64_t, rows + 1); /* first row of the same text */
     int64_t *group = arena_array(arena, int64_t, rows + 1), groups = 0;
-    for (int64_t i = 0; i < rows; i++)
-        sorted[i] = (struct keyed){ texts[i], i };
-    qsort(sorted, (size_t)rows, sizeof *sorted, by_text);
     for (int64_t i = 0; i < rows; i++) {
-        bool same = i > 0 && *sorted[i].text && strcmp(sorted[i].text, sorted[i - 1].text) == 0;
-        first[sorted[i].row] = same ? first[sorted[i - 1].row] : sorted[i].row;
+        const struct text_key *key = &sorted.list[i];
+        bool same = i > 0 && *key->text && strcmp(key->text, key[-1].text) == 0;
+        first[key->row] = same ? first[key[-1].row] : key->row;
     }
     for (int64_t i = 0; i < rows; i++)
         group[i] = first[i] == i ? groups++ : group[first[i]];
@@ -55,19 +40,14 @@ int64_t *reading_groups(struct reading *reading, const char *const *texts, int64
 struct join {
     const struct table *table;
     int key, group;
-    struct keyed *sorted; /* keys by stem */
-    int64_t *user;        /* [table rows] manifest row that took it, or -1 */
+    struct text_index by_stem; /* of the keys */
+    int64_t *user;             /* [table rows] manifest row that took it, or -1 */
 };
 
 static const char *stem(struct arena *arena, const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     return arena_printf(arena, "%.*s", (int)tree_stem_length(name), name);
-}
-
-static int by_text_alone(const void *a, const void *b)
-{
-    return strcmp(((const struct keyed *)a)->text, ((const struct keyed *)b)->text);
 }
 
 /* Without their endings: is one the end of the other, from a folder's name on? Length of the shorter, else 0. */
@@ -84,14 +64,9 @@ static size_t agreement(const char *a, const char *b)
 static int64_t find_row(struct reading *reading, const struct manifest *out, const struct join *join, int64_t row)
 {
     const struct table *t = join->table;
-    struct keyed wanted = { stem(reading->arena, out->path[row]), 0 };
-    const struct keyed *end = join->sorted + t->rows;
-    const struct keyed *at = bsearch(&wanted, join->sorted, (size_t)t->rows, sizeof *at, by_text_alone);
-    int64_t best = -1;
+    int64_t best = -1, first, count = text_rows(&join->by_stem, stem(reading->arena, out->path[row]), &first);
     size_t most = 0;
-    while (at && at > join->sorted && by_text_alone(at - 1, &wanted) == 0)
-        at--;
-    for (; at && at < end && by_text_alone(at, &wanted) == 0; at++) {
+    for (const struct text_key *at = join->by_stem.list + first; at < join->by_stem.list + first + count; at++) {
         size_t here = agreement(out->path[row], table_cell(t, at->row, join->key));
         if (here > 0 && here == most &&
             strcmp(table_cell(t, at->row, join->group), table_cell(t, best, join->group)) != 0) {
@@ -127,13 +102,13 @@ static bool open_join(struct reading *reading, struct join *join, struct table *
         return reading_fail(
             reading, EXIT_BAD_DATA,
             "%s:1: no column that names images (path, image_id, ...)\nname it by pack.columns: path=NAME", table->path);
-    join->sorted = arena_array(reading->arena, struct keyed, table->rows);
+    const char **stems = arena_array(reading->arena, const char *, table->rows + 1);
     join->user = arena_array(reading->arena, int64_t, table->rows);
     for (int64_t i = 0; i < table->rows; i++) {
-        join->sorted[i] = (struct keyed){ stem(reading->arena, table_cell(table, i, join->key)), i };
+        stems[i] = stem(reading->arena, table_cell(table, i, join->key));
         join->user[i] = -1;
     }
-    qsort(join->sorted, (size_t)table->rows, sizeof *join->sorted, by_text);
+    join->by_stem = text_index(reading->arena, stems, table->rows);
     return true;
 }
 

@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "image/corpus.h"
 #include "image/manifest.h"
+#include "image/reader/index.h"
 #include "image/reader/tree.h"
 #include "image/table.h"
 

@@ -94,8 +94,8 @@ static int64_t find_file(const struct reading *reading, const struct text_index 
         if (here >= 0)
             return here;
     }
-    int64_t only = text_find(by_view, view);
-    return only >= 0 && text_is_several(by_view, view) ? -2 : only;
+    int64_t first, count = text_rows(by_view, view, &first);
+    return count == 0 ? -1 : count > 1 ? -2 : by_view->list[first].row;
 }
 
 static struct text_index index_views(const struct reading *reading)

@@ -37,31 +37,4 @@ bool collection_whole(const char *cell, int64_t *number);
 /* Label state of a cell: 1, 0, -1 or nothing (pack.missing); false when it is none of them. */
 bool collection_state(const struct reading *reading, const char *cell, int8_t *state);
 
-/* Rows by a whole number or a text. Owned by the arena. */
-struct number_key {
-    int64_t number, row;
-};
-struct number_index {
-    struct number_key *list;
-    int64_t count;
-};
-struct text_key {
-    const char *text;
-    int64_t row;
-};
-struct text_index {
-    struct text_key *list;
-    int64_t count;
-};
-struct number_index number_index(struct arena *arena, const int64_t *numbers, int64_t count);
-struct text_index text_index(struct arena *arena, const char *const *texts, int64_t count);
-/* First row of this key, -1 when there is none; a row whose key an earlier one has (of texts the first), -1 when all
- * differ. */
-int64_t number_find(const struct number_index *index, int64_t number);
-int64_t number_repeated(const struct number_index *index);
-int64_t text_find(const struct text_index *index, const char *text);
-int64_t text_repeated(const struct text_index *index);
-/* Is there more than one row of this key? */
-bool text_is_several(const struct text_index *index, const char *text);
-
 #endif

@@ -1,6 +1,6 @@
 /* What table files are before they are tables: compressed, in one of several
  * encodings, with one of several separators. */
-#include "image/reader/table_text.h"
+#include "image/reader/table/table_text.h"
 
 #include <limits.h>
 #include <stdint.h>
