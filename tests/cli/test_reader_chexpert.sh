@@ -20,3 +20,13 @@ rm -r "$work/spoiled"
 cp -r "$work/chexpert_moved" "$work/spoiled"
 rm "$work/spoiled/data/train/patient00002/study1/view1_frontal.jpg"
 refused "an image that is missing" 1 65 "the file is missing" spoiled
+
+# A train.csv.gz is CheXpert's only when it has its columns.
+mkdir -p "$work/other"
+cp -r "$work/chexpert_moved/data/valid" "$work/other/a"
+cp -r "$work/chexpert_moved/data/valid" "$work/other/b"
+printf 'file,answer\na/x.jpg,1\n' | gzip > "$work/other/train.csv.gz"
+refused "a table of another kind in train.csv.gz" 1 65 "there is train.csv.gz, which no reader knows" other
+gzip < "$work/chexpert_moved/data/train.csv" > "$work/chexpert_moved/data/train.csv.gz"
+rm "$work/chexpert_moved/data/train.csv"
+holds "CheXpert's own table, compressed" 1 chexpert_moved chexpert "reader chexpert: data/train.csv.gz"

@@ -34,6 +34,9 @@ holds "ham: its own table, named, is read by it" ham "HAM10000_metadata.csv with
 echo "path,label" > "$work/authors/mine.csv"
 refused "ham: another table would not be read" 78 "pack.labels: mine.csv would not be read" authors \
     --set pack.reader=ham --set pack.labels=mine.csv
+refused "ham: a column that it does not look for" 78 "NAME that reader ham looks for: lesion_id, image_id, dx" authors \
+    --set pack.columns=label=dx
+refused "ham: a key of tables" 78 "pack.label_kind: reader ham has no use for it" authors --set pack.label_kind=several
 refused "ham: a table that is not there" 66 "pack.labels: yours.csv is not in" authors --set pack.labels=yours.csv
 rm "$work/authors/mine.csv"
 tree ham half missing=HAM10000_images_part_2

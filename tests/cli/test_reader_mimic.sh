@@ -68,3 +68,4 @@ rm -rf "$work/spoiled"
 cp -r "$work/mimic_official" "$work/spoiled"
 cp "$work/cut" "$work/spoiled/mimic-cxr-reports.zip"
 refused "reports cut off" 1 65 "mimic-cxr-reports.zip: not a whole zip archive" spoiled
+refused "lesions, of a collection of patients" 1 78 "groups its images by patient" mimic_official --set pack.split=lesion

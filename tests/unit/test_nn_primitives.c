@@ -146,7 +146,7 @@ static void convolution_in_bf16_is_near(void **state)
 static bool is_minimal(struct dn *dn, const struct dn_conv_spec *spec, enum dn_pass pass)
 {
     const struct conv_shape *s = &spec->shape;
-    const struct dn_layout *src = dn_house(dn, spec->type, (int64_t[]){ s->images, s->in, s->h, s->w });
+    const struct dn_layout *src = dn_common_layout(dn, spec->type, (int64_t[]){ s->images, s->in, s->h, s->w });
     const char *kernel = dn_conv_kernel(dn_conv_create(dn, spec, src), pass);
     return kernel && strcmp(kernel, "minimal") == 0;
 }

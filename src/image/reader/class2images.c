@@ -10,8 +10,7 @@
 #include "image/reader/reader.h"
 #include "store/pickle.h"
 
-/* CheXpert's labels in alphabetical order without "No Finding". */
-static const char *const mimic_labels[] = {
+const char *const reading_observations[OBSERVATIONS] = {
     "Atelectasis",
     "Cardiomegaly",
     "Consolidation",
@@ -26,7 +25,7 @@ static const char *const mimic_labels[] = {
     "Pneumothorax",
     "Support Devices",
 };
-enum { MIMIC_LABELS = 13, SURELY_LABELS = 8, FILE_LIMIT = 1 << 30 };
+enum { SURELY_LABELS = 8, FILE_LIMIT = 1 << 30 };
 
 static const struct pickle *read_split(struct reading *reading, int split, const char **name);
 static bool take_split(struct arena *arena, struct manifest *out, const struct pickle *dict, int split,
@@ -204,11 +203,11 @@ static void set_classes(struct reading *reading, struct manifest *out, const str
     out->class_names = arena_array(reading->arena, const char *, out->classes);
     for (int k = 0; k < out->classes; k++)
         out->class_names[k] = !labels                  ? train->items[2 * k]->text
-                              : labels == MIMIC_LABELS ? mimic_labels[k]
+                              : labels == OBSERVATIONS ? reading_observations[k]
                                                        : arena_printf(reading->arena, "label %d", k + 1);
     if (labels)
         reading_note(reading, "keys of %d digits are %d labels an image, %s", labels, labels,
-                     labels == MIMIC_LABELS ? "those of MIMIC-CXR" : "which have no names here: label 1, label 2, ...");
+                     labels == OBSERVATIONS ? "those of MIMIC-CXR" : "which have no names here: label 1, label 2, ...");
 }
 
 static int class_of(const struct manifest *out, const char *name)

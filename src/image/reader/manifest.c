@@ -27,7 +27,9 @@ static bool table_serves(struct reading *reading, const struct manifest_reader *
 static bool start(struct reading *reading, struct arena *arena, const struct manifest_request *request)
 {
     struct stat status;
-    *reading = (struct reading){ .arena = arena, .request = request, .notes = text_new(arena), .code = EXIT_BAD_DATA };
+    *reading = (struct reading){
+        .arena = arena, .request = request, .notes = text_new(arena), .asked = text_new(arena), .code = EXIT_BAD_DATA
+    };
     if (!request->root || !*request->root)
         return reading_fail(reading, EXIT_NO_INPUT,
                             "no data folder was given\nset root: in the configuration, or --root");
@@ -63,7 +65,8 @@ bool manifest_read(struct arena *arena, struct manifest *out, const struct manif
     const struct manifest_reader *reader = ok ? choose(&reading, &seen) : NULL;
     ok = reader && table_serves(&reading, reader) && reading_keys_fit(&reading, reader->name) &&
          reader->read(&reading, out) && manifest_check(&reading, out) && /* whoever read it */
-         (out->group || !group || !*group || manifest_join_groups(&reading, out)) && reading_split_asked(&reading, out);
+         (out->group || !group || !*group || manifest_join_groups(&reading, out)) &&
+         reading_columns_fit(&reading, reader->name) && reading_split_asked(&reading, out);
     if (ok)
         finish(&reading, out, reader->name, seen);
     *code = reading.code;

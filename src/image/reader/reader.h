@@ -22,6 +22,7 @@ struct reading {
     const char *why;
     const char *group_kind; /* "lesion", "patient": what a group is when the reader knows; NULL: what pack.group says */
     bool split_made;        /* the splits are not the data's own */
+    struct text asked;      /* columns that were looked for by name, ", " between them: pack.columns may rename them */
     int inputs, input_room;
     const char **input;
 };
@@ -60,6 +61,8 @@ int reading_column(struct reading *reading, const struct table *table, const cha
 /* The column that pack.columns gives for `name`, "" when it says that there is none, NULL when it says nothing; arena.
  */
 const char *reading_renamed(struct reading *reading, const char *name);
+/* Was every name of pack.columns looked for? False after reading_fail: one that was not would be passed over. */
+bool reading_columns_fit(struct reading *reading, const char *reader);
 /* The column that names images: that of pack.columns' path, or one of the usual names (path, file_name, image_id, ...);
  * -1 when there is none. *file: does it name files, not ids? */
 int reading_image_column(struct reading *reading, const struct table *table, bool *file);
@@ -108,6 +111,11 @@ bool manifest_join_groups(struct reading *reading, struct manifest *out);
  * done for every reader. False after reading_fail: groups of another kind, or none. */
 bool reading_split(struct reading *reading, struct manifest *out);
 bool reading_split_asked(struct reading *reading, struct manifest *out);
+
+/* The observations of the CheXpert labeler in alphabetical order, without "No Finding": what the digits of published
+ * keys stand for. (class2images.c) */
+enum { OBSERVATIONS = 13 };
+extern const char *const reading_observations[OBSERVATIONS];
 
 /* ---- the rows of the table in manifest.c ---- */
 

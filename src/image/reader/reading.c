@@ -65,9 +65,23 @@ bool reading_table(struct reading *reading, struct table *out, const char *name)
     return true;
 }
 
+/* Was this name [length] looked for? */
+static bool was_asked(const struct reading *reading, const char *name, size_t length)
+{
+    for (const char *at = reading->asked.data; *at;) {
+        size_t end = strcspn(at, ",");
+        if (end == length && strncmp(at, name, length) == 0)
+            return true;
+        at += end + (at[end] ? 2 : 0);
+    }
+    return false;
+}
+
 /* pack.columns = "path=Path,label=dx": is `name` among the words before the signs? */
 const char *reading_renamed(struct reading *reading, const char *name)
 {
+    if (!was_asked(reading, name, strlen(name)))
+        text_add(&reading->asked, "%s%s", reading->asked.length ? ", " : "", name);
     const char *list = reading->request->pack->columns;
     for (const char *at = list ? list : ""; *at;) {
         size_t end = strcspn(at, ","), sign = strcspn(at, "=");
@@ -77,6 +91,22 @@ const char *reading_renamed(struct reading *reading, const char *name)
         at += strspn(at, " ");
     }
     return NULL;
+}
+
+bool reading_columns_fit(struct reading *reading, const char *reader)
+{
+    const char *list = reading->request->pack->columns;
+    for (const char *at = list ? list : ""; *at;) {
+        size_t end = strcspn(at, ","), sign = strcspn(at, "=");
+        if (sign >= end || !was_asked(reading, at, sign))
+            return reading_fail(reading, EXIT_BAD_CONFIG,
+                                "pack.columns: '%.*s'; expected NAME=COLUMN with a NAME that reader %s looks for: %s",
+                                (int)end, at, reader,
+                                reading->asked.length ? reading->asked.data : "it looks for none");
+        at += end + (at[end] == ',');
+        at += strspn(at, " ");
+    }
+    return true;
 }
 
 int reading_column(struct reading *reading, const struct table *table, const char *name)

@@ -1,8 +1,6 @@
 /* Labels are read whole, images only looked at: their pixels are taken when they are packed. */
 #include "image/reader/sets/arrays.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,22 +12,23 @@
 enum { CLASS_LIMIT = 100000, COLUMN_LIMIT = 10000 };
 static const int64_t labels_limit = 1 << 28; /* numbers */
 
-/* Path of a file that may be asked for several times, noted as an input once. */
-static const char *input_of(struct reading *reading, const char *path)
+/* A file that may be asked for several times is noted as an input once. */
+static void note_input(struct reading *reading, const char *path)
 {
     const char *full = path_join(reading->arena, reading->request->root, path);
     for (int i = 0; i < reading->inputs; i++)
         if (strcmp(reading->input[i], full) == 0)
-            return full;
-    return reading_input(reading, path);
+            return;
+    reading_input(reading, path);
 }
 
 static struct array_file *open_array(struct reading *reading, const char *path, const char *member)
 {
     const char *why = NULL;
-    int file = open(input_of(reading, path), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    note_input(reading, path);
+    int file = manifest_open_file(reading->arena, reading->tree->root, path, &why);
     if (file < 0) {
-        reading_fail(reading, EXIT_NO_INPUT, "%s: cannot be opened: %s", path, strerror(errno));
+        reading_fail(reading, EXIT_NO_INPUT, "%s: %s", path, why);
         return NULL;
     }
     struct array_file *array = array_file_open(reading->arena, path, file, member, &why);

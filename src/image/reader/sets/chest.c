@@ -7,19 +7,20 @@
 #include "base/arena.h"
 #include "image/reader/sets/collection.h"
 
-static const char *const labels[CHEST_LABELS] = {
-    "Atelectasis",   "Cardiomegaly", "Consolidation", "Edema",           "Enlarged Cardiomediastinum",
-    "Fracture",      "Lung Lesion",  "Lung Opacity",  "No Finding",      "Pleural Effusion",
-    "Pleural Other", "Pneumonia",    "Pneumothorax",  "Support Devices",
-};
 enum { NO_FINDING = 8, LUNG_OPACITY = 7 };
+
+/* The 14 in alphabetical order. */
+static const char *label_of(int k)
+{
+    return k == NO_FINDING ? "No Finding" : reading_observations[k - (k > NO_FINDING)];
+}
 
 static int find_column(struct reading *reading, const struct table *table, int label)
 {
     static const char other_name[] = "Airspace Opacity";
-    int column = table_column(table, labels[label]);
+    int column = table_column(table, label_of(label));
     if (column < 0 && label == LUNG_OPACITY && (column = table_column(table, other_name)) >= 0)
-        reading_note(reading, "%s: '%s' is taken for '%s'", table->path, other_name, labels[label]);
+        reading_note(reading, "%s: '%s' is taken for '%s'", table->path, other_name, label_of(label));
     return column;
 }
 
@@ -34,8 +35,8 @@ bool chest_columns(struct reading *reading, struct chest *out, const struct tabl
         if (column < 0)
             return reading_fail(reading, EXIT_BAD_DATA,
                                 "%s: no column '%s'; expected the 14 observations of the CheXpert labeler", table->path,
-                                labels[k]);
-        out->names[out->count] = labels[k];
+                                label_of(k));
+        out->names[out->count] = label_of(k);
         out->column[out->count++] = column;
     }
     return true;
@@ -65,7 +66,7 @@ void chest_start(struct reading *reading, struct manifest *out)
     out->class_names = arena_array(reading->arena, const char *, CHEST_LABELS);
     for (int k = 0, to = 0; k < CHEST_LABELS; k++)
         if (all || k != NO_FINDING)
-            out->class_names[to++] = labels[k];
+            out->class_names[to++] = label_of(k);
     size_t states = (size_t)out->rows * (size_t)out->classes;
     out->labels = arena_array(reading->arena, int8_t, states + 1);
     memset(out->labels, LABEL_BLANK, states);

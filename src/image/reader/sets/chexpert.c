@@ -140,6 +140,7 @@ static bool take_groups(struct reading *reading, struct manifest *out, const str
         patients[i] = arena_printf(reading->arena, "%.*s", (int)strcspn(part, "/"), part);
     }
     out->group = reading_groups(reading, patients, t->rows);
+    reading->group_kind = "patient";
     return true;
 }
 

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "image/reader/sets/split.h"
+#include "image/reader/table_text.h"
 #include "store/text_archive.h"
 
 enum { HEAD_BYTES = 4096 };
@@ -91,10 +92,12 @@ size_t collection_head(const struct reading *reading, const char *path, char *he
 
 bool collection_begins(const struct reading *reading, const char *path, const char *const *words)
 {
-    char head[HEAD_BYTES];
+    char head[HEAD_BYTES], packed[HEAD_BYTES];
     size_t got = collection_head(reading, path, head, sizeof head);
-    if (got > 2 && memcmp(head, "\x1f\x8b", 2) == 0)
-        return true; /* compressed: its name has to do */
+    if (got > 2 && memcmp(head, "\x1f\x8b", 2) == 0) {
+        memcpy(packed, head, got);
+        got = table_inflate_head(head, sizeof head, packed, got);
+    }
     for (; got > 0 && *words; words++)
         if (!memmem(head, got, *words, strlen(*words)))
             return false;

@@ -7,6 +7,7 @@ bool reading_keys_fit(struct reading *reading, const char *reader)
 {
     const struct pack_config *pack = reading->request->pack;
     bool mimic = strcmp(reader, "mimic") == 0, chexpert = strcmp(reader, "chexpert") == 0;
+    bool table = strcmp(reader, "labels_csv") == 0;
     const struct {
         const char *key;
         bool is_set, is_used;
@@ -15,6 +16,7 @@ bool reading_keys_fit(struct reading *reading, const char *reader)
         { "pack.no_finding", pack->no_finding, mimic || chexpert },
         { "pack.views", pack->views != VIEWS_ALL, mimic || chexpert },
         { "pack.blank_views", pack->blank_views != BLANK_VIEWS_AUTO, mimic || chexpert },
+        { "pack.label_kind", pack->label_kind != LABELS_AUTO, table },
         { "pack.chexpert_valid", pack->chexpert_valid != CHEXPERT_VALID_VAL, chexpert },
     };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)

@@ -253,6 +253,7 @@ static bool read_nih(struct reading *reading, struct manifest *out)
     memcpy(out->line, t.line, (size_t)t.rows * sizeof *out->line);
     const char **names = texts_of(reading->arena, &t, name);
     out->group = reading_groups(reading, texts_of(reading->arena, &t, patient), t.rows);
+    reading->group_kind = "patient";
     if (!manifest_find_images(reading, out, names) || !take_labels(reading, out, &t, labels))
         return false;
     collection_cut(reading, out, !official);

@@ -202,7 +202,7 @@ static bool check_kind(struct reading *reading, const struct manifest *out)
                         wanted, out->source, kind, kind);
 }
 
-bool reading_split(struct reading *reading, struct manifest *out)
+static bool make_split(struct reading *reading, struct manifest *out)
 {
     const struct pack_config *pack = reading->request->pack;
     const bool tenths = reading->request->default_fractions;
@@ -218,13 +218,33 @@ bool reading_split(struct reading *reading, struct manifest *out)
                             "pack.val_fraction + pack.test_fraction is %g; expected less than 1",
                             request.val_fraction + request.test_fraction);
     split_grouped(reading->arena, out->split, &request);
-    reading->split_made = true;
     const char *kind = !out->group ? "image" : reading->group_kind ? reading->group_kind : "group";
     reading_note(reading,
-                 "splits: whole %ss, every class %g : %g : %g (pack.split: lesion, patient, published or hash; "
+                 "splits: whole %ss, %s %g : %g : %g (pack.split: lesion, patient, published or hash; "
                  "pack.val_fraction, pack.test_fraction)",
-                 kind, 1.0 - request.val_fraction - request.test_fraction, request.val_fraction, request.test_fraction);
+                 kind, out->label ? "every class" : "images", 1.0 - request.val_fraction - request.test_fraction,
+                 request.val_fraction, request.test_fraction);
     return true;
+}
+
+bool reading_split(struct reading *reading, struct manifest *out)
+{
+    reading->split_made = true;
+    return reading->request->pack->split != SPLIT_BY_AUTO || make_split(reading, out); /* else as asked, afterwards */
+}
+
+/* A group goes where the name of its first image goes, so that it stays whole. */
+static void split_by_hash(struct reading *reading, struct manifest *out)
+{
+    const struct pack_config *pack = reading->request->pack;
+    const char **name = arena_array(reading->arena, const char *, out->rows + 1);
+    for (int64_t i = 0; i < out->rows; i++) {
+        int64_t group = out->group ? out->group[i] : i;
+        name[group] = name[group] ? name[group] : out->id[i];
+        out->split[i] = manifest_hash_split(name[group], pack->val_fraction, pack->test_fraction);
+    }
+    reading_note(reading, "splits: by the hash of the name%s, as pack.split asks",
+                 out->group ? " of the first image of each group" : "");
 }
 
 bool reading_split_asked(struct reading *reading, struct manifest *out)
@@ -240,11 +260,9 @@ bool reading_split_asked(struct reading *reading, struct manifest *out)
                             "in the data folder",
                             out->source);
     case SPLIT_BY_HASH:
-        for (int64_t i = 0; i < out->rows; i++)
-            out->split[i] = manifest_hash_split(out->id[i], pack->val_fraction, pack->test_fraction);
-        reading_note(reading, "splits: by the hash of the name, as pack.split asks");
+        split_by_hash(reading, out);
         return true;
     default:
-        return check_kind(reading, out) && reading_split(reading, out);
+        return check_kind(reading, out) && make_split(reading, out);
     }
 }

@@ -12,7 +12,7 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "image/reader/table/table_text.h"
+#include "image/reader/table_text.h"
 
 enum { CELL_LIMIT = 65536, COLUMN_LIMIT = 10000, FILE_LIMIT = 2000000000 };
 

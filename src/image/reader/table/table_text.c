@@ -1,6 +1,6 @@
 /* What table files are before they are tables: compressed, in one of several
  * encodings, with one of several separators. */
-#include "image/reader/table/table_text.h"
+#include "image/reader/table_text.h"
 
 #include <limits.h>
 #include <stdint.h>
@@ -44,6 +44,18 @@ const char *table_inflate(struct arena *arena, const char *path, const char *byt
     else
         *size = out.length;
     return out.length > limit || state != Z_STREAM_END ? NULL : out.data;
+}
+
+size_t table_inflate_head(char *out, size_t most, const char *bytes, size_t size)
+{
+    z_stream stream = { .next_in = (unsigned char *)(uintptr_t)bytes,
+                        .avail_in = (unsigned)size,
+                        .next_out = (unsigned char *)out,
+                        .avail_out = (unsigned)most };
+    if (inflateInit2(&stream, 15 + 16) == Z_OK)
+        inflate(&stream, Z_SYNC_FLUSH); /* ends where the piece is cut off: what came is what counts */
+    inflateEnd(&stream);
+    return most - stream.avail_out;
 }
 
 /* ---- encodings ---- */

@@ -297,6 +297,7 @@ bool mimic_finish(struct reading *reading, struct manifest *out, const struct mi
         has_views |= *views[i] != '\0';
     }
     out->group = reading_groups(reading, subjects, out->rows);
+    reading->group_kind = "patient";
     manifest_add_numbers(reading->arena, out, "study_id", studies);
     if (has_views)
         manifest_add_texts(reading, out, "ViewPosition", views);

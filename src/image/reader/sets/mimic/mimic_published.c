@@ -7,7 +7,7 @@
 #include "image/reader/sets/collection.h"
 #include "image/reader/sets/mimic/mimic.h"
 
-enum { LABELS = 13, HEAD_BYTES = 512 };
+enum { HEAD_BYTES = 512 };
 
 /* The first key of a pickle stands among its first bytes. */
 bool mimic_has_published(const struct reading *reading)
@@ -16,7 +16,7 @@ bool mimic_has_published(const struct reading *reading)
     size_t got = collection_head(reading, "class2images_train.p", head, sizeof head);
     for (size_t i = 0, run = 0; i < got; i++) {
         bool digit = head[i] == '0' || head[i] == '1';
-        if (!digit && run == LABELS)
+        if (!digit && run == OBSERVATIONS)
             return true;
         run = digit ? run + 1 : 0;
     }
