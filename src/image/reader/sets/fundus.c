@@ -253,13 +253,10 @@ static bool read_published(struct fundus *fundus, struct manifest *out, struct t
     int64_t unknown = 0, differ = 0;
     if (!reader_class2images.read(reading, out))
         return false;
-    const char **number = arena_array(arena, const char *, out->rows + 1);
     int64_t *row = arena_array(arena, int64_t, out->rows + 1);
     const struct text_index names = text_index(arena, fundus->number, fundus->table.rows);
+    const char **number = set_align(arena, out, &names, number_of, row, &unknown);
     for (int64_t i = 0; i < out->rows; i++) {
-        number[i] = number_of(arena, out->path[i]);
-        row[i] = number[i] ? text_find(&names, number[i]) : -1;
-        unknown += row[i] < 0;
         const char *cell = row[i] < 0 ? NULL : table_cell(&fundus->table, row[i], fundus->glaucoma);
         differ += cell && out->label && strcasecmp(cell, out->class_names[out->label[i]]) != 0;
     }

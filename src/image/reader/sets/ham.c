@@ -129,15 +129,11 @@ static bool read_published(struct ham *ham, struct manifest *out, struct table *
     int64_t unknown = 0, differ = 0;
     if (!reader_class2images.read(reading, out))
         return false;
-    const char **stems = arena_array(arena, const char *, out->rows + 1);
     int64_t *row = arena_array(arena, int64_t, out->rows + 1);
     const struct text_index names = text_index(arena, ham->stems, ham->table.rows);
-    for (int64_t i = 0; i < out->rows; i++) {
-        stems[i] = set_stem(arena, out->path[i]);
-        row[i] = text_find(&names, stems[i]);
-        unknown += row[i] < 0;
+    const char **stems = set_align(arena, out, &names, set_stem, row, &unknown);
+    for (int64_t i = 0; i < out->rows; i++)
         differ += row[i] >= 0 && out->label && skin_class(out->class_names[out->label[i]]) != ham->place[row[i]];
-    }
     if (unknown)
         reading_note(reading, "%s does not hold %lld of the %lld images of the split files: no lesion, no attributes",
                      ham->file, (long long)unknown, (long long)out->rows);

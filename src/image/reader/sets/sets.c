@@ -239,3 +239,16 @@ bool set_is_published(const struct reading *reading)
 {
     return tree_has(reading->tree, "class2images_train.p");
 }
+
+const char **set_align(struct arena *arena, const struct manifest *out, const struct text_index *names,
+                       const char *(*key_of)(struct arena *, const char *), int64_t *row, int64_t *unknown)
+{
+    const char **key = arena_array(arena, const char *, out->rows + 1);
+    *unknown = 0;
+    for (int64_t i = 0; i < out->rows; i++) {
+        key[i] = key_of(arena, out->path[i]);
+        row[i] = key[i] ? text_find(names, key[i]) : -1;
+        *unknown += row[i] < 0;
+    }
+    return key;
+}

@@ -54,6 +54,10 @@ bool set_groups(struct reading *reading, struct manifest *out, const struct tabl
 void set_attributes(struct reading *reading, struct manifest *out, const struct table *table, const int *used,
                     int count);
 
+/* Of the rows of the split files: the key of each path [rows] (arena), and in row [rows] where `names` has it, -1 in
+ * *unknown of them. `key_of` may return NULL for a path that has none. */
+const char **set_align(struct arena *arena, const struct manifest *out, const struct text_index *names,
+                       const char *(*key_of)(struct arena *, const char *), int64_t *row, int64_t *unknown);
 /* Are the published split files there, whose rows, classes and splits are to be read? */
 bool set_is_published(const struct reading *reading);
 
