@@ -9,7 +9,8 @@
 
 enum { BINS = 16, DARK = 16, BRIGHT = 240 };
 
-const char *const appearance_names[APPEARANCE_FAMILIES] = { "histogram", "borders", "size", "sharpness", "colour" };
+const char *const appearance_names[APPEARANCE_FAMILIES] = { "histogram", "borders", "size", "sharpness",
+                                                            "brightness and colour" };
 const int appearance_first[APPEARANCE_FAMILIES + 1] = { 0, 16, 28, 31, 36, APPEARANCE_FEATURES };
 
 static double measure_grey(float *out, uint64_t *level, const uint8_t *luma, int64_t pixels)

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 folder, audit = sys.argv[1], json.load(open(sys.argv[2]))
-families = {"histogram": 16, "borders": 12, "size": 3, "sharpness": 5, "colour": 8}
+families = {"histogram": 16, "borders": 12, "size": 3, "sharpness": 5, "brightness and colour": 8}
 
 
 def strip(a):

@@ -69,8 +69,8 @@ static void shortcut(const struct audit *audit, struct text *out)
         out,
         "<h2>What can be told without looking at the content?</h2>\n<p class=\"soft\">AUROC on the %s split of a "
         "linear model that knows grey levels, borders, size, sharpness and colour alone, with 95 %% intervals; 0.5 "
-        "is guessing, and the last bar the best of fits to permuted labels. A network has to beat the first bar "
-        "before it has learnt anything about what the images show.</p>\n",
+        "is guessing, and the last bar the best of fits to permuted labels. A network that is no better than the first "
+        "bar need not have learnt anything about what the images show.</p>\n",
         audit->measured_on);
     plot_bars(out, &(struct plot_bars){ .title = "AUROC of the shortcut probe",
                                         .axis = "AUROC",
