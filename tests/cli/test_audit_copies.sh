@@ -5,17 +5,11 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/support/say.sh
 . scripts/mpi-env
+. tests/support/audit.sh
 work=$CFN_TEST_TMP/audit_copies
 python=/usr/bin/python3
 mkdir -p "$work"
 
-audit() { # ranks, data, result_dir, more flags of pack
-    timeout 300 mpirun -n "$1" "$CFN" pack --root "$work/$2" --data t --result_dir "$3" "${@:4}" > "$work/log" 2>&1 &&
-        timeout 300 mpirun -n "$1" "$CFN" audit --data t --result_dir "$3" --set threads=1 > "$work/text" 2>&1
-    local code=$?
-    [ $code = 0 ] || sed 's/^/# /' "$work/log" "$work/text"
-    return $code
-}
 $python tests/support/audit_corpora.py "$work/copies" copies
 for ranks in 1 2 3 4 8; do
     audit $ranks copies "$work/out$ranks"
