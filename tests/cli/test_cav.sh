@@ -149,6 +149,17 @@ for row in shown:
     assert any(t.endswith(want) for t in terms), (row, want, terms)
 "
 say $? "hybrid: contributions, rest and residual add up, in the file and on the page"
+# What must be known before the figures is on the page when it is so, and not when it is not.
+page=$tmp/toy/toy/resnet18/1/report/index.html
+toy() { timeout 60 mpirun -n 2 "$CFN" "$1" --data toy --backbone resnet18 --result_dir "$tmp/toy" --set image.size=48 --set threads=1 \
+    --set explain.images=4 --set classify.bootstrap=20 --set classify.controls=1 --set classify.search=fixed --force "${@:2}" > "$tmp/out" 2>&1; }
+! grep -q "The head has not converged\|The autoencoder:" "$page"
+say $? "the page warns of nothing"
+toy classify --set classify.max_iter=1 && $python -c "
+import h5py
+with h5py.File('$tmp/toy/toy/resnet18/1/sae.h5', 'a') as f: f.attrs['fvu_val'] = float('nan')" && toy explain &&
+    grep -q "The head has not converged" "$page" && grep -q "The autoencoder:</b> the representations do not vary" "$page"
+say $? "the page says that the head has not converged, and that the representations do not vary"
 for method in logistic mean pattern; do
     copy one-1 $method-1 && copy one-1 $method-3 && stage 1 $method-1 cav --set cav.method=$method &&
         stage 8 $method-3 cav --set cav.method=$method && $python tests/support/same_data.py "$(file $method-1 cav.h5)" "$(file $method-3 cav.h5)"
